@@ -1,2 +1,16 @@
-//! The binary.
-fn main() {}
+//! The binary: reads the command line, runs one subcommand, and turns its failure into words and an exit status.
+//!
+//! No protocol lives here. A subcommand is one file under `commands/`; what can go wrong is `failure.rs`.
+
+use std::process::ExitCode;
+
+mod commands;
+mod failure;
+mod output;
+
+fn main() -> ExitCode {
+    match commands::run(std::env::args_os().collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
