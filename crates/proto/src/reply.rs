@@ -1,1 +1,370 @@
-//! reply
+//! Replies: every word that the server says stands here, and what a client makes of a status line.
+//!
+//! A status line is never longer than 512 octets (RFC 2449 §4), whatever was sent, and never repeats what a client
+//! sent.
+
+use alloc::{borrow::Cow, borrow::ToOwned, boxed::Box, string::String, vec::Vec};
+use core::fmt::{self, Write as _};
+
+use crate::{
+    command::{CommandError, push_decimal},
+    phase::Phase,
+};
+
+/// The longest status line in octets, its CRLF included (RFC 2449 §4).
+pub const STATUS_LINE_MAX_OCTETS: usize = 512;
+
+/// A response code, which tells a program what a text tells a person (RFC 2449 §8, RFC 3206).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ResponseCode {
+    /// The maildrop is locked by another session.
+    InUse,
+    /// Too soon after the last login.
+    LoginDelay,
+    /// The system failed, for now.
+    SysTemp,
+    /// The system failed until somebody mends it.
+    SysPerm,
+    /// The credentials are wrong.
+    Auth,
+    /// Another one, as it came, in capitals.
+    Other(Box<str>),
+}
+
+impl ResponseCode {
+    /// The code without its brackets.
+    pub const fn as_str(&self) -> &str {
+        match self {
+            Self::InUse => "IN-USE",
+            Self::LoginDelay => "LOGIN-DELAY",
+            Self::SysTemp => "SYS/TEMP",
+            Self::SysPerm => "SYS/PERM",
+            Self::Auth => "AUTH",
+            Self::Other(code) => code,
+        }
+    }
+
+    /// The code of this text between the brackets.
+    pub fn parse(text: &str) -> Self {
+        let known = [Self::InUse, Self::LoginDelay, Self::SysTemp, Self::SysPerm, Self::Auth];
+        known
+            .into_iter()
+            .find(|code| code.as_str().eq_ignore_ascii_case(text))
+            .unwrap_or_else(|| Self::Other(text.to_ascii_uppercase().into_boxed_str()))
+    }
+}
+
+/// A `-ERR` that a store or a directory asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it tells a program.
+    pub code: Option<ResponseCode>,
+    /// What it tells a person.
+    pub text: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal without a code.
+    pub fn plain(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: None, text: text.into() }
+    }
+
+    /// A refusal with a code.
+    pub fn coded(code: ResponseCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: Some(code), text: text.into() }
+    }
+
+    /// The one answer to a wrong user name or a wrong password.
+    pub fn credentials() -> Self {
+        Self::coded(ResponseCode::Auth, "wrong user name or password")
+    }
+}
+
+/// A status line of the server.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply<'a> {
+    Greeting { hostname: &'a str, stamp: Option<&'a str> },
+    SendPassword,
+    MaildropReady,
+    Capabilities,
+    Mechanisms,
+    BeginTls,
+    Stat { messages: u32, octets: u64 },
+    Listing { messages: u32, octets: Option<u64> },
+    Size { number: u32, octets: u64 },
+    Id { number: u32, id: &'a str },
+    Message { octets: u64 },
+    Top,
+    Deleted,
+    Reset { messages: u32, octets: Option<u64> },
+    Noop,
+    GoodBye,
+    // From here on: -ERR.
+    Refused(&'a Refusal),
+    Command(CommandError),
+    NotNow(Phase),
+    TooLong,
+    NoSuchMessage,
+    AlreadyDeleted,
+    GoneMessage,
+    PassFirst,
+    CleartextRefused,
+    NoSuchMechanism,
+    ApopOff,
+    TlsAlready,
+    TlsUnavailable,
+    ExchangeCancelled,
+    NotBase64,
+    Draining,
+    NotRemoved { remain: u32 },
+    TooManyErrors,
+    NotHttp,
+}
+
+impl Reply<'_> {
+    /// Whether it begins with `+OK`.
+    pub(crate) const fn is_ok(&self) -> bool {
+        use Reply::{
+            BeginTls, Capabilities, Deleted, GoodBye, Greeting, Id, Listing, MaildropReady, Mechanisms, Message, Noop,
+            Reset, SendPassword, Size, Stat, Top,
+        };
+        matches!(
+            self,
+            BeginTls
+                | Capabilities
+                | Deleted
+                | GoodBye
+                | Greeting { .. }
+                | Id { .. }
+                | Listing { .. }
+                | MaildropReady
+                | Mechanisms
+                | Message { .. }
+                | Noop
+                | Reset { .. }
+                | SendPassword
+                | Size { .. }
+                | Stat { .. }
+                | Top
+        )
+    }
+
+    /// Appends the status line.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(if self.is_ok() { b"+OK" } else { b"-ERR" });
+        match self {
+            // The four that a batch asks for thousands of times go without formatting.
+            Self::Noop => {}
+            Self::Deleted => out.extend_from_slice(b" msg deleted"),
+            Self::Message { octets } => {
+                out.push(b' ');
+                push_decimal(*octets, out);
+                out.extend_from_slice(b" octets");
+            }
+            Self::Stat { messages, octets } => {
+                out.push(b' ');
+                push_decimal(u64::from(*messages), out);
+                out.push(b' ');
+                push_decimal(*octets, out);
+            }
+            other => {
+                let mut line = StatusLine { out, start };
+                // Writing to a buffer cannot fail; what is too long is cut.
+                let _cut = write!(line, " {other}");
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl fmt::Display for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Greeting { hostname, stamp: None } => write!(f, "{hostname} POP3 Server"),
+            Self::Greeting { hostname, stamp: Some(stamp) } => write!(f, "{hostname} POP3 Server {stamp}"),
+            Self::SendPassword => f.write_str("send your password"),
+            Self::MaildropReady => f.write_str("maildrop locked and ready"),
+            Self::Capabilities => f.write_str("capability list follows"),
+            Self::Mechanisms => f.write_str("mechanism list follows"),
+            Self::BeginTls => f.write_str("begin TLS negotiation"),
+            Self::Stat { messages, octets } => write!(f, "{messages} {octets}"),
+            Self::Listing { messages, octets: Some(octets) } => write!(f, "{messages} messages ({octets} octets)"),
+            Self::Listing { messages, octets: None } => write!(f, "{messages} messages"),
+            Self::Size { number, octets } => write!(f, "{number} {octets}"),
+            Self::Id { number, id } => write!(f, "{number} {id}"),
+            Self::Message { octets } => write!(f, "{octets} octets"),
+            Self::Top => f.write_str("top of message follows"),
+            Self::Deleted => f.write_str("msg deleted"),
+            Self::Reset { messages, octets: Some(octets) } => {
+                write!(f, "maildrop has {messages} messages ({octets} octets)")
+            }
+            Self::Reset { messages, octets: None } => write!(f, "maildrop has {messages} messages"),
+            Self::Noop => Ok(()),
+            Self::GoodBye => f.write_str("POP3 Server saying Good-Bye"),
+            Self::Refused(refusal) => match &refusal.code {
+                Some(code) => write!(f, "[{}] {}", code.as_str(), refusal.text),
+                None => f.write_str(&refusal.text),
+            },
+            Self::Command(error) => error.fmt(f),
+            Self::NotNow(phase) => write!(f, "not allowed in the {} state", phase.name()),
+            Self::TooLong => f.write_str("the line is too long"),
+            Self::NoSuchMessage => f.write_str("no such message"),
+            Self::AlreadyDeleted => f.write_str("the message is marked as deleted"),
+            Self::GoneMessage => f.write_str("the message was removed by another program"),
+            Self::PassFirst => f.write_str("send USER before PASS"),
+            Self::CleartextRefused => f.write_str("no password without TLS: use STLS or the TLS port"),
+            Self::NoSuchMechanism => f.write_str("no such mechanism"),
+            Self::ApopOff => f.write_str("APOP is not offered"),
+            Self::TlsAlready => f.write_str("TLS is on already"),
+            Self::TlsUnavailable => f.write_str("TLS is not available"),
+            Self::ExchangeCancelled => f.write_str("authentication cancelled"),
+            Self::NotBase64 => f.write_str("the response is not base64"),
+            Self::Draining => f.write_str("[SYS/TEMP] the server is going down, try again later"),
+            Self::NotRemoved { remain } => write!(f, "[SYS/TEMP] {remain} deleted messages not removed"),
+            Self::TooManyErrors => f.write_str("too many errors"),
+            Self::NotHttp => f.write_str("this is a POP3 server"),
+        }
+    }
+}
+
+/// Bounds a status line and keeps it printable ASCII, whatever a text from elsewhere holds.
+struct StatusLine<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl fmt::Write for StatusLine<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = (STATUS_LINE_MAX_OCTETS - 2).saturating_sub(self.out.len() - self.start);
+        let printable = |c: char| if matches!(c, ' '..='~') { c as u8 } else { b'?' };
+        self.out.extend(text.chars().map(printable).take(room));
+        Ok(())
+    }
+}
+
+/// Appends a line of LIST or UIDL's block: `number value`.
+pub(crate) fn write_size_line(number: u32, octets: u64, out: &mut Vec<u8>) {
+    push_decimal(u64::from(number), out);
+    out.push(b' ');
+    push_decimal(octets, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a line of UIDL's block.
+pub(crate) fn write_id_line(number: u32, id: &str, out: &mut Vec<u8>) {
+    push_decimal(u64::from(number), out);
+    out.push(b' ');
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the final `.` line of a block.
+pub(crate) fn write_end_of_block(out: &mut Vec<u8>) {
+    out.extend_from_slice(b".\r\n");
+}
+
+/// Appends a challenge, which is base64 already (RFC 5034 §4).
+pub(crate) fn write_challenge(base64: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"+ ");
+    out.extend_from_slice(base64.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A status line as a client reads it.
+///
+/// ```
+/// use restante_proto::reply::{ResponseCode, Status};
+/// let status = Status::parse(b"-ERR [IN-USE] locked").unwrap();
+/// assert_eq!(status, Status::Err { code: Some(ResponseCode::InUse), text: "locked".into() });
+/// assert!(Status::parse(b"250 OK").is_none());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// `+OK text`.
+    Ok {
+        /// What follows.
+        text: String,
+    },
+    /// `-ERR [code] text`.
+    Err {
+        /// The response code, where there is one (RFC 2449 §8).
+        code: Option<ResponseCode>,
+        /// What follows.
+        text: String,
+    },
+    /// `+ challenge`, still in base64 (RFC 5034 §4).
+    Challenge {
+        /// The base64.
+        base64: String,
+    },
+}
+
+impl Status {
+    /// Parses a status line without its line end; `None` if it is none. Octets that are not UTF-8 are replaced.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let line = String::from_utf8_lossy(line);
+        let after = |word: &str| {
+            let (head, rest) = line.split_at_checked(word.len())?;
+            let rest = match rest.strip_prefix(' ') {
+                Some(rest) => rest,
+                None if rest.is_empty() => rest,
+                None => return None,
+            };
+            head.eq_ignore_ascii_case(word).then(|| rest.to_owned())
+        };
+        if let Some(text) = after("+OK") {
+            return Some(Self::Ok { text });
+        }
+        if let Some(text) = after("-ERR") {
+            let coded = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+            return Some(match coded {
+                Some((code, text)) => {
+                    Self::Err { code: Some(ResponseCode::parse(code)), text: text.trim_start().to_owned() }
+                }
+                None => Self::Err { code: None, text },
+            });
+        }
+        after("+").map(|base64| Self::Challenge { base64 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(reply: &Reply<'_>) -> String {
+        let mut out = Vec::new();
+        reply.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn no_status_line_is_too_long_or_unprintable() {
+        let refusal = Refusal::coded(ResponseCode::SysTemp, "\r\n+OK é".repeat(300));
+        let line = line(&Reply::Refused(&refusal));
+        assert_eq!(line.len(), STATUS_LINE_MAX_OCTETS);
+        assert!(line.starts_with("-ERR [SYS/TEMP] ??+OK ?") && line.ends_with("\r\n"));
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn the_fast_lines_say_what_the_formatted_ones_say() {
+        for reply in [Reply::Message { octets: 1317 }, Reply::Stat { messages: 1, octets: u64::MAX }, Reply::Deleted] {
+            assert_eq!(line(&reply), alloc::format!("+OK {reply}\r\n"));
+        }
+        assert_eq!(line(&Reply::Noop), "+OK\r\n");
+    }
+
+    #[test]
+    fn what_the_server_writes_a_client_reads() {
+        assert_eq!(Status::parse(b"+OK"), Some(Status::Ok { text: String::new() }));
+        assert_eq!(Status::parse(b"+ dGVzdA=="), Some(Status::Challenge { base64: "dGVzdA==".into() }));
+        assert_eq!(Status::parse(b"+ "), Some(Status::Challenge { base64: String::new() }));
+        let refusal = Refusal::coded(ResponseCode::Auth, "no");
+        let line = line(&Reply::Refused(&refusal));
+        let expected = Status::Err { code: Some(ResponseCode::Auth), text: "no".into() };
+        assert_eq!(Status::parse(line.trim_end().as_bytes()), Some(expected));
+        assert_eq!(Status::parse(b"+OKAY"), None);
+    }
+}
