@@ -1,1 +1,3 @@
-//! Interop.
+//! Real mail clients against the real server: what their tests share.
+
+mod poll;
