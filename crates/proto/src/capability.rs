@@ -105,16 +105,22 @@ impl Capability {
         Some(match (name.as_str(), rest.as_slice()) {
             ("TOP", []) => Self::Top,
             ("USER", []) => Self::User,
-            ("SASL", mechanisms) => Self::Sasl(mechanisms.iter().map(|name| name.to_ascii_uppercase()).collect()),
+            ("SASL", mechanisms) => {
+                Self::Sasl(mechanisms.iter().map(|name| name.to_ascii_uppercase()).collect())
+            }
             ("RESP-CODES", []) => Self::RespCodes,
             ("AUTH-RESP-CODE", []) => Self::AuthRespCode,
-            ("LOGIN-DELAY", [seconds]) => Self::LoginDelay { seconds: seconds.parse().ok()?, per_user: false },
+            ("LOGIN-DELAY", [seconds]) => {
+                Self::LoginDelay { seconds: seconds.parse().ok()?, per_user: false }
+            }
             ("LOGIN-DELAY", [seconds, user]) if per_user(user) => {
                 Self::LoginDelay { seconds: seconds.parse().ok()?, per_user: true }
             }
             ("PIPELINING", []) => Self::Pipelining,
             ("EXPIRE", [days]) => Self::Expire { days: expire(days)?, per_user: false },
-            ("EXPIRE", [days, user]) if per_user(user) => Self::Expire { days: expire(days)?, per_user: true },
+            ("EXPIRE", [days, user]) if per_user(user) => {
+                Self::Expire { days: expire(days)?, per_user: true }
+            }
             ("UIDL", []) => Self::Uidl,
             ("STLS", []) => Self::Stls,
             ("IMPLEMENTATION", [_, ..]) => {

@@ -68,9 +68,10 @@ impl CommandError {
     pub const fn verb(self) -> Option<Verb> {
         match self {
             Self::Control | Self::Unknown => None,
-            Self::Missing(verb) | Self::Unexpected(verb) | Self::Malformed(verb) | Self::NoSuchNumber(verb) => {
-                Some(verb)
-            }
+            Self::Missing(verb)
+            | Self::Unexpected(verb)
+            | Self::Malformed(verb)
+            | Self::NoSuchNumber(verb) => Some(verb),
         }
     }
 }
@@ -243,7 +244,10 @@ impl<'a> Arguments<'a> {
 
     fn name(&mut self) -> Result<&'a str, CommandError> {
         let name = self.required()?;
-        core::str::from_utf8(name).ok().filter(|name| !name.is_empty()).ok_or(CommandError::Malformed(self.verb))
+        core::str::from_utf8(name)
+            .ok()
+            .filter(|name| !name.is_empty())
+            .ok_or(CommandError::Malformed(self.verb))
     }
 
     /// RFC 5034 §3: 1 to 20 letters, digits, hyphens and underscores.
@@ -272,7 +276,9 @@ impl<'a> Arguments<'a> {
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
             return Err(CommandError::Malformed(self.verb));
         }
-        Ok(digits.iter().fold(0u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
+        Ok(digits
+            .iter()
+            .fold(0u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
     }
 
     fn number(&mut self) -> Result<MessageNumber, CommandError> {
@@ -308,7 +314,11 @@ pub(crate) fn push_decimal(mut value: u64, out: &mut Vec<u8>) {
 }
 
 fn hexadecimal(octets: &[u8]) -> Vec<u8> {
-    octets.iter().flat_map(|octet| [octet >> 4, octet & 15]).map(|digit| b"0123456789abcdef"[usize::from(digit)]).collect()
+    octets
+        .iter()
+        .flat_map(|octet| [octet >> 4, octet & 15])
+        .map(|digit| b"0123456789abcdef"[usize::from(digit)])
+        .collect()
 }
 
 #[cfg(test)]
@@ -321,12 +331,18 @@ mod tests {
 
     #[test]
     fn numbers_are_decimal_digits_and_nothing_else() {
-        for line in ["DELE 1x", "DELE +1", "DELE -1", "DELE 0x1", "DELE  1", "DELE one", "TOP 1 -1", "LIST 1."] {
+        for line in
+            ["DELE 1x", "DELE +1", "DELE -1", "DELE 0x1", "DELE  1", "DELE one", "TOP 1 -1", "LIST 1."]
+        {
             let verb = Verb::from_word(line.split(' ').next().unwrap().as_bytes()).unwrap();
             assert_eq!(Command::parse(line.as_bytes()), Err(CommandError::Malformed(verb)), "{line}");
         }
         for line in ["DELE 0", "DELE 4294967296", "DELE 4294967297", "DELE 99999999999999999999999999"] {
-            assert_eq!(Command::parse(line.as_bytes()), Err(CommandError::NoSuchNumber(Verb::Dele)), "{line}");
+            assert_eq!(
+                Command::parse(line.as_bytes()),
+                Err(CommandError::NoSuchNumber(Verb::Dele)),
+                "{line}"
+            );
         }
         assert_eq!(Command::parse(b"DELE 4294967295"), Ok(Command::Dele(number(u32::MAX))));
         assert_eq!(Command::parse(b"TOP 1 99999999999999999999"), Ok(Command::Top(number(1), u64::MAX)));
@@ -334,7 +350,9 @@ mod tests {
 
     #[test]
     fn arguments_too_many_or_too_few_are_refused() {
-        for line in ["QUIT now", "STAT 1", "NOOP x", "RETR 1 2", "TOP 1 2 3", "CAPA x", "USER a b", "AUTH PLAIN = ="] {
+        for line in
+            ["QUIT now", "STAT 1", "NOOP x", "RETR 1 2", "TOP 1 2 3", "CAPA x", "USER a b", "AUTH PLAIN = ="]
+        {
             assert!(matches!(Command::parse(line.as_bytes()), Err(CommandError::Unexpected(_))), "{line}");
         }
         for line in ["RETR", "DELE ", "TOP 1", "USER", "PASS", "APOP a"] {

@@ -203,7 +203,12 @@ mod tests {
         assert!(UniqueId::new(&[b'x'; 70]).is_some());
         assert!(UniqueId::new(&[b'x'; 71]).is_none());
         assert!(UniqueId::new(b"\x7f").is_none() && UniqueId::new(b" ").is_none());
-        let page: UniqueIds = [b"a".as_slice(), b"bc"].into_iter().filter_map(UniqueId::new).collect::<Vec<_>>().iter().collect();
+        let page: UniqueIds = [b"a".as_slice(), b"bc"]
+            .into_iter()
+            .filter_map(UniqueId::new)
+            .collect::<Vec<_>>()
+            .iter()
+            .collect();
         assert_eq!(page.iter().collect::<Vec<_>>(), ["a", "bc"]);
         assert_eq!(page.get(2), None);
     }

@@ -89,7 +89,9 @@ mod tests {
     #[test]
     fn no_verb_has_two_rows_in_a_state() {
         for (place, row) in TRANSITIONS.iter().enumerate() {
-            assert!(TRANSITIONS[..place].iter().all(|other| (other.from, other.verb) != (row.from, row.verb)));
+            assert!(
+                TRANSITIONS[..place].iter().all(|other| (other.from, other.verb) != (row.from, row.verb))
+            );
         }
     }
 

@@ -74,6 +74,11 @@ impl Refusal {
         Self { code: Some(code), text: text.into() }
     }
 
+    /// Appends the status line, for a server that says nothing else on a connection.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        Reply::Refused(self).write(out);
+    }
+
     /// The one answer to a wrong user name or a wrong password.
     pub fn credentials() -> Self {
         Self::coded(ResponseCode::Auth, "wrong user name or password")
@@ -125,8 +130,8 @@ impl Reply<'_> {
     /// Whether it begins with `+OK`.
     pub(crate) const fn is_ok(&self) -> bool {
         use Reply::{
-            BeginTls, Capabilities, Deleted, GoodBye, Greeting, Id, Listing, MaildropReady, Mechanisms, Message, Noop,
-            Reset, SendPassword, Size, Stat, Top,
+            BeginTls, Capabilities, Deleted, GoodBye, Greeting, Id, Listing, MaildropReady, Mechanisms,
+            Message, Noop, Reset, SendPassword, Size, Stat, Top,
         };
         matches!(
             self,
@@ -189,7 +194,9 @@ impl fmt::Display for Reply<'_> {
             Self::Mechanisms => f.write_str("mechanism list follows"),
             Self::BeginTls => f.write_str("begin TLS negotiation"),
             Self::Stat { messages, octets } => write!(f, "{messages} {octets}"),
-            Self::Listing { messages, octets: Some(octets) } => write!(f, "{messages} messages ({octets} octets)"),
+            Self::Listing { messages, octets: Some(octets) } => {
+                write!(f, "{messages} messages ({octets} octets)")
+            }
             Self::Listing { messages, octets: None } => write!(f, "{messages} messages"),
             Self::Size { number, octets } => write!(f, "{number} {octets}"),
             Self::Id { number, id } => write!(f, "{number} {id}"),
@@ -350,7 +357,9 @@ mod tests {
 
     #[test]
     fn the_fast_lines_say_what_the_formatted_ones_say() {
-        for reply in [Reply::Message { octets: 1317 }, Reply::Stat { messages: 1, octets: u64::MAX }, Reply::Deleted] {
+        for reply in
+            [Reply::Message { octets: 1317 }, Reply::Stat { messages: 1, octets: u64::MAX }, Reply::Deleted]
+        {
             assert_eq!(line(&reply), alloc::format!("+OK {reply}\r\n"));
         }
         assert_eq!(line(&Reply::Noop), "+OK\r\n");

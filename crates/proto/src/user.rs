@@ -110,8 +110,10 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_a_folder_are_refused() {
-        for bad in ["", ".", "..", "../x", "a/b", "@", "a@", "@b", "a@.b", ".a@b", "a\0b", "a b", "a\\b", "a:b", "a\nb"]
-        {
+        for bad in [
+            "", ".", "..", "../x", "a/b", "@", "a@", "@b", "a@.b", ".a@b", "a\0b", "a b", "a\\b", "a:b",
+            "a\nb",
+        ] {
             assert!(UserName::new(bad).is_err(), "{bad:?}");
         }
         assert_eq!(UserName::new(&"a".repeat(256)), Err(InvalidUserName::TooLong));

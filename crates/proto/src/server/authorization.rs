@@ -50,7 +50,8 @@ impl<S> Session<S> {
         if self.draining {
             return self.reply(&Reply::Draining, out);
         }
-        let Some(offer) = self.policy.mechanisms.iter().find(|offer| offer.name.eq_ignore_ascii_case(name)) else {
+        let Some(offer) = self.policy.mechanisms.iter().find(|offer| offer.name.eq_ignore_ascii_case(name))
+        else {
             return self.reply(&Reply::NoSuchMechanism, out);
         };
         let mechanism = offer.name;

@@ -311,7 +311,10 @@ impl<S> Session<S> {
                     self.bad_command(&Reply::Command(error), out);
                 }
             }
-            _ if verb == Some(Verb::Pass) && self.phase == Phase::Authorization && !self.may_show_password() => {
+            _ if verb == Some(Verb::Pass)
+                && self.phase == Phase::Authorization
+                && !self.may_show_password() =>
+            {
                 self.bad_command(&Reply::CleartextRefused, out);
             }
             _ if verb == Some(Verb::Pass) && self.phase == Phase::Authorization => {
@@ -408,7 +411,6 @@ fn is_http(line: &[u8]) -> bool {
     matches!(words.as_slice(), [method, _, version]
         if version.starts_with(b"HTTP/") && method.iter().all(u8::is_ascii_uppercase))
 }
-
 
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Session<[u64; 2]>>() <= 512, "an idle session is to stay small");
