@@ -1,0 +1,225 @@
+//! Octets as they pass → events. Lines are put together here, bodies are counted instead of kept, and every line goes
+//! through the [`Redactor`] before anybody sees it.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{
+    Event, Kind, LINE_MAX_OCTETS, Line, Mark, Piece, Redactor, Side, TcpEvent, TlsEvent,
+    redact::{Block, content},
+};
+use crate::body::{Unstuffed, Unstuffer};
+
+/// What is kept of the messages that the server sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// Their lengths: `[1317 octets]`.
+    Elided,
+    /// Their lines.
+    Kept,
+}
+
+/// The longest part of one line that is kept until its end comes; two octets stay free for its line end.
+const PARTIAL_MAX_OCTETS: usize = LINE_MAX_OCTETS - 2;
+
+/// Makes a dialogue of the octets that pass, as they pass, in bounded memory and without secrets.
+///
+/// ```
+/// use restante_proto::dialogue::{Bodies, Recorder, Side};
+/// let (mut recorder, mut events) = (Recorder::new(Bodies::Elided), Vec::new());
+/// recorder.octets(Side::Server, None, b"+OK ready\r\n", &mut events);
+/// recorder.octets(Side::Client, None, b"PASS abc", &mut events);
+/// recorder.octets(Side::Client, None, b"xyz\r\n", &mut events);
+/// let lines: Vec<_> = events.iter().map(ToString::to_string).collect();
+/// assert_eq!(lines, ["S: +OK ready", "C: PASS [secret]"]);
+/// ```
+#[derive(Debug)]
+pub struct Recorder {
+    redactor: Redactor,
+    bodies: Bodies,
+    client: Half,
+    server: Half,
+    body: Option<Body>,
+    /// Who spoke last; when the other side speaks, a segment ends without a mark.
+    spoke: Option<Side>,
+}
+
+/// One side's line in the making.
+#[derive(Debug, Default)]
+struct Half {
+    at: Option<Duration>,
+    octets: Vec<u8>,
+    /// Where segments end in it.
+    cuts: Vec<usize>,
+    /// It was longer than is kept.
+    overlong: bool,
+    /// The octet that was pushed last.
+    last: u8,
+}
+
+/// A message that is counted.
+#[derive(Debug)]
+struct Body {
+    at: Option<Duration>,
+    unstuffer: Unstuffer,
+    octets: u64,
+}
+
+impl Recorder {
+    /// A recorder at the start of a session, before the greeting.
+    pub fn new(bodies: Bodies) -> Self {
+        let (client, server) = (Half::default(), Half::default());
+        Self { redactor: Redactor::new(), bodies, client, server, body: None, spoke: None }
+    }
+
+    /// This side begins a new segment, and said the one before it too.
+    pub fn segment(&mut self, from: Side) {
+        let goes_on = self.spoke == Some(from);
+        let half = self.half(from);
+        if half.octets.is_empty() && !goes_on {
+            return;
+        }
+        if half.cuts.last() != Some(&half.octets.len()) && half.cuts.len() < PARTIAL_MAX_OCTETS {
+            half.cuts.push(half.octets.len());
+        }
+    }
+
+    /// Takes what one side said next, and appends the events that are complete.
+    pub fn octets(&mut self, from: Side, at: Option<Duration>, octets: &[u8], events: &mut Vec<Event>) {
+        let mut rest = octets;
+        if !octets.is_empty() {
+            self.spoke = Some(from);
+        }
+        while !rest.is_empty() {
+            if from == Side::Server && self.body.is_some() {
+                rest = self.count(at, rest, events);
+                continue;
+            }
+            let half = self.half(from);
+            if half.octets.is_empty() && !half.overlong {
+                half.at = at;
+            }
+            let (piece, behind) = match memchr::memchr(b'\n', rest) {
+                Some(end) => (&rest[..=end], &rest[end + 1..]),
+                None => (rest, &rest[..0]),
+            };
+            half.push(piece);
+            if piece.ends_with(b"\n") {
+                self.line(from, events);
+            }
+            rest = behind;
+        }
+    }
+
+    /// Appends an event of TLS. After a handshake lines begin anew, and what was left of them before it is cut off.
+    pub fn tls(&mut self, at: Option<Duration>, event: TlsEvent, events: &mut Vec<Event>) {
+        self.flush(events);
+        self.spoke = None;
+        events.push(Event { at, kind: Kind::Tls(event) });
+    }
+
+    /// Appends an event of TCP.
+    pub fn tcp(&mut self, at: Option<Duration>, event: TcpEvent, events: &mut Vec<Event>) {
+        self.flush(events);
+        self.spoke = None;
+        events.push(Event { at, kind: Kind::Tcp(event) });
+    }
+
+    /// Appends what is left of lines whose ends never came.
+    pub fn flush(&mut self, events: &mut Vec<Event>) {
+        if let Some(body) = self.body.take().filter(|body| body.octets > 0) {
+            events.push(Event { at: body.at, kind: Kind::Body { octets: body.octets } });
+        }
+        for side in [Side::Client, Side::Server] {
+            if !self.half(side).octets.is_empty() {
+                self.line(side, events);
+            }
+        }
+    }
+
+    const fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    /// A line is complete.
+    fn line(&mut self, from: Side, events: &mut Vec<Event>) {
+        let half = core::mem::take(self.half(from));
+        let kind = match from {
+            Side::Client => Kind::Client(half.shown(self.redactor.client_keeps(&half.octets))),
+            Side::Server => Kind::Server(half.shown(self.redactor.server_keeps(&half.octets))),
+        };
+        events.push(Event { at: half.at, kind });
+        let message = from == Side::Server && self.redactor.block() == Some(Block::Message);
+        if message && self.bodies == Bodies::Elided && self.body.is_none() {
+            self.body = Some(Body { at: None, unstuffer: Unstuffer::default(), octets: 0 });
+        }
+    }
+
+    /// Counts what belongs to the body, and gives what is behind it.
+    fn count<'a>(&mut self, at: Option<Duration>, octets: &'a [u8], events: &mut Vec<Event>) -> &'a [u8] {
+        /// So much is looked at in one go, so that the copy stays small.
+        const STEP_OCTETS: usize = 16 << 10;
+        let Some(body) = &mut self.body else { return octets };
+        body.at = body.at.or(at);
+        let (step, behind) = octets.split_at(octets.len().min(STEP_OCTETS));
+        let mut message = Vec::new();
+        let progress = body.unstuffer.push(step, &mut message);
+        body.octets += message.len() as u64;
+        let Unstuffed::Done(taken) = progress else { return behind };
+        let first = body.at;
+        events.push(Event { at: first, kind: Kind::Body { octets: body.octets } });
+        events.push(Event { at, kind: Kind::Server(Line::of(b".\r\n")) });
+        self.body = None;
+        self.server.cuts.clear();
+        self.redactor.end_block();
+        &octets[taken..]
+    }
+}
+
+impl Half {
+    fn push(&mut self, piece: &[u8]) {
+        let Some(&last) = piece.last() else { return };
+        let room = PARTIAL_MAX_OCTETS.saturating_sub(self.octets.len());
+        if piece.len() <= room && !self.overlong {
+            self.octets.extend_from_slice(piece);
+        } else {
+            self.octets.extend_from_slice(&piece[..piece.len().min(room)]);
+            if last == b'\n' {
+                let before = if piece.len() > 1 { piece[piece.len() - 2] } else { self.last };
+                let end: &[u8] = if before == b'\r' { b"\r\n" } else { b"\n" };
+                let kept = content(&self.octets).len();
+                self.octets.truncate(kept);
+                self.octets.extend_from_slice(end);
+            }
+            self.overlong = true;
+        }
+        self.last = last;
+    }
+
+    /// The line with only so many octets of its content; cuts in what does not pass would tell lengths.
+    fn shown<M: Mark>(&self, kept: usize) -> Line<M> {
+        let content = content(&self.octets);
+        let kept = kept.min(content.len());
+        let (mut line, mut at) = (Line::default(), 0);
+        for &cut in self.cuts.iter().filter(|&&cut| cut <= kept) {
+            line.push_octets(&self.octets[at..cut]);
+            line.push(Piece::Cut);
+            at = cut;
+        }
+        line.push_octets(&self.octets[at..kept]);
+        if kept < content.len() || self.overlong {
+            line.push(Piece::Secret);
+        }
+        at = content.len();
+        for &cut in self.cuts.iter().filter(|&&cut| cut > content.len() && cut <= self.octets.len()) {
+            line.push_octets(&self.octets[at..cut]);
+            line.push(Piece::Cut);
+            at = cut;
+        }
+        line.push_octets(&self.octets[at..]);
+        line
+    }
+}

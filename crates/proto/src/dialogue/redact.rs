@@ -1,0 +1,388 @@
+//! What of a session may be written down. The session is followed on both sides, so that a SASL response is told from
+//! a command, and a login that succeeded from one that did not; when the server does something that cannot be
+//! followed, hardly anything passes any more.
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use super::{Line, Mark, Pattern, Piece, Slot};
+use crate::{
+    Secret,
+    user::USER_NAME_MAX_OCTETS,
+    verb::{ReplyShape, Verb},
+};
+
+/// How many commands may wait for their replies until the session counts as lost from sight.
+const PENDING_MAX: usize = 1 << 16;
+/// How many octets of secrets are kept at most, to find them in replies.
+const SAID_MAX_OCTETS: usize = 64 << 10;
+/// A secret shorter than this is not looked for in replies: it would be found everywhere.
+const ECHO_MIN_OCTETS: usize = 3;
+
+/// The SASL mechanisms whose names pass. Any other word behind AUTH could be a secret in the wrong place.
+const MECHANISMS: &[&str] = &[
+    "ANONYMOUS",
+    "CRAM-MD5",
+    "DIGEST-MD5",
+    "EXTERNAL",
+    "GS2-KRB5",
+    "GSSAPI",
+    "KERBEROS_V4",
+    "LOGIN",
+    "NTLM",
+    "OAUTHBEARER",
+    "OTP",
+    "PLAIN",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-512",
+    "SCRAM-SHA-512-PLUS",
+    "XOAUTH2",
+];
+
+/// Takes the secrets out of a session's lines, in the order in which they pass.
+///
+/// Of the client's lines there passes: a known command word; USER's name; AUTH's mechanism; the arguments of CAPA,
+/// STLS, QUIT, UTF8 and LANG; and once a login has succeeded the arguments of every other command but PASS, APOP and
+/// AUTH. Everything else, lines that are no command too, becomes `[secret]`. Of the server's lines SASL challenges
+/// become it, and the text of a reply that repeats what was secret in its command.
+///
+/// ```
+/// use restante_proto::dialogue::Redactor;
+/// let mut redactor = Redactor::new();
+/// redactor.server(b"+OK POP3\r\n");
+/// assert_eq!(redactor.client(b"user john\r\n").to_string(), "user john");
+/// assert_eq!(redactor.client(b"pass abcxyz\r\n").to_string(), "pass [secret]");
+/// ```
+#[derive(Debug, Default)]
+pub struct Redactor {
+    greeted: bool,
+    logged_in: bool,
+    /// The server did what cannot be followed.
+    lost: bool,
+    /// The next line of the client is a SASL response.
+    response_due: bool,
+    pending: VecDeque<Pending>,
+    said_octets: usize,
+    block: Option<Block>,
+    /// The server's last line ended in a bare LF, which does not begin a line in which a block could end.
+    after_bare_lf: bool,
+}
+
+/// A command that waits for its reply.
+#[derive(Debug)]
+struct Pending {
+    what: What,
+    /// What was secret in it; `None` if too much was to be kept.
+    said: Option<Secret<Vec<u8>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Line,
+    Block(Block),
+    /// A reply that ends the phase before login.
+    Login,
+    Exchange,
+    Stls,
+}
+
+/// What the lines of a block are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    /// A listing.
+    Listing,
+    /// A message.
+    Message,
+}
+
+/// A client's line taken apart.
+struct Said {
+    what: What,
+    /// How much of it passes before login, and after.
+    before: usize,
+    after: usize,
+}
+
+impl Redactor {
+    /// A redactor at the start of a session, before the greeting.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What of the client's line may be written. The line may lack its line end, if the stream ended before it.
+    pub fn client(&mut self, line: &[u8]) -> Line<Slot> {
+        let kept = self.client_keeps(line);
+        shown(line, kept)
+    }
+
+    /// What of the server's line may be written.
+    pub fn server(&mut self, line: &[u8]) -> Line<Pattern> {
+        let kept = self.server_keeps(line);
+        shown(line, kept)
+    }
+
+    /// The block in whose middle the server is.
+    pub(super) const fn block(&self) -> Option<Block> {
+        self.block
+    }
+
+    /// The server ended the block; for who looks at its lines himself.
+    pub(super) const fn end_block(&mut self) {
+        self.block = None;
+    }
+
+    /// How many octets of the line, not counting its line end, pass.
+    pub(super) fn client_keeps(&mut self, line: &[u8]) -> usize {
+        let content = content(line);
+        if self.lost {
+            return 0;
+        }
+        if self.response_due {
+            self.response_due = false;
+            self.responded(content);
+            return 0;
+        }
+        let said = take_apart(content);
+        // Behind an AUTH that is not answered yet, a line may be a command or a response: only the server knows.
+        let unclear = self.pending.iter().any(|pending| pending.what == What::Exchange);
+        let kept = match (unclear, self.logged_in) {
+            (true, _) => 0,
+            (false, false) => said.before,
+            (false, true) => said.after,
+        };
+        if self.pending.len() == PENDING_MAX {
+            self.lose();
+            return 0;
+        }
+        let said = Pending { what: said.what, said: self.remember(&content[kept..]) };
+        self.pending.push_back(said);
+        kept
+    }
+
+    /// How many octets of the line, not counting its line end, pass.
+    pub(super) fn server_keeps(&mut self, line: &[u8]) -> usize {
+        let content = content(line);
+        let status = Status::of(content);
+        if self.lost {
+            return status.word_octets();
+        }
+        if self.block.is_some() {
+            let after_bare_lf = core::mem::replace(&mut self.after_bare_lf, !line.ends_with(b"\r\n"));
+            if line == b".\r\n" && !after_bare_lf {
+                self.block = None;
+            }
+            return content.len();
+        }
+        self.after_bare_lf = false;
+        if !self.greeted {
+            self.greeted = true;
+            if matches!(status, Status::Ok | Status::Err) {
+                return content.len();
+            }
+        }
+        let Some(front) = self.pending.front() else {
+            // A server that gives up says why, unasked; nothing that follows can be told from a reply.
+            self.lose();
+            return if status == Status::Err { content.len() } else { status.word_octets() };
+        };
+        match (status, front.what) {
+            (Status::Challenge, What::Exchange) => {
+                // The response was sent already, or comes next.
+                match self.pending.remove(1) {
+                    Some(response) => {
+                        let said = self.forget(&response);
+                        self.responded(&said);
+                    }
+                    None => self.response_due = true,
+                }
+                return status.word_octets();
+            }
+            (Status::Ok | Status::Err, _) => {}
+            (Status::Challenge | Status::None, _) => {
+                self.lose();
+                return 0;
+            }
+        }
+        let Some(answered) = self.pending.pop_front() else { return 0 };
+        let kept = if repeats(content, &answered) { status.word_octets() } else { content.len() };
+        self.forget(&answered);
+        if status == Status::Ok {
+            match answered.what {
+                What::Line => {}
+                What::Block(block) => self.block = Some(block),
+                What::Login | What::Exchange => self.logged_in = true,
+                // What was sent behind STLS is never answered (RFC 2595 §4).
+                What::Stls => self.drop_pending(),
+            }
+        }
+        kept
+    }
+
+    /// From here on nothing can be told apart.
+    fn lose(&mut self) {
+        self.lost = true;
+        self.drop_pending();
+    }
+
+    fn drop_pending(&mut self) {
+        self.pending.clear();
+        self.said_octets = 0;
+        self.response_due = false;
+    }
+
+    /// Keeps a copy of what was secret, to find it in the reply.
+    fn remember(&mut self, secret: &[u8]) -> Option<Secret<Vec<u8>>> {
+        if self.said_octets + secret.len() > SAID_MAX_OCTETS {
+            return None;
+        }
+        self.said_octets += secret.len();
+        Some(Secret::new(secret.to_vec()))
+    }
+
+    /// Takes a command's secret out of the count.
+    fn forget(&mut self, pending: &Pending) -> Vec<u8> {
+        let said = pending.said.as_ref().map_or_else(Vec::new, |said| said.expose().clone());
+        self.said_octets -= said.len();
+        said
+    }
+
+    /// The exchange that is under way has heard a response.
+    fn responded(&mut self, response: &[u8]) {
+        let Some(front) = self.pending.front_mut() else { return };
+        if self.said_octets + response.len() + 1 > SAID_MAX_OCTETS {
+            self.said_octets -= front.said.take().map_or(0, |said| said.expose().len());
+        } else if let Some(said) = &mut front.said {
+            let mut both = said.expose().clone();
+            both.push(b' ');
+            both.extend_from_slice(response);
+            *said = Secret::new(both);
+            self.said_octets += response.len() + 1;
+        }
+    }
+}
+
+/// What a line of the server begins with (RFC 1939 §3, RFC 5034 §4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Ok,
+    Err,
+    Challenge,
+    None,
+}
+
+impl Status {
+    fn of(content: &[u8]) -> Self {
+        match content.split(|&octet| octet == b' ').next() {
+            Some(b"+OK") => Self::Ok,
+            Some(b"-ERR") => Self::Err,
+            Some(b"+") => Self::Challenge,
+            _ => Self::None,
+        }
+    }
+
+    /// How much of a line passes if its text does not: nothing of what is no status line. A line that holds nothing
+    /// else is cut short by the caller.
+    const fn word_octets(self) -> usize {
+        match self {
+            Self::Ok => b"+OK ".len(),
+            Self::Err => b"-ERR ".len(),
+            Self::Challenge => b"+ ".len(),
+            Self::None => 0,
+        }
+    }
+}
+
+/// The line without its line end.
+pub(super) fn content(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The line with only so many octets of its content.
+fn shown<M: Mark>(line: &[u8], kept: usize) -> Line<M> {
+    let content = content(line);
+    let kept = kept.min(content.len());
+    let mut shown = Line::of(&line[..kept]);
+    if kept < content.len() {
+        shown.push(Piece::Secret);
+    }
+    shown.push_octets(&line[content.len()..]);
+    shown
+}
+
+fn take_apart(content: &[u8]) -> Said {
+    let word = content.split(|&octet| octet == b' ').next().unwrap_or(content);
+    // What passes of a command whose arguments do not.
+    let arguments = (word.len() + 1).min(content.len());
+    let has_argument = !content[arguments..].trim_ascii().is_empty();
+    let all = content.len();
+    let Some(verb) = Verb::from_word(word) else {
+        let extension = [&b"UTF8"[..], b"LANG"].into_iter().find(|known| known.eq_ignore_ascii_case(word));
+        return match extension {
+            Some(b"LANG") if !has_argument => {
+                Said { what: What::Block(Block::Listing), before: all, after: all }
+            }
+            Some(_) => Said { what: What::Line, before: all, after: all },
+            None => Said { what: What::Line, before: 0, after: 0 },
+        };
+    };
+    let what = match (verb, verb.reply_shape(has_argument)) {
+        (Verb::Pass | Verb::Apop, _) => What::Login,
+        (Verb::Stls, _) => What::Stls,
+        (Verb::Retr | Verb::Top, ReplyShape::Block) => What::Block(Block::Message),
+        (_, ReplyShape::Block) => What::Block(Block::Listing),
+        (_, ReplyShape::Exchange) => What::Exchange,
+        (_, ReplyShape::Line) => What::Line,
+    };
+    let (before, after) = match verb {
+        Verb::Capa | Verb::Stls | Verb::Quit => (all, all),
+        Verb::Pass | Verb::Apop => (arguments, arguments),
+        Verb::User => {
+            let name = first_argument(content, arguments, is_user_name);
+            (name, name)
+        }
+        Verb::Auth => {
+            let mechanism = first_argument(content, arguments, |word| {
+                MECHANISMS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word))
+            });
+            (mechanism, mechanism)
+        }
+        _ => (arguments, all),
+    };
+    Said { what, before, after }
+}
+
+/// How much passes if the first argument does: it and the space behind it.
+fn first_argument(content: &[u8], arguments: usize, passes: impl Fn(&[u8]) -> bool) -> usize {
+    let start = content[arguments..]
+        .iter()
+        .position(|&octet| octet != b' ')
+        .map_or(content.len(), |at| arguments + at);
+    let argument = content[start..].split(|&octet| octet == b' ').next().unwrap_or_default();
+    if passes(argument) { (start + argument.len() + 1).min(content.len()) } else { arguments }
+}
+
+fn is_user_name(word: &[u8]) -> bool {
+    word.len() <= USER_NAME_MAX_OCTETS && word.iter().all(|&octet| octet > b' ' && octet != 0x7f)
+}
+
+/// Whether a reply repeats something of what was secret in its command: a word, what a word in base64 says, or the
+/// whole. Servers like to say which command they did not understand.
+fn repeats(reply: &[u8], answered: &Pending) -> bool {
+    let Some(said) = &answered.said else { return true };
+    let reply = reply.to_ascii_lowercase();
+    let holds = |secret: &[u8]| {
+        let secret = secret.trim_ascii();
+        secret.len() >= ECHO_MIN_OCTETS
+            && memchr::memmem::find(&reply, &secret.to_ascii_lowercase()).is_some()
+    };
+    let words = || said.expose().split(|octet| octet.is_ascii_whitespace());
+    let decoded = words().filter_map(|word| BASE64.decode(word).ok());
+    holds(said.expose())
+        || words().any(holds)
+        || decoded.into_iter().any(|plain| plain.split(|&octet| octet <= 1).any(holds))
+}
