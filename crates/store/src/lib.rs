@@ -8,10 +8,17 @@ use std::{future::Future, ops::Range, pin::Pin, sync::Arc};
 
 use restante_proto::{Marks, UniqueIds, UserName, body::Form};
 
+pub mod conformance;
+mod crash;
 mod error;
+pub mod maildir;
+pub mod memory;
+pub mod registry;
 mod source;
 
 pub use error::{CommitError, DeliverError, OpenError, StoreError};
+pub use maildir::MaildirStore;
+pub use memory::MemoryStore;
 pub use source::Source;
 
 /// A future of a store, boxed so that stores can be chosen at run time.

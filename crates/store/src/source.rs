@@ -19,7 +19,8 @@ impl Source {
         match self {
             Self::File(file) => file.read_at(buffer, offset),
             Self::Bytes(bytes) => {
-                let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+                let rest =
+                    usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
                 let octets = rest.len().min(buffer.len());
                 buffer[..octets].copy_from_slice(&rest[..octets]);
                 Ok(octets)

@@ -1,0 +1,31 @@
+//! Points at which a test may kill the process, to prove that nothing is lost there.
+//!
+//! Without the feature `crash-points` (or `cfg(test)`) a point is nothing at all. With it, a process whose environment
+//! says `RESTANTE_CRASH_AT=N` is killed at the N-th point that it reaches, counted from 1.
+
+/// A point between two steps; a process that was told to die here does.
+#[cfg(not(any(test, feature = "crash-points")))]
+#[inline(always)]
+pub(crate) const fn point(_step: &str) {}
+
+/// A point between two steps; a process that was told to die here does.
+#[cfg(any(test, feature = "crash-points"))]
+pub(crate) fn point(step: &str) {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    static AT: OnceLock<Option<u64>> = OnceLock::new();
+    static REACHED: AtomicU64 = AtomicU64::new(0);
+
+    let at = AT.get_or_init(|| std::env::var("RESTANTE_CRASH_AT").ok()?.parse().ok());
+    let Some(at) = *at else { return };
+    if REACHED.fetch_add(1, Ordering::SeqCst) + 1 == at {
+        tracing::debug!(step, "killed by a test");
+        // SIGKILL, so that no destructor and no exit handler tidies up.
+        if rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).is_err() {
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! UPDATE: removing the marked messages durably (RFC 1939 §6).
+//!
+//! A crash between any two steps leaves some of the marked messages removed and nothing else changed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
+
+use restante_proto::Marks;
+use rustix::io::Errno;
+
+use super::{
+    dir::{Dir, Fault, Folder, Place, modified_ns, size_octets},
+    maildrop::{Open, now_seconds},
+    name, quota,
+    scan::{self, Located},
+};
+use crate::{CommitError, crash};
+
+/// How often the folders are read at most while marked messages keep moving.
+const ROUNDS_MAX: u32 = 8;
+
+/// How often a message must not be found before it counts as removed by somebody else.
+const LOOKS_FOR_THE_GONE: u32 = 2;
+
+/// The state of one commit.
+struct Update<'a> {
+    dir: Dir<'a>,
+    folders: [Option<Folder>; 2],
+    /// Where something was removed, and is not durably so yet.
+    touched: [bool; 2],
+    marked: HashMap<&'a [u8], Fate>,
+    freed: quota::Change,
+    error: Option<io::Error>,
+}
+
+/// What became of one marked message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fate {
+    stored: u64,
+    modified_ns: i64,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was not found where it was looked for, so far.
+    Sought,
+    /// We removed it from this folder.
+    Removed(Place),
+    /// It could not be removed.
+    Refused,
+}
+
+impl Open {
+    /// Removes the marked messages, durably.
+    pub(super) fn commit(&mut self, deleted: &Marks) -> Result<(), CommitError> {
+        let places: Vec<usize> = deleted.iter().filter_map(|index| self.place(index)).collect();
+        let done = self.remove(&places);
+        if done.is_ok() {
+            let now = now_seconds();
+            for place in places {
+                self.snapshot.records[place].missing_since = Some(now);
+                self.snapshot.located[place] = None;
+                self.snapshot.dirty = true;
+            }
+        }
+        // After a failure the next session finds out what is there.
+        self.save();
+        done
+    }
+
+    fn remove(&self, places: &[usize]) -> Result<(), CommitError> {
+        let Some(dir) = self.lock.dir().filter(|_| !places.is_empty()) else { return Ok(()) };
+        let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        let failed = |fault: Fault| CommitError { remain: all, source: fault.source };
+        let folders = [dir.folder(Place::New).map_err(failed)?, dir.folder(Place::Cur).map_err(failed)?];
+        let marked = places.iter().map(|&place| {
+            let record = &self.snapshot.records[place];
+            (&*record.base, Fate { stored: record.stored, modified_ns: record.modified_ns, end: End::Sought })
+        });
+        let mut update = Update {
+            dir,
+            folders,
+            touched: [false; 2],
+            marked: marked.collect(),
+            freed: quota::Change::default(),
+            error: None,
+        };
+        crash::point("commit: begun");
+        for &place in places {
+            if let Some(located) = &self.snapshot.located[place] {
+                update.unlink(&self.snapshot.records[place].base, located);
+            }
+            crash::point("commit: one removed");
+        }
+        update.pursue().map_err(failed)?;
+        crash::point("commit: all removed");
+        update.sync();
+        crash::point("commit: synced");
+        quota::record(dir, update.freed);
+        crash::point("commit: quota told");
+        update.outcome()
+    }
+}
+
+impl Update<'_> {
+    fn folder(&self, place: Place) -> Option<&Folder> {
+        self.folders[place as usize].as_ref()
+    }
+
+    /// Removes one file of a marked message; whether there was something to try.
+    fn unlink(&mut self, base: &[u8], located: &Located) -> bool {
+        let Some(fate) = self.marked.get(base).copied().filter(|fate| fate.end != End::Refused) else {
+            return false;
+        };
+        let name = located.name(base);
+        let again = matches!(fate.end, End::Removed(_));
+        if again && !self.is_copy(&name, located.place, fate) {
+            return false;
+        }
+        let unlinked = self.folder(located.place).map_or(Err(Errno::NOENT), |folder| folder.unlink(&name));
+        let end = match unlinked {
+            Ok(()) => {
+                self.touched[located.place as usize] = true;
+                if !again && !name::is_trashed(&located.suffix) {
+                    self.freed.removed(fate.stored);
+                }
+                End::Removed(located.place)
+            }
+            Err(Errno::NOENT) => fate.end,
+            Err(errno) => {
+                self.error.get_or_insert_with(|| errno.into());
+                End::Refused
+            }
+        };
+        if let Some(fate) = self.marked.get_mut(base) {
+            fate.end = end;
+        }
+        true
+    }
+
+    /// Whether a second file of a message that was removed is the same message: one that is moved by link and unlink
+    /// is in both folders for a moment. Another message under the same name stays.
+    fn is_copy(&self, name: &[u8], place: Place, fate: Fate) -> bool {
+        let stat = self.folder(place).and_then(|folder| folder.stat(name).ok());
+        stat.is_some_and(|stat| (size_octets(&stat), modified_ns(&stat)) == (fate.stored, fate.modified_ns))
+    }
+
+    /// Finds the marked messages that were renamed under us, and copies of those that were removed, until a look finds
+    /// nothing more to do.
+    fn pursue(&mut self) -> Result<(), Fault> {
+        let bases: Vec<Box<[u8]>> = self.marked.keys().map(|&base| base.into()).collect();
+        let wanted: HashSet<&[u8]> = bases.iter().map(|base| &**base).collect();
+        let mut empty_looks = 0;
+        for _ in 0..ROUNDS_MAX {
+            let mut tried = false;
+            for (base, located) in scan::locate(self.dir, &wanted)? {
+                tried |= self.unlink(&base, &located);
+            }
+            crash::point("commit: looked again");
+            empty_looks = if tried { 0 } else { empty_looks + 1 };
+            let sought = self.marked.values().any(|fate| fate.end == End::Sought);
+            // `readdir` may miss a file that is renamed meanwhile: one look is no proof for what is still sought.
+            if empty_looks >= if sought { LOOKS_FOR_THE_GONE } else { 1 } {
+                return Ok(());
+            }
+        }
+        // They kept moving: what is sought and still there was not removed.
+        for (base, _) in scan::locate(self.dir, &wanted)? {
+            if let Some(fate) = self.marked.get_mut(&*base).filter(|fate| fate.end == End::Sought) {
+                fate.end = End::Refused;
+                self.error.get_or_insert_with(|| io::ErrorKind::ResourceBusy.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// One fsync for each folder touched. What somebody else removed is made durable too: both folders are then.
+    fn sync(&mut self) {
+        let gone = self.marked.values().any(|fate| fate.end == End::Sought);
+        for place in Place::BOTH {
+            let Some(folder) = self.folder(place).filter(|_| gone || self.touched[place as usize]) else {
+                continue;
+            };
+            let synced = folder.sync();
+            crash::point("commit: one folder synced");
+            if let Err(errno) = synced {
+                self.error.get_or_insert_with(|| errno.into());
+                for fate in self.marked.values_mut() {
+                    if fate.end == End::Removed(place) || fate.end == End::Sought {
+                        fate.end = End::Refused;
+                    }
+                }
+            }
+        }
+    }
+
+    fn outcome(self) -> Result<(), CommitError> {
+        let remain = self.marked.values().filter(|fate| fate.end == End::Refused).count();
+        match self.error {
+            Some(source) if remain > 0 => {
+                Err(CommitError { remain: u32::try_from(remain).unwrap_or(u32::MAX), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! One open Maildir: the trait [`Maildrop`] on top of [`Open`], whose every call blocks and runs in tokio's pool.
+//!
+//! UPDATE is `commit.rs`.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::Read,
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use restante_proto::{Marks, UniqueIds, body::Measure};
+use rustix::{
+    fs::{FileType, fstat},
+    io::Errno,
+};
+
+use super::{
+    dir::{Fault, modified_ns, size_octets},
+    encoded::{Encoding, MAGIC_MAX_OCTETS},
+    lock::Lock,
+    scan,
+    snapshot::Snapshot,
+    state::{Count, State},
+    state_io,
+};
+use crate::{CommitError, Maildrop, Message, OpenError, Source, StoreError, Task};
+
+/// The most unique-ids in one page.
+const PAGE_MAX_IDS: usize = 4096;
+
+/// How much of a message is read at a time while it is measured.
+const MEASURE_BUFFER_OCTETS: usize = 128 * 1024;
+
+/// Seconds since 1970.
+pub(super) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// An open Maildir; its calls block.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) lock: Lock,
+    pub(super) snapshot: Snapshot,
+    /// The messages of the session, as places in the snapshot's records.
+    pub(super) shown: Vec<u32>,
+    /// Whether the state file could not be written; said once.
+    read_only: bool,
+}
+
+impl Open {
+    /// Takes the snapshot of a maildrop that was locked.
+    pub(super) fn new(lock: Lock) -> Result<Self, OpenError> {
+        let Some(dir) = lock.dir() else {
+            return Ok(Self { lock, snapshot: Snapshot::default(), shown: Vec::new(), read_only: false });
+        };
+        let state = state_io::read(dir);
+        let known = state.records.iter().filter(|record| record.missing_since.is_none());
+        let seen = scan::scan(dir, known.map(|record| &*record.base))?;
+        let snapshot = Snapshot::new(state, seen, now_seconds());
+        if snapshot.changed_ids > 0 {
+            tracing::warn!(
+                maildir = %dir.path.display(), messages = snapshot.changed_ids,
+                "messages came back under other file names: their unique-ids changed, and clients will fetch them again"
+            );
+        }
+        let shown = snapshot.shown();
+        let mut open = Self { lock, snapshot, shown, read_only: false };
+        open.save();
+        Ok(open)
+    }
+
+    /// Writes the state file if it says something else than is known.
+    pub(super) fn save(&mut self) {
+        let Some(dir) = self.lock.dir().filter(|_| self.snapshot.dirty && !self.read_only) else { return };
+        let state = State { records: std::mem::take(&mut self.snapshot.records) };
+        let written = state_io::write(dir, &state);
+        self.snapshot.records = state.records;
+        match written {
+            Ok(()) => self.snapshot.dirty = false,
+            Err(fault) => {
+                // The drop is served all the same: ids come from the names, sizes are counted again.
+                tracing::warn!(maildir = %dir.path.display(), error = %fault.source, "the state file cannot be written");
+                self.read_only = true;
+            }
+        }
+    }
+
+    /// The place in the records of the message at this index of the session.
+    pub(super) fn place(&self, index: u32) -> Option<usize> {
+        self.shown.get(index as usize).map(|&place| place as usize)
+    }
+
+    fn known_sizes(&self) -> Option<Arc<[u64]>> {
+        let records = self.shown.iter().filter_map(|&place| self.snapshot.records.get(place as usize));
+        records.map(|record| record.count.octets(record.stored)).collect()
+    }
+
+    /// Counts what is not counted yet, until `abandoned` says that nobody waits any more.
+    fn sizes(&mut self, abandoned: &AtomicBool) -> Result<Arc<[u64]>, StoreError> {
+        let mut buffer = vec![0; MEASURE_BUFFER_OCTETS];
+        for index in 0..self.shown.len() {
+            let Some(place) = self.shown.get(index).map(|&place| place as usize) else { continue };
+            if self.snapshot.records[place].count != Count::Unknown || abandoned.load(Ordering::Relaxed) {
+                continue;
+            }
+            // One message that cannot be counted does not take the others hostage: it is listed by the size of its
+            // file, and RETR will tell what is wrong with it.
+            match self.open_file(place).and_then(|file| self.measure(place, &file, &mut buffer)) {
+                Ok(()) | Err(StoreError::Gone) => {}
+                Err(error) => tracing::warn!(
+                    maildir = %self.path(), base = %self.snapshot.records[place].base.escape_ascii(), %error,
+                    "a message could not be counted"
+                ),
+            }
+        }
+        self.save();
+        let octets = self.shown.iter().map(|&place| {
+            let record = &self.snapshot.records[place as usize];
+            record.count.octets(record.stored).unwrap_or(record.stored)
+        });
+        Ok(octets.collect())
+    }
+
+    fn unique_ids(&self, range: Range<u32>) -> UniqueIds {
+        let places = self.shown.get(range.start as usize..range.end as usize).unwrap_or_default();
+        places.iter().take(PAGE_MAX_IDS).map(|&place| &self.snapshot.records[place as usize].id).collect()
+    }
+
+    fn message(&mut self, index: u32) -> Result<Message, StoreError> {
+        let place = self.place(index).ok_or(StoreError::Gone)?;
+        let file = self.open_file(place)?;
+        let listed = self.snapshot.records[place].count;
+        let stat = fstat(&file).map_err(|errno| self.fault(place, errno))?;
+        let record = &self.snapshot.records[place];
+        let same = (record.stored, record.modified_ns) == (size_octets(&stat), modified_ns(&stat));
+        if !same || !matches!(listed, Count::Measured(_) | Count::Encoded(_)) {
+            self.measure(place, &file, &mut vec![0; MEASURE_BUFFER_OCTETS])?;
+        }
+        let record = &self.snapshot.records[place];
+        let (stored, count) = (record.stored, record.count);
+        if count.octets(stored) != listed.octets(stored) {
+            // LIST has the truth from now on, also in a session after one that does not reach QUIT.
+            self.save();
+        }
+        match count {
+            Count::Measured(measured) => Ok(Message {
+                source: Source::File(file),
+                stored,
+                octets: measured.octets,
+                form: measured.form,
+            }),
+            Count::Encoded(encoding) => {
+                let (path, what) = (self.file_path(place), encoding.describe());
+                tracing::warn!(file = %path.display(), what, "not served raw");
+                Err(StoreError::Encoded { path, what })
+            }
+            // `measure` leaves neither.
+            Count::Unknown | Count::Claimed(_) => Err(StoreError::Gone),
+        }
+    }
+
+    /// Opens a message's file, wherever it is by now.
+    fn open_file(&mut self, place: usize) -> Result<File, StoreError> {
+        match self.open_located(place) {
+            Err(StoreError::Gone) => {}
+            opened => return opened,
+        }
+        self.find_again()?;
+        match self.open_located(place) {
+            Err(StoreError::Gone) => {}
+            opened => return opened,
+        }
+        // `readdir` may have missed it.
+        self.find_again()?;
+        self.open_located(place)
+    }
+
+    fn open_located(&self, place: usize) -> Result<File, StoreError> {
+        let (Some(dir), Some(located)) = (self.lock.dir(), &self.snapshot.located[place]) else {
+            return Err(StoreError::Gone);
+        };
+        let folder = dir.folder(located.place)?.ok_or(StoreError::Gone)?;
+        match folder.open(&located.name(&self.snapshot.records[place].base)) {
+            Ok(file) => Ok(file),
+            Err(Errno::NOENT) => Err(StoreError::Gone),
+            Err(errno) => Err(self.fault(place, errno).into()),
+        }
+    }
+
+    /// Reads the folders again, and takes note of where the session's messages are now.
+    fn find_again(&mut self) -> Result<(), StoreError> {
+        let Some(dir) = self.lock.dir() else { return Ok(()) };
+        let bases = self.shown.iter().map(|&place| &*self.snapshot.records[place as usize].base);
+        let wanted: HashSet<&[u8]> = bases.collect();
+        let mut now: std::collections::HashMap<_, _> = scan::locate(dir, &wanted)?.into_iter().collect();
+        for &place in &self.shown {
+            if let Some(located) = now.remove(&self.snapshot.records[place as usize].base) {
+                self.snapshot.located[place as usize] = Some(located);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a message and takes note of its length and form.
+    fn measure(&mut self, place: usize, mut file: &File, buffer: &mut [u8]) -> Result<(), StoreError> {
+        let broken = |error: std::io::Error| Fault::new("reading", self.file_path(place), error);
+        let stat = fstat(file).map_err(|errno| broken(errno.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(StoreError::Gone);
+        }
+        let mut measure = Measure::default();
+        let mut start = Vec::with_capacity(MAGIC_MAX_OCTETS);
+        let mut encoding = None;
+        loop {
+            let octets = match file.read(buffer) {
+                Ok(0) => break,
+                Ok(octets) => octets,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(broken(error).into()),
+            };
+            let piece = &buffer[..octets];
+            if start.len() < MAGIC_MAX_OCTETS {
+                start.extend(piece.iter().take(MAGIC_MAX_OCTETS - start.len()));
+                encoding = Encoding::recognise(&start);
+                if encoding.is_some() {
+                    break;
+                }
+            }
+            measure.push(piece);
+        }
+        let stored = size_octets(&stat);
+        let count = match encoding {
+            Some(encoding) => Count::Encoded(encoding),
+            None => Count::Measured(measure.finish()),
+        };
+        let record = &mut self.snapshot.records[place];
+        record.stored = if encoding.is_some() { stored } else { measure.stored_octets() };
+        record.modified_ns = modified_ns(&stat);
+        self.snapshot.dirty |= record.count != count;
+        record.count = count;
+        Ok(())
+    }
+
+    fn fault(&self, place: usize, errno: Errno) -> Fault {
+        Fault::new("reading", self.file_path(place), errno)
+    }
+
+    fn path(&self) -> std::path::Display<'_> {
+        self.lock.path().display()
+    }
+
+    /// The path of a message's file, for people to read.
+    fn file_path(&self, place: usize) -> std::path::PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let path = self.lock.path();
+        self.snapshot.located[place].as_ref().map_or_else(
+            || path.to_owned(),
+            |located| {
+                let name = located.name(&self.snapshot.records[place].base);
+                path.join(located.place.name()).join(std::ffi::OsStr::from_bytes(&name))
+            },
+        )
+    }
+}
+
+/// The session's handle of an open Maildir.
+#[derive(Debug)]
+pub(super) struct MaildirDrop {
+    open: Arc<Mutex<Open>>,
+    messages: u32,
+    sizes: Option<Arc<[u64]>>,
+    /// Tells the pool's thread that the session ended and nobody waits for sizes any more.
+    abandoned: Arc<AtomicBool>,
+}
+
+impl MaildirDrop {
+    pub(super) fn new(open: Open) -> Self {
+        let sizes = open.known_sizes();
+        // `MESSAGES_MAX` is far below.
+        let messages = u32::try_from(open.shown.len()).unwrap_or(u32::MAX);
+        Self { open: Arc::new(Mutex::new(open)), messages, sizes, abandoned: Arc::default() }
+    }
+
+    /// Runs a call in tokio's pool.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Open) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let open = Arc::clone(&self.open);
+        let done = tokio::task::spawn_blocking(move || call(&mut lock(&open))).await;
+        done.unwrap_or_else(|error| {
+            Err(StoreError::Broken { context: "reading a maildrop".to_owned(), source: error.into() })
+        })
+    }
+}
+
+impl Drop for MaildirDrop {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A panic in another call leaves the snapshot whole: records are only ever replaced in place.
+fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Maildrop for MaildirDrop {
+    fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    fn known_sizes(&self) -> Option<Arc<[u64]>> {
+        self.sizes.clone()
+    }
+
+    fn sizes(&mut self) -> Task<'_, Result<Arc<[u64]>, StoreError>> {
+        Box::pin(async move {
+            if let Some(sizes) = &self.sizes {
+                return Ok(Arc::clone(sizes));
+            }
+            let abandoned = Arc::clone(&self.abandoned);
+            let sizes = self.blocking(move |open| open.sizes(&abandoned)).await?;
+            self.sizes = Some(Arc::clone(&sizes));
+            Ok(sizes)
+        })
+    }
+
+    fn unique_ids(&mut self, range: Range<u32>) -> Task<'_, Result<UniqueIds, StoreError>> {
+        Box::pin(async move {
+            // Nearly always free; it is not where a call that was given up still counts sizes.
+            if let Ok(open) = self.open.try_lock() {
+                return Ok(open.unique_ids(range));
+            }
+            self.blocking(move |open| Ok(open.unique_ids(range))).await
+        })
+    }
+
+    fn message(&mut self, index: u32) -> Task<'_, Result<Message, StoreError>> {
+        Box::pin(async move {
+            let message = self.blocking(move |open| open.message(index)).await?;
+            if let Some(sizes) = &mut self.sizes
+                && sizes.get(index as usize).is_some_and(|&listed| listed != message.octets)
+            {
+                let mut corrected = sizes.to_vec();
+                corrected[index as usize] = message.octets;
+                *sizes = corrected.into();
+            }
+            Ok(message)
+        })
+    }
+
+    fn commit(self: Box<Self>, deleted: Marks) -> Task<'static, Result<(), CommitError>> {
+        self.abandoned.store(true, Ordering::Relaxed);
+        let open = Arc::clone(&self.open);
+        drop(self);
+        Box::pin(async move {
+            let marked = deleted.count();
+            let done = tokio::task::spawn_blocking(move || {
+                let mut open = lock(&open);
+                let done = open.commit(&deleted);
+                // Whoever else still holds a handle, such as a count that was given up, holds no lock any more.
+                open.lock.release();
+                done
+            });
+            done.await.unwrap_or_else(|error| Err(CommitError { remain: marked, source: error.into() }))
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Maildirs, in place: those that Postfix, Exim, procmail, Dovecot and Courier deliver to, while they deliver.
+//!
+//! Where to start reading: [`MaildirStore`] opens and delivers; `scan.rs` looks what is there, `snapshot.rs` makes it
+//! one with what the state file (`state.rs`) remembers, `maildrop.rs` serves it, `commit.rs` removes, `deliver.rs`
+//! adds. Names are octets, the file system is reached by descriptors (`dir.rs`), and all of it blocks, in tokio's pool.
+//!
+//! A message that is stored compressed or encrypted keeps its number and is listed by the size of its file; it is not
+//! served.
+
+use std::io;
+
+use restante_proto::UserName;
+
+use crate::{DeliverError, Delivery, Maildrop, OpenError, Store, Task, registry::Backend};
+
+mod commit;
+mod deliver;
+mod dir;
+mod encoded;
+mod local;
+mod lock;
+mod maildrop;
+mod name;
+mod quota;
+mod scan;
+mod snapshot;
+pub mod state;
+mod state_io;
+mod template;
+
+pub use state_io::STATE_FILE;
+pub use template::{Template, TemplateError};
+
+/// What people see of this back end.
+pub const BACKEND: Backend = Backend {
+    name: "maildir",
+    help: "one Maildir for each user, shared with the programs that deliver to it",
+    example: "maildir = \"/var/vmail/{domain}/{local}\"",
+};
+
+/// Settings of a [`MaildirStore`] beside its paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// The longest message that is taken for delivery, in octets as received; `None` for no limit.
+    pub message_limit_octets: Option<u64>,
+}
+
+/// Maildirs under the paths of a [`Template`].
+#[derive(Clone, Debug)]
+pub struct MaildirStore {
+    template: Template,
+    options: Options,
+}
+
+impl MaildirStore {
+    /// The store of the Maildirs that `template` names.
+    pub const fn new(template: Template, options: Options) -> Self {
+        Self { template, options }
+    }
+
+    fn open_blocking(&self, user: &UserName) -> Result<Box<dyn Maildrop>, OpenError> {
+        let path = self.template.path(user).ok_or(OpenError::NoPlace)?;
+        let lock = lock::Lock::acquire(&path)?;
+        if lock.dir().is_none() {
+            // A missing Maildir is an empty drop. But where the folder above all of them is missing too, a disk is not
+            // mounted, and clients that are told of empty drops would forget what they have.
+            let root = self.template.root();
+            if dir::open_path(root)?.is_none() {
+                return Err(dir::Fault::new("opening", root, io::ErrorKind::NotFound).into());
+            }
+        }
+        Ok(Box::new(maildrop::MaildirDrop::new(maildrop::Open::new(lock)?)))
+    }
+}
+
+impl Store for MaildirStore {
+    fn open<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Box<dyn Maildrop>, OpenError>> {
+        let (store, user) = (self.clone(), user.clone());
+        Box::pin(async move {
+            let opened = tokio::task::spawn_blocking(move || store.open_blocking(&user)).await;
+            opened.unwrap_or_else(|error| {
+                Err(OpenError::Broken { context: "opening a maildrop".to_owned(), source: error.into() })
+            })
+        })
+    }
+
+    fn deliver(&self, user: &UserName) -> Result<Box<dyn Delivery>, DeliverError> {
+        Ok(Box::new(deliver::MaildirDelivery::begin(self, user)?))
+    }
+}

@@ -1,0 +1,198 @@
+//! Looking into new/ and cur/: which messages there are, and what is there that is none.
+//!
+//! `readdir` may miss a file that is renamed meanwhile, so that a message that is known and not seen is looked for
+//! again before its absence is believed.
+
+use std::collections::{HashMap, HashSet};
+
+use rustix::{fs::FileType, io::Errno};
+
+use super::{
+    dir::{Dir, Fault, Folder, Place, modified_ns, size_octets},
+    name,
+};
+
+/// The most messages that one maildrop may hold; more are not looked at.
+pub(super) const MESSAGES_MAX: usize = 10_000_000;
+
+/// How often the folders are read at most when known messages are missing.
+const LOOKS_MAX: u32 = 4;
+
+/// How many odd entries of a Maildir are logged by name; the rest is only counted.
+const ODD_LOGGED_MAX: usize = 20;
+
+/// Where a message's file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Located {
+    pub(super) place: Place,
+    /// The file's name from the `:` on, or nothing.
+    pub(super) suffix: Box<[u8]>,
+}
+
+impl Located {
+    pub(super) fn name(&self, base: &[u8]) -> Vec<u8> {
+        [base, &self.suffix].concat()
+    }
+}
+
+/// A message's file, and its facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) located: Located,
+    pub(super) stored: u64,
+    pub(super) modified_ns: i64,
+}
+
+/// What was seen: each message once, by its base.
+pub(super) type Seen = HashMap<Box<[u8]>, Found>;
+
+#[derive(Debug, Default)]
+struct Look {
+    seen: Seen,
+    odd: Vec<(Place, Vec<u8>, &'static str)>,
+    odd_count: u64,
+    /// A file went away between its name and its facts.
+    vanished: bool,
+    /// A folder changed while it was read.
+    changed: bool,
+    /// A folder changed so recently that its time proves nothing: file times are coarse.
+    unsettled: bool,
+    full: bool,
+}
+
+/// Looks which messages there are; `known` are those that were there before.
+pub(super) fn scan<'k>(dir: Dir<'_>, known: impl Iterator<Item = &'k [u8]> + Clone) -> Result<Seen, Fault> {
+    let mut look = look(dir)?;
+    for looks in 1..LOOKS_MAX {
+        let missing = known.clone().any(|base| !look.seen.contains_key(base));
+        if !(missing || look.vanished || (looks == 1 && look.changed)) {
+            break;
+        }
+        let again = self::look(dir)?;
+        let quiet = !(again.changed || again.vanished || again.unsettled);
+        // A file that only one look saw was renamed or removed; if it was removed, reading it will tell.
+        let mut seen = std::mem::take(&mut look.seen);
+        seen.extend(again.seen);
+        look = Look { seen, ..again };
+        if quiet {
+            break;
+        }
+    }
+    report(dir, &look);
+    Ok(look.seen)
+}
+
+fn look(dir: Dir<'_>) -> Result<Look, Fault> {
+    let mut look = Look::default();
+    for place in Place::BOTH {
+        let Some(folder) = dir.folder(place)? else { continue };
+        let before = folder.changed_ns();
+        folder.each(|name, kind| look.see(&folder, name, kind))?;
+        look.changed |= before != folder.changed_ns();
+        look.unsettled |= !is_settled(before);
+    }
+    Ok(look)
+}
+
+/// Whether a folder's time is at least two seconds old.
+fn is_settled(changed_ns: Option<i64>) -> bool {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    changed_ns.is_some_and(|changed| {
+        i128::from(changed) + 2_000_000_000 <= i128::try_from(now.as_nanos()).unwrap_or(0)
+    })
+}
+
+impl Look {
+    fn see(&mut self, folder: &Folder, name: &[u8], kind: FileType) -> bool {
+        if self.seen.len() >= MESSAGES_MAX {
+            self.full = true;
+            return false;
+        }
+        if let Err(what) = self.take(folder, name, kind) {
+            self.odd_count += 1;
+            if self.odd.len() < ODD_LOGGED_MAX {
+                self.odd.push((folder.place, name.to_vec(), what));
+            }
+        }
+        true
+    }
+
+    /// Takes a message, or says what else it is.
+    fn take(&mut self, folder: &Folder, name: &[u8], kind: FileType) -> Result<(), &'static str> {
+        if !matches!(kind, FileType::RegularFile | FileType::Unknown) {
+            return Err(describe(kind));
+        }
+        let (base, suffix) = name::split(name).ok_or("a name without a base")?;
+        let stat = match folder.stat(name) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => {
+                self.vanished = true;
+                return Ok(());
+            }
+            Err(_) => return Err("a file whose facts may not be read"),
+        };
+        // The kind that readdir told may be missing, or stale.
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::RegularFile {
+            return Err(describe(kind));
+        }
+        if !folder.is_readable(name) {
+            // It may have been renamed since.
+            if matches!(folder.stat(name), Err(Errno::NOENT)) {
+                self.vanished = true;
+                return Ok(());
+            }
+            return Err("a file that may not be read");
+        }
+        let located = Located { place: folder.place, suffix: suffix.into() };
+        let found = Found { located, stored: size_octets(&stat), modified_ns: modified_ns(&stat) };
+        self.seen.insert(base.into(), found);
+        Ok(())
+    }
+}
+
+const fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "no regular file",
+    }
+}
+
+fn report(dir: Dir<'_>, look: &Look) {
+    let maildir = dir.path.display();
+    for (place, name, what) in &look.odd {
+        let place = place.name();
+        tracing::warn!(%maildir, place, name = %name.escape_ascii(), what, "left out of the maildrop");
+    }
+    let unnamed = look.odd_count - look.odd.len() as u64;
+    if unnamed > 0 {
+        tracing::warn!(%maildir, entries = unnamed, "more entries were left out of the maildrop");
+    }
+    if look.full {
+        tracing::warn!(%maildir, limit = MESSAGES_MAX, "the maildrop holds more messages than the limit; the rest is not shown");
+    }
+}
+
+/// A message's base, and where its file is.
+pub(super) type Placement = (Box<[u8]>, Located);
+
+/// Where the messages with these bases are now; a base that is not there is not in the answer.
+pub(super) fn locate(dir: Dir<'_>, wanted: &HashSet<&[u8]>) -> Result<Vec<Placement>, Fault> {
+    let mut located = Vec::new();
+    for place in Place::BOTH {
+        let Some(folder) = dir.folder(place)? else { continue };
+        folder.each(|name, _| {
+            if let Some((base, suffix)) = name::split(name)
+                && wanted.contains(base)
+            {
+                located.push((base.into(), Located { place, suffix: suffix.into() }));
+            }
+            true
+        })?;
+    }
+    Ok(located)
+}
