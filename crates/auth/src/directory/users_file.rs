@@ -1,0 +1,177 @@
+//! The users file as a directory: loaded at the start, and again when it has changed.
+//!
+//! A file that cannot be read keeps its last good contents in force. What the lines mean lives in [`crate::users`].
+
+use std::{
+    fmt, fs,
+    hash::{BuildHasher as _, RandomState},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use restante_proto::UserName;
+use tokio::{task, time::Instant};
+
+use super::{Directory, LookupError, Task};
+use crate::{
+    scheme::StoredPassword,
+    users::{UsersFile, edit},
+};
+
+/// How often, at most, a lookup looks whether the file has changed.
+pub const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// A file changed this recently may change again within one tick of the file system's clock, unnoticed; it is read
+/// again until it is older.
+const SETTLES_AFTER: Duration = Duration::from_secs(2);
+
+/// The directory that is a users file.
+pub struct UsersFileDirectory {
+    watched: Arc<Watched>,
+    /// When a lookup last looked at the file.
+    checked: Mutex<Instant>,
+    names: RandomState,
+}
+
+impl UsersFileDirectory {
+    /// Loads the file; damaged lines go to the log. Blocking.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, edit::EditError> {
+        let path = path.into();
+        let seen = Seen { stamp: None, trouble: None, contents: RandomState::new(), digest: None };
+        let watched = Watched { path, seen: Mutex::new(seen), users: RwLock::default() };
+        watched.load()?;
+        Ok(Self {
+            watched: Arc::new(watched),
+            checked: Mutex::new(Instant::now()),
+            names: RandomState::new(),
+        })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.watched.path
+    }
+
+    /// Looks at the file now; for SIGHUP. A failure is in the log, and the last good contents stay in force.
+    pub async fn reload(&self) {
+        let watched = Arc::clone(&self.watched);
+        if let Err(error) = task::spawn_blocking(move || watched.check()).await {
+            tracing::error!(%error, "the users file was not reloaded");
+        }
+    }
+
+    /// Whether it is time to look at the file; true for one caller only.
+    fn is_due(&self) -> bool {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = checked.elapsed() >= CHECK_EVERY;
+        if due {
+            *checked = Instant::now();
+        }
+        due
+    }
+}
+
+impl Directory for UsersFileDirectory {
+    fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Option<StoredPassword>, LookupError>> {
+        Box::pin(async {
+            if self.is_due() {
+                self.reload().await;
+            }
+            Ok(self.watched.users().get(user).cloned())
+        })
+    }
+
+    fn stand_in(&self, name: &str) -> StoredPassword {
+        let number = usize::try_from(self.names.hash_one(name) >> 32).unwrap_or(0);
+        self.watched.users().nth(number).cloned().unwrap_or_else(StoredPassword::stand_in)
+    }
+}
+
+impl fmt::Debug for UsersFileDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UsersFileDirectory").field("path", &self.watched.path).finish_non_exhaustive()
+    }
+}
+
+/// The file, and what was in it.
+struct Watched {
+    path: PathBuf,
+    seen: Mutex<Seen>,
+    users: RwLock<Arc<UsersFile>>,
+}
+
+/// What the file was like when it was last read.
+struct Seen {
+    /// `None` where it has to be read again in any case.
+    stamp: Option<Stamp>,
+    /// The last failure, so that it is told once and not every second.
+    trouble: Option<String>,
+    contents: RandomState,
+    /// Of the contents, so that the same damage is told once.
+    digest: Option<u64>,
+}
+
+/// What changes when a file changes: device, inode, size, and the times of contents and inode with nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp(u64, u64, u64, (i64, i64), (i64, i64));
+
+impl Stamp {
+    fn of(file: &fs::Metadata) -> Self {
+        let (changed, inode) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
+        Self(file.dev(), file.ino(), file.size(), changed, inode)
+    }
+}
+
+impl Watched {
+    fn users(&self) -> Arc<UsersFile> {
+        Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Loads the file if it has changed; tells a failure once. Blocking.
+    fn check(&self) {
+        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).stamp;
+        if known.is_some() && fs::metadata(&self.path).is_ok_and(|file| known == Some(Stamp::of(&file))) {
+            return;
+        }
+        let Err(error) = self.load() else { return };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = error.to_string();
+        if seen.trouble.as_ref() != Some(&trouble) {
+            tracing::warn!("{trouble}; the users that were loaded before stay in force");
+            seen.trouble = Some(trouble);
+        }
+        seen.stamp = None;
+    }
+
+    fn load(&self) -> Result<(), edit::EditError> {
+        // Held while reading, so that an older reading never replaces a newer one.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (text, file) = edit::read_path(&self.path)?;
+        let settled = file
+            .modified()
+            .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > SETTLES_AFTER));
+        seen.stamp = settled.then(|| Stamp::of(&file));
+        seen.trouble = None;
+        let digest = Some(seen.contents.hash_one(&text));
+        if seen.digest == digest {
+            return Ok(());
+        }
+        seen.digest = digest;
+        let (users, errors) = UsersFile::parse(&text);
+        let path = self.path.display();
+        for error in errors {
+            tracing::warn!("{path}: {error}");
+        }
+        if file.mode() & 0o004 != 0 {
+            tracing::warn!("{path} can be read by everybody on this machine; `chmod 640` it");
+        }
+        tracing::info!(users = users.len(), "{path} loaded");
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(users);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

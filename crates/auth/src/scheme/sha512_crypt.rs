@@ -1,0 +1,51 @@
+//! {SHA512-CRYPT}: crypt(3)'s `$6$`.
+
+use std::sync::Arc;
+
+use restante_proto::Secret;
+use sha_crypt::{Sha512Params, sha512_crypt_b64};
+use subtle::ConstantTimeEq as _;
+
+use super::{
+    CreateError, PasswordHash, Scheme,
+    crypt_text::{CryptText, ROUNDS_NEW, new_salt},
+};
+
+/// The scheme, for the registry.
+pub(super) const SCHEME: Scheme = Scheme {
+    name: "SHA512-CRYPT",
+    aliases: &[],
+    crypt_prefix: Some(PREFIX),
+    parse: |hash| Ok(Arc::new(Hash(CryptText::parse(hash, SCHEME.name, PREFIX, DIGEST_OCTETS)?))),
+    create: Some(create),
+};
+
+const PREFIX: &str = "$6$";
+const DIGEST_OCTETS: usize = 86;
+
+struct Hash(CryptText);
+
+impl PasswordHash for Hash {
+    fn verify(&self, password: &[u8]) -> bool {
+        let Self(text) = self;
+        let found = digest(password, &text.salt, text.rounds);
+        found.is_some_and(|found| found.expose().as_bytes().ct_eq(text.digest.expose()).into())
+    }
+
+    fn cost(&self) -> String {
+        self.0.cost()
+    }
+}
+
+/// `None` if the rounds are out of the library's bounds, which are wider than ours.
+fn digest(password: &[u8], salt: &[u8], rounds: u32) -> Option<Secret<String>> {
+    let params = Sha512Params::new(usize::try_from(rounds).ok()?).ok()?;
+    sha512_crypt_b64(password, salt, &params).ok().map(Secret::new)
+}
+
+fn create(password: &[u8]) -> Result<Secret<String>, CreateError> {
+    let salt = new_salt()?;
+    let digest = digest(password, salt.as_bytes(), ROUNDS_NEW);
+    let digest = digest.ok_or(CreateError::Failed { scheme: SCHEME.name })?;
+    Ok(Secret::new(format!("{{{}}}{PREFIX}rounds={ROUNDS_NEW}${salt}${}", SCHEME.name, digest.expose())))
+}

@@ -1,0 +1,274 @@
+//! Changing a users file for `restante user`: comments, order and further fields stay; the new file replaces the old
+//! one in one step, durably, with the old one's owner and mode.
+//!
+//! What changes in the text is pure; the file is locked meanwhile, so that two commands do not undo each other.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use restante_proto::{Secret, UserName};
+
+use super::{FILE_MAX_OCTETS, Fields, LINE_MAX_OCTETS, LineError, UsersFile};
+
+/// How long to wait for another command that changes the same file.
+pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// The mode of a new users file: hashes are nobody else's business.
+const NEW_FILE_MODE: u32 = 0o600;
+
+/// Why a users file could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// `add` of a user who is there.
+    #[error("the user {0} exists already; `restante user passwd` sets a new password")]
+    Exists(UserName),
+    /// A change to a user who is not there.
+    #[error("there is no user {0}")]
+    NotFound(UserName),
+    /// The line or the file would become longer than is read.
+    #[error("the line or the file would become too long to be read")]
+    TooLong,
+    /// The file is longer than is read.
+    #[error("{} is larger than {FILE_MAX_OCTETS} octets, or no regular file", .0.display())]
+    NotReadable(PathBuf),
+    /// Another program holds the lock.
+    #[error("{} is being changed by another program", .0.display())]
+    Locked(PathBuf),
+    /// The system refused.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        context: String,
+        /// What failed.
+        source: io::Error,
+    },
+}
+
+/// Adds a user at the end, with a `{SCHEME}hash` of [`crate::scheme::create`]; creates the file if there is none.
+pub fn add(path: &Path, user: &UserName, password: &Secret<String>) -> Result<(), EditError> {
+    change(path, Missing::Create, |text| with_user(text, user, password))
+}
+
+/// Gives a user another `{SCHEME}hash`.
+pub fn set_password(path: &Path, user: &UserName, password: &Secret<String>) -> Result<(), EditError> {
+    change(path, Missing::Fail, |text| with_password(text, user, password))
+}
+
+/// Removes every line of a user.
+pub fn remove(path: &Path, user: &UserName) -> Result<(), EditError> {
+    change(path, Missing::Fail, |text| without_user(text, user))
+}
+
+/// Reads the file: its users, and its damaged lines.
+pub fn list(path: &Path) -> Result<(UsersFile, Vec<LineError>), EditError> {
+    Ok(UsersFile::parse(&read_path(path)?.0))
+}
+
+/// The text with one user more.
+pub fn with_user(text: &[u8], user: &UserName, password: &Secret<String>) -> Result<Vec<u8>, EditError> {
+    if raw_lines(text).any(|line| is_of(line, user)) {
+        return Err(EditError::Exists(user.clone()));
+    }
+    let mut new = text.to_vec();
+    if !(text.is_empty() || text.ends_with(b"\n")) {
+        new.push(b'\n');
+    }
+    push_line(&mut new, user.as_str().as_bytes(), password, b"\n")?;
+    Ok(new)
+}
+
+/// The text with another password for a user: in the first line of the name, which is the one that counts.
+pub fn with_password(text: &[u8], user: &UserName, password: &Secret<String>) -> Result<Vec<u8>, EditError> {
+    let mut new = Vec::with_capacity(text.len() + password.expose().len());
+    let mut done = false;
+    for line in raw_lines(text) {
+        if done || !is_of(line, user) {
+            new.extend_from_slice(line);
+            continue;
+        }
+        done = true;
+        let (content, end) = split_end(line);
+        let rest = match Fields::of(content) {
+            Ok(Some(fields)) => fields.rest,
+            _ => &[],
+        };
+        let name = content.iter().position(|&octet| octet == b':').map_or(content, |colon| &content[..colon]);
+        push_line(&mut new, name, password, &[rest, end].concat())?;
+    }
+    if done { Ok(new) } else { Err(EditError::NotFound(user.clone())) }
+}
+
+/// The text without a user: all lines of the name, or the second one would bring the user back.
+pub fn without_user(text: &[u8], user: &UserName) -> Result<Vec<u8>, EditError> {
+    let new: Vec<u8> = raw_lines(text).filter(|line| !is_of(line, user)).flatten().copied().collect();
+    if new.len() == text.len() { Err(EditError::NotFound(user.clone())) } else { Ok(new) }
+}
+
+fn push_line(
+    new: &mut Vec<u8>,
+    name: &[u8],
+    password: &Secret<String>,
+    rest: &[u8],
+) -> Result<(), EditError> {
+    let password = password.expose().as_bytes();
+    if name.len() + 1 + password.len() + rest.len() > LINE_MAX_OCTETS {
+        return Err(EditError::TooLong);
+    }
+    for part in [name, b":", password, rest] {
+        new.extend_from_slice(part);
+    }
+    Ok(())
+}
+
+/// The lines with their ends.
+fn raw_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|&octet| octet == b'\n')
+}
+
+fn split_end(line: &[u8]) -> (&[u8], &[u8]) {
+    let content = line.strip_suffix(b"\n").unwrap_or(line);
+    let content = content.strip_suffix(b"\r").unwrap_or(content);
+    line.split_at(content.len())
+}
+
+/// Whether a line, sound or damaged behind the name, is of this user.
+fn is_of(line: &[u8], user: &UserName) -> bool {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    matches!(Fields::of(split_end(line).0), Ok(Some(fields)) if fields.name == *user)
+}
+
+/// What to do where there is no file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Create,
+    Fail,
+}
+
+/// Reads, changes and replaces the file, under its lock.
+fn change(
+    path: &Path,
+    missing: Missing,
+    edit: impl FnOnce(&[u8]) -> Result<Vec<u8>, EditError>,
+) -> Result<(), EditError> {
+    // A link is followed, so that it is not replaced by a file.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut file = lock(path, missing)?;
+    let old = read_file(path, &mut file)?;
+    let new = edit(&old)?;
+    if u64::try_from(new.len()).is_ok_and(|octets| octets > FILE_MAX_OCTETS) {
+        return Err(EditError::TooLong);
+    }
+    let like = file.metadata().map_err(|source| io_error("looking at", path, source))?;
+    replace(path, &new, &like)
+}
+
+/// Opens and locks the file that the path names *now*: another command may have replaced it since we opened it.
+fn lock(path: &Path, missing: Missing) -> Result<File, EditError> {
+    let until = Instant::now() + LOCK_WAIT_MAX;
+    loop {
+        let create = missing == Missing::Create;
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(EditError::NotReadable(path.to_owned()));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(create).create(create).truncate(false).mode(NEW_FILE_MODE);
+        let file = options.open(path).map_err(|source| io_error("opening", path, source))?;
+        match file.try_lock() {
+            Ok(()) => {
+                if is_at(&file, path).map_err(|source| io_error("looking at", path, source))? {
+                    return Ok(file);
+                }
+                continue;
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => return Err(io_error("locking", path, source)),
+        }
+        if Instant::now() >= until {
+            return Err(EditError::Locked(path.to_owned()));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes beside the file, makes that durable, and moves it into the file's place.
+fn replace(path: &Path, text: &[u8], like: &fs::Metadata) -> Result<(), EditError> {
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".restante-new");
+    let temporary = folder.join(name);
+    // We hold the lock: what stands there is left over from a crash.
+    match fs::remove_file(&temporary) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error("removing", &temporary, source));
+        }
+        _ => {}
+    }
+    let written = write_like(&temporary, text, like)
+        .and_then(|()| fs::rename(&temporary, path).map_err(|source| io_error("replacing", path, source)));
+    if let Err(error) = written {
+        // The first error is the one to tell; a left-over is removed by the next change.
+        drop(fs::remove_file(&temporary));
+        return Err(error);
+    }
+    let folder_file = File::open(folder).and_then(|folder| folder.sync_all());
+    folder_file.map_err(|source| io_error("making durable", folder, source))
+}
+
+fn write_like(path: &Path, text: &[u8], like: &fs::Metadata) -> Result<(), EditError> {
+    let fail = |source| io_error("writing", path, source);
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(NEW_FILE_MODE).open(path).map_err(fail)?;
+    file.write_all(text).map_err(fail)?;
+    let ours = file.metadata().map_err(fail)?;
+    if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
+        // A file that the server can no longer read would lock everybody out: better to change nothing.
+        fchown(&file, Some(like.uid()), Some(like.gid()))
+            .map_err(|source| io_error("keeping the owner of the users file for", path, source))?;
+    }
+    let mode = fs::Permissions::from_mode(like.mode() & 0o7777);
+    file.set_permissions(mode).map_err(fail)?;
+    file.sync_all().map_err(fail)
+}
+
+/// Reads a whole users file, within its bounds, and what the file was like before it was read.
+pub(crate) fn read_path(path: &Path) -> Result<(Vec<u8>, fs::Metadata), EditError> {
+    let metadata = fs::metadata(path).map_err(|source| io_error("opening", path, source))?;
+    // Before opening: that would wait for ever on a FIFO.
+    if !metadata.is_file() {
+        return Err(EditError::NotReadable(path.to_owned()));
+    }
+    let mut file = File::open(path).map_err(|source| io_error("opening", path, source))?;
+    let metadata = file.metadata().map_err(|source| io_error("looking at", path, source))?;
+    Ok((read_file(path, &mut file)?, metadata))
+}
+
+fn read_file(path: &Path, file: &mut File) -> Result<Vec<u8>, EditError> {
+    let mut text = Vec::new();
+    let read = file.take(FILE_MAX_OCTETS + 1).read_to_end(&mut text);
+    read.map_err(|source| io_error("reading", path, source))?;
+    if u64::try_from(text.len()).is_ok_and(|octets| octets <= FILE_MAX_OCTETS) {
+        Ok(text)
+    } else {
+        Err(EditError::NotReadable(path.to_owned()))
+    }
+}
+
+fn io_error(doing: &str, path: &Path, source: io::Error) -> EditError {
+    EditError::Io { context: format!("{doing} {}", path.display()), source }
+}

@@ -1,0 +1,260 @@
+//! The users file: `name:{SCHEME}hash`, one user a line; `#` comments; blank lines; further fields, as Dovecot's
+//! passwd-file has them, are ignored.
+//!
+//! Reading is pure and lives here: a damaged line is reported, by its number and without its text, and the rest works.
+//! Writing for `restante user` lives in [`edit`]; watching the file for changes lives in the directory.
+
+use std::{
+    collections::{HashMap, hash_map::Entry as Slot},
+    fmt,
+};
+
+use restante_proto::{UserName, user::InvalidUserName};
+
+use crate::scheme::{SchemeError, StoredPassword};
+
+pub mod edit;
+#[cfg(test)]
+mod tests;
+
+/// The longest line, in octets.
+pub const LINE_MAX_OCTETS: usize = 4096;
+/// The largest file, in octets.
+pub const FILE_MAX_OCTETS: u64 = 64 * 1024 * 1024;
+/// The most users in one file; more belong into another kind of directory.
+pub const USERS_MAX: usize = 1_000_000;
+/// The most damaged lines that are reported one by one.
+pub const LINE_ERRORS_MAX: usize = 100;
+
+/// The users of a file, and their passwords.
+#[derive(Default)]
+pub struct UsersFile {
+    /// In the order of the file.
+    users: Vec<User>,
+    by_name: HashMap<UserName, Place>,
+}
+
+/// Where a name is.
+#[derive(Clone, Copy)]
+enum Place {
+    /// At this index of the users.
+    Sound(usize),
+    /// In this line, whose password is damaged.
+    Damaged { line: usize },
+}
+
+struct User {
+    line: usize,
+    password: StoredPassword,
+}
+
+/// A line that was left out, and why. No text of the line is in it: a misplaced password must not reach a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct LineError {
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub problem: LineProblem,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineProblem {
+    /// It is longer than any user's line.
+    #[error("longer than {LINE_MAX_OCTETS} octets")]
+    TooLong,
+    /// It has no colon.
+    #[error("no colon; a line is name:{{SCHEME}}hash")]
+    NoColon,
+    /// The name is no text.
+    #[error("the name is not UTF-8")]
+    NameEncoding,
+    /// The name is none.
+    #[error("{}", name_problem(.0))]
+    Name(InvalidUserName),
+    /// The password is none.
+    #[error(transparent)]
+    Password(#[from] SchemeError),
+    /// The name was there before.
+    #[error("the user stands in line {first} already, which is the line that counts")]
+    Duplicate {
+        /// The line that counts.
+        first: usize,
+    },
+    /// This line and all after it were not read.
+    #[error("more than {USERS_MAX} users; this line and all after it are left out")]
+    TooManyUsers,
+    /// This and more damaged lines were left out without being listed.
+    #[error("this and {others} later lines are damaged, too")]
+    AndOthers {
+        /// How many more.
+        others: usize,
+    },
+}
+
+/// As `InvalidUserName` says it, but for the character: it might be one of a password.
+fn name_problem(problem: &InvalidUserName) -> String {
+    match problem {
+        InvalidUserName::Character(_) => "the user name holds a character that is not allowed".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+impl UsersFile {
+    /// Reads a users file, whatever octets it is made of.
+    ///
+    /// ```
+    /// use restante_auth::UsersFile;
+    /// let (users, errors) = UsersFile::parse(b"# staff\nAnn@example.org:{PLAIN}abcxyz:1000:1000\nbob\n");
+    /// assert_eq!(users.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), ["ann@example.org"]);
+    /// assert_eq!(errors[0].to_string(), "line 3: no colon; a line is name:{SCHEME}hash");
+    /// ```
+    pub fn parse(text: &[u8]) -> (Self, Vec<LineError>) {
+        let mut file = Self::default();
+        let mut errors = Errors::default();
+        for (index, line) in lines(text).enumerate() {
+            let number = index + 1;
+            let fields = match Fields::of(line) {
+                Ok(None) => continue,
+                Ok(Some(fields)) => fields,
+                Err(problem) => {
+                    errors.push(number, problem);
+                    continue;
+                }
+            };
+            if file.by_name.len() == USERS_MAX {
+                errors.push(number, LineProblem::TooManyUsers);
+                break;
+            }
+            if let Err(problem) = file.insert(number, fields) {
+                errors.push(number, problem);
+            }
+        }
+        (file, errors.list)
+    }
+
+    /// Takes a line in. The first line of a name counts even if its password is damaged: somebody who was locked out
+    /// by such a line is not let in by one that was forgotten further down.
+    fn insert(&mut self, line: usize, fields: Fields<'_>) -> Result<(), LineProblem> {
+        let slot = match self.by_name.entry(fields.name) {
+            Slot::Vacant(slot) => slot,
+            Slot::Occupied(slot) => {
+                let first = match *slot.get() {
+                    Place::Sound(index) => self.users.get(index).map_or(0, |user| user.line),
+                    Place::Damaged { line } => line,
+                };
+                return Err(LineProblem::Duplicate { first });
+            }
+        };
+        match StoredPassword::parse(fields.password) {
+            Ok(password) => {
+                slot.insert(Place::Sound(self.users.len()));
+                self.users.push(User { line, password });
+                Ok(())
+            }
+            Err(error) => {
+                slot.insert(Place::Damaged { line });
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The password of a user.
+    pub fn get(&self, user: &UserName) -> Option<&StoredPassword> {
+        self.at(*self.by_name.get(user)?).map(|user| &user.password)
+    }
+
+    fn at(&self, place: Place) -> Option<&User> {
+        match place {
+            Place::Sound(index) => self.users.get(index),
+            Place::Damaged { .. } => None,
+        }
+    }
+
+    /// Every user in the order of the file, with the number of the line.
+    pub fn iter(&self) -> impl Iterator<Item = (&UserName, &StoredPassword, usize)> {
+        let sound = self.by_name.iter().filter_map(|(name, &place)| Some((self.at(place)?, name)));
+        let mut users: Vec<_> = sound.collect();
+        users.sort_unstable_by_key(|(user, _)| user.line);
+        users.into_iter().map(|(user, name)| (name, &user.password, user.line))
+    }
+
+    /// How many users there are.
+    pub const fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether there is no user.
+    pub const fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// One user's password by number, counted round: what [`crate::Directory::stand_in`] picks from.
+    pub(crate) fn nth(&self, number: usize) -> Option<&StoredPassword> {
+        number
+            .checked_rem(self.users.len())
+            .and_then(|index| self.users.get(index))
+            .map(|user| &user.password)
+    }
+}
+
+impl fmt::Debug for UsersFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UsersFile({} users)", self.users.len())
+    }
+}
+
+/// The two fields of a line that count, and where the rest begins.
+struct Fields<'a> {
+    name: UserName,
+    password: &'a [u8],
+    /// What follows the password: nothing, or a colon and more.
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Takes a line apart; `None` where it is blank or a comment.
+    fn of(line: &'a [u8]) -> Result<Option<Self>, LineProblem> {
+        let begin = line.trim_ascii_start();
+        if begin.is_empty() || begin.starts_with(b"#") {
+            return Ok(None);
+        }
+        if line.len() > LINE_MAX_OCTETS {
+            return Err(LineProblem::TooLong);
+        }
+        let colon = line.iter().position(|&octet| octet == b':').ok_or(LineProblem::NoColon)?;
+        let name = std::str::from_utf8(&line[..colon]).map_err(|_| LineProblem::NameEncoding)?;
+        let name = UserName::new(name).map_err(LineProblem::Name)?;
+        let fields = &line[colon + 1..];
+        let end = fields.iter().position(|&octet| octet == b':').unwrap_or(fields.len());
+        let (password, rest) = fields.split_at(end);
+        Ok(Some(Self { name, password, rest }))
+    }
+}
+
+/// The lines of a file without their ends (LF or CRLF), and without the mark that some editors put in front.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    text.split(|&octet| octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// The errors of a file, of which a broken file may have millions.
+#[derive(Default)]
+struct Errors {
+    list: Vec<LineError>,
+}
+
+impl Errors {
+    fn push(&mut self, line: usize, problem: LineProblem) {
+        if self.list.len() < LINE_ERRORS_MAX {
+            self.list.push(LineError { line, problem });
+            return;
+        }
+        match self.list.last_mut() {
+            Some(LineError { problem: LineProblem::AndOthers { others }, .. }) => *others += 1,
+            Some(last) => last.problem = LineProblem::AndOthers { others: 1 },
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The users file: its lines, its bounds, and its changes.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use proptest::prelude::*;
+use restante_proto::Secret;
+
+use super::{
+    edit::{EditError, with_password, with_user, without_user},
+    *,
+};
+
+fn name(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn plain(password: &str) -> Secret<String> {
+    Secret::new(format!("{{PLAIN}}{password}"))
+}
+
+/// The names of a text, with the plain password of each.
+fn users(text: &[u8]) -> Vec<(String, String)> {
+    let (file, _) = UsersFile::parse(text);
+    let plain =
+        |stored: &StoredPassword| String::from_utf8_lossy(stored.plaintext().unwrap().expose()).into_owned();
+    file.iter().map(|(name, stored, _)| (name.as_str().to_owned(), plain(stored))).collect()
+}
+
+fn errors(text: &[u8]) -> Vec<(usize, LineProblem)> {
+    UsersFile::parse(text).1.into_iter().map(|error| (error.line, error.problem)).collect()
+}
+
+#[test]
+fn names_fold_and_fields_after_the_second_colon_are_ignored() {
+    let text = b"\xef\xbb\xbf# staff\r\n\r\n  \nAnn@Example.org:{PLAIN}a b\r\nbob:{plain}x:1000:1000::/home/bob::quota=1G\n  # end";
+    assert_eq!(
+        users(text),
+        [("ann@example.org".to_owned(), "a b".to_owned()), ("bob".to_owned(), "x".to_owned())]
+    );
+    assert_eq!(errors(text), []);
+    let (file, _) = UsersFile::parse(text);
+    assert!(file.get(&name("ANN@example.ORG")).unwrap().verify(b"a b"));
+    assert!(file.get(&name("ann")).is_none());
+    assert_eq!(file.iter().map(|(.., line)| line).collect::<Vec<_>>(), [4, 5]);
+}
+
+#[test]
+fn a_damaged_line_is_reported_and_the_rest_works() {
+    let long = "x".repeat(LINE_MAX_OCTETS);
+    let text = format!(
+        "ann:{{PLAIN}}a\nhunter2\n../x:{{PLAIN}}hunter2\n:{{PLAIN}}hunter2\nbob:hunter2\ncarl:{{HUNTER2}}hunter2\nANN:{{PLAIN}}hunter2\n\
+         dora:\n{long}:{{PLAIN}}hunter2\nb\u{7}b:{{PLAIN}}hunter2\nzoe:{{PLAIN}}z\n"
+    );
+    assert_eq!(
+        users(text.as_bytes()).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["ann", "zoe"]
+    );
+    assert_eq!(
+        errors(text.as_bytes()),
+        [
+            (2, LineProblem::NoColon),
+            (3, LineProblem::Name(InvalidUserName::Character('/'))),
+            (4, LineProblem::Name(InvalidUserName::Empty)),
+            (5, LineProblem::Password(SchemeError::NoScheme { suggestion: "PLAIN" })),
+            (6, LineProblem::Password(SchemeError::Unknown)),
+            (7, LineProblem::Duplicate { first: 1 }),
+            (8, LineProblem::Password(SchemeError::Empty)),
+            (9, LineProblem::TooLong),
+            (10, LineProblem::Name(InvalidUserName::Character('\u{7}'))),
+        ]
+    );
+    for error in UsersFile::parse(text.as_bytes()).1 {
+        assert!(!error.to_string().to_ascii_lowercase().contains("hunter2"), "{error}");
+        assert!(!error.to_string().contains('\u{7}'), "{error}");
+    }
+    assert_eq!(errors(b"\xff:{PLAIN}x"), [(1, LineProblem::NameEncoding)]);
+}
+
+#[test]
+fn a_line_of_the_greatest_length_is_read() {
+    let line = |octets: usize| format!("ann:{{PLAIN}}x:{}", "y".repeat(octets - 13));
+    assert_eq!(line(LINE_MAX_OCTETS).len(), LINE_MAX_OCTETS + "ann:{PLAIN}x:".len() - 13);
+    assert_eq!(errors(line(LINE_MAX_OCTETS).as_bytes()), []);
+    assert_eq!(errors(line(LINE_MAX_OCTETS + 1).as_bytes()), [(1, LineProblem::TooLong)]);
+}
+
+#[test]
+fn a_file_of_nothing_but_damage_gives_a_bounded_report() {
+    let errors = errors("x\n".repeat(LINE_ERRORS_MAX + 50).as_bytes());
+    assert_eq!(errors.len(), LINE_ERRORS_MAX);
+    assert_eq!(errors.last(), Some(&(LINE_ERRORS_MAX, LineProblem::AndOthers { others: 50 })));
+}
+
+/// `ann:!{…` is how people lock a user out for a while.
+#[test]
+fn a_damaged_line_is_not_undone_by_a_later_one() {
+    let text = b"ann:!{PLAIN}x\nann:{PLAIN}y\nbob:{PLAIN}b\n";
+    assert_eq!(users(text), [("bob".to_owned(), "b".to_owned())]);
+    assert_eq!(errors(text).last(), Some(&(2, LineProblem::Duplicate { first: 1 })));
+}
+
+#[test]
+fn changes_keep_comments_order_and_further_fields() {
+    let text = b"# staff\nann:{PLAIN}a:1000:1000\n\nBob:{PLAIN}b\r\n#bob:{PLAIN}old";
+    let added = with_user(text, &name("carl"), &plain("c")).unwrap();
+    assert_eq!(added, [&text[..], b"\ncarl:{PLAIN}c\n"].concat());
+    let changed = with_password(text, &name("ann"), &plain("new")).unwrap();
+    assert_eq!(changed, b"# staff\nann:{PLAIN}new:1000:1000\n\nBob:{PLAIN}b\r\n#bob:{PLAIN}old");
+    let changed = with_password(text, &name("bob"), &plain("new")).unwrap();
+    assert_eq!(changed, b"# staff\nann:{PLAIN}a:1000:1000\n\nBob:{PLAIN}new\r\n#bob:{PLAIN}old");
+    let removed = without_user(text, &name("ann")).unwrap();
+    assert_eq!(removed, b"# staff\n\nBob:{PLAIN}b\r\n#bob:{PLAIN}old");
+    assert!(matches!(with_user(text, &name("bob"), &plain("x")), Err(EditError::Exists(_))));
+    assert!(matches!(with_password(text, &name("carl"), &plain("x")), Err(EditError::NotFound(_))));
+    assert!(matches!(without_user(text, &name("carl")), Err(EditError::NotFound(_))));
+    assert!(matches!(
+        with_user(b"", &name("ann"), &plain(&"x".repeat(LINE_MAX_OCTETS))),
+        Err(EditError::TooLong)
+    ));
+}
+
+#[test]
+fn a_damaged_line_can_be_repaired_and_a_removed_user_stays_removed() {
+    assert_eq!(with_password(b"ann:hunter2\n", &name("ann"), &plain("a")).unwrap(), b"ann:{PLAIN}a\n");
+    assert_eq!(
+        without_user(b"ann:{PLAIN}a\nbob:{PLAIN}b\nANN:{PLAIN}c\n", &name("ann")).unwrap(),
+        b"bob:{PLAIN}b\n"
+    );
+    assert!(matches!(with_user(b"ann:hunter2\n", &name("ann"), &plain("a")), Err(EditError::Exists(_))));
+}
+
+#[test]
+fn files_are_created_for_the_owner_alone_and_keep_their_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    assert!(matches!(edit::remove(&path, &name("ann")), Err(EditError::Io { .. })));
+    assert!(!path.exists());
+    edit::add(&path, &name("ann"), &plain("a")).unwrap();
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    // A left-over of a crash is in nobody's way.
+    fs::write(folder.path().join("users.restante-new"), "half").unwrap();
+    edit::add(&path, &name("bob"), &plain("b")).unwrap();
+    edit::set_password(&path, &name("ann"), &plain("new")).unwrap();
+    assert_eq!(mode(), 0o640);
+    assert_eq!(fs::read(&path).unwrap(), b"ann:{PLAIN}new\nbob:{PLAIN}b\n");
+    edit::remove(&path, &name("ann")).unwrap();
+    assert_eq!(edit::list(&path).unwrap().0.iter().count(), 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_link_to_the_file_stays_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("real"), folder.path().join("link"));
+    fs::write(&path, "").unwrap();
+    std::os::unix::fs::symlink("real", &link).unwrap();
+    edit::add(&link, &name("ann"), &plain("a")).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read(&path).unwrap(), b"ann:{PLAIN}a\n");
+}
+
+#[test]
+fn changes_at_the_same_time_do_not_undo_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let path = &path;
+            scope.spawn(move || edit::add(path, &name(&format!("user{number}")), &plain("x")).unwrap());
+        }
+    });
+    assert_eq!(edit::list(&path).unwrap().0.iter().count(), 8);
+}
+
+#[test]
+fn what_is_no_regular_file_or_too_large_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(edit::list(folder.path()), Err(EditError::NotReadable(_))));
+    assert!(matches!(edit::add(folder.path(), &name("a"), &plain("x")), Err(EditError::NotReadable(_))));
+    let path = folder.path().join("users");
+    fs::File::create(&path).unwrap().set_len(FILE_MAX_OCTETS + 1).unwrap();
+    assert!(matches!(edit::list(&path), Err(EditError::NotReadable(_))));
+}
+
+proptest! {
+    #[test]
+    fn any_octets_are_read(text in prop::collection::vec(any::<u8>(), 0..500)) {
+        let (file, errors) = UsersFile::parse(&text);
+        prop_assert!(file.len() + errors.len() <= text.split(|&octet| octet == b'\n').count());
+    }
+
+    #[test]
+    fn a_change_is_seen_and_touches_nobody_else(
+        text in "(([ab]{1,2}(@x)?|#|\u{e9}):?(\\{PLAIN\\}|\\{)?[a-z:]{0,4}\r?\n){0,8}",
+        user in "[ab]{1,2}(@x)?",
+    ) {
+        let others = |text: &[u8]| users(text).into_iter().filter(|(name, _)| *name != user).collect::<Vec<_>>();
+        let mine = |text: &[u8]| users(text).into_iter().find(|(name, _)| *name == user).map(|(_, password)| password);
+        let (text, user_name) = (text.as_bytes(), name(&user));
+        for (changed, password) in [
+            (with_user(text, &user_name, &plain("new")), Some("new")),
+            (with_password(text, &user_name, &plain("new")), Some("new")),
+            (without_user(text, &user_name), None),
+        ] {
+            if let Ok(changed) = changed {
+                prop_assert_eq!(others(&changed), others(text));
+                prop_assert_eq!(mine(&changed), password.map(str::to_owned));
+            }
+        }
+        prop_assert!(with_user(text, &user_name, &plain("new")).is_ok() != with_password(text, &user_name, &plain("new")).is_ok());
+    }
+}

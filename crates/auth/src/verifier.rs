@@ -1,0 +1,174 @@
+//! What a server asks: is this the password? One answer for all that is wrong, after the same work; failures answered
+//! late; hashing in the pool.
+//!
+//! The words of the answers live in the server; how passwords are stored, in [`crate::scheme`].
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use md5::{Digest as _, Md5};
+use restante_proto::{Secret, UserName};
+use restante_sasl::{Credentials, PASSWORD_MAX_OCTETS};
+use subtle::ConstantTimeEq as _;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    Directory, StoredPassword,
+    delay::{Attempt, Delays},
+    pool::{Pool, PoolError, QUEUE_DEFAULT},
+};
+
+/// How passwords are verified.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many passwords are hashed at once; the number of cores by default.
+    pub threads: usize,
+    /// How many more may wait for that; 64 by default.
+    pub queue: usize,
+    /// How long the answer to a second failure waits; it doubles with each further one. 1 s by default.
+    pub failure_delay_first: Duration,
+    /// The longest that an answer waits; 15 s by default.
+    pub failure_delay_max: Duration,
+    /// After how long without a failure the earlier ones are forgotten; 10 minutes by default.
+    pub failures_forgotten_after: Duration,
+    /// How many delayed answers one address may wait for; then it is [`Verdict::Busy`]. 16 by default.
+    pub waiting_per_address: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            threads: Pool::threads_default(),
+            queue: QUEUE_DEFAULT,
+            failure_delay_first: Duration::from_secs(1),
+            failure_delay_max: Duration::from_secs(15),
+            failures_forgotten_after: Duration::from_secs(600),
+            waiting_per_address: 16,
+        }
+    }
+}
+
+/// What is to be said to somebody who wants to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is this user.
+    Accepted(UserName),
+    /// The name or the password is wrong, and nobody is told which: `[AUTH]` (RFC 3206 §5).
+    Refused,
+    /// Too many passwords wait to be verified: `[SYS/TEMP]` (RFC 3206 §4).
+    Busy,
+    /// The directory is broken, which is in the log: `[SYS/TEMP]`.
+    Failed,
+}
+
+/// Verifies passwords against a directory.
+#[derive(Debug)]
+pub struct Verifier {
+    directory: Arc<dyn Directory>,
+    pool: Pool,
+    delays: Arc<Delays>,
+}
+
+/// Somebody's name, and what the directory has of it.
+struct Found {
+    /// The name, if it is one that could log in.
+    name: Option<UserName>,
+    /// Their password, or a stand-in.
+    password: StoredPassword,
+}
+
+impl Verifier {
+    /// A verifier of the users of a directory.
+    pub fn new(directory: Arc<dyn Directory>, settings: &Settings) -> Self {
+        let pool = Pool::new(settings.threads, settings.queue);
+        Self { directory, pool, delays: Arc::new(Delays::new(settings)) }
+    }
+
+    /// Whether this is the password of the user. It needs tokio's timer. Dropping it early forgets no failure whose
+    /// password was hashed.
+    pub async fn password(&self, user: &str, password: &Secret<Vec<u8>>, peer: IpAddr) -> Verdict {
+        let attempt = self.delays.attempt(user, peer);
+        if !self.delays.admits(attempt, Instant::now()) {
+            return Verdict::Busy;
+        }
+        let Some(Found { name, password: stored }) = self.find(user).await else { return Verdict::Failed };
+        // No empty password ever logs in, and nothing longer is hashed than a login may be; the work is done all the
+        // same.
+        let length = password.expose().len();
+        let name = name.filter(|_| matches!(length, 1..=PASSWORD_MAX_OCTETS));
+        let password = if length <= PASSWORD_MAX_OCTETS { password.clone() } else { Secret::new(Vec::new()) };
+        let delays = Arc::clone(&self.delays);
+        // The record is kept on the pool's thread: a client that hangs up while its guess is hashed leaves it, too.
+        let verdict = self.pool.run(move || {
+            let fits = stored.verify(password.expose());
+            settle(&delays, attempt, name.filter(|_| fits))
+        });
+        match verdict.await {
+            Ok(settled) => answer(settled).await,
+            Err(PoolError::Full) => Verdict::Busy,
+            Err(PoolError::Broken) => Verdict::Failed,
+        }
+    }
+
+    /// As [`Self::password`], for what a SASL mechanism hands over.
+    pub async fn credentials(&self, credentials: &Credentials, peer: IpAddr) -> Verdict {
+        self.password(&credentials.user, &credentials.password, peer).await
+    }
+
+    /// Whether this is the digest of `stamp`, angle brackets included, and the user's password (RFC 1939 §7, APOP).
+    /// Only a user whose password is stored as {PLAIN} can log in so.
+    pub async fn apop(&self, user: &str, stamp: &str, digest: &[u8; 16], peer: IpAddr) -> Verdict {
+        let attempt = self.delays.attempt(user, peer);
+        if !self.delays.admits(attempt, Instant::now()) {
+            return Verdict::Busy;
+        }
+        let Some(Found { name, password: stored }) = self.find(user).await else { return Verdict::Failed };
+        let plaintext = stored.plaintext().filter(|password| !password.expose().is_empty());
+        if let (Some(name), None) = (&name, plaintext) {
+            tracing::info!(user = %name, scheme = stored.scheme(), "APOP needs a password stored as {{PLAIN}}");
+        }
+        let name = name.filter(|_| plaintext.is_some());
+        let mut hasher = Md5::new();
+        hasher.update(stamp);
+        hasher.update(plaintext.map_or(&[][..], |password| password.expose()));
+        let fits = bool::from(hasher.finalize().as_slice().ct_eq(digest));
+        answer(settle(&self.delays, attempt, name.filter(|_| fits))).await
+    }
+
+    /// Looks a user up; `None` if the directory failed.
+    async fn find(&self, user: &str) -> Option<Found> {
+        let stand_in = || Found { name: None, password: self.directory.stand_in(user) };
+        let Ok(name) = UserName::new(user) else { return Some(stand_in()) };
+        match self.directory.lookup(&name).await {
+            Ok(Some(password)) => Some(Found { name: Some(name), password }),
+            Ok(None) => Some(stand_in()),
+            Err(error) => {
+                tracing::error!(%error, "a user could not be looked up");
+                None
+            }
+        }
+    }
+}
+
+/// Keeps the record: who has logged in, or when a refusal is to be answered.
+fn settle(delays: &Delays, attempt: Attempt, accepted: Option<UserName>) -> Result<UserName, Instant> {
+    match accepted {
+        Some(name) => {
+            delays.succeeded(attempt, Instant::now());
+            Ok(name)
+        }
+        None => Err(delays.failed(attempt, Instant::now())),
+    }
+}
+
+/// Answers when the time has come, holding no thread until then.
+async fn answer(settled: Result<UserName, Instant>) -> Verdict {
+    match settled {
+        Ok(name) => Verdict::Accepted(name),
+        Err(due) => {
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
+            Verdict::Refused
+        }
+    }
+}
