@@ -84,7 +84,7 @@ impl Delays {
         let until = now + self.delay(address.max(user));
         if until > now {
             if book.due.len() >= REMEMBERED_MAX {
-                book.due.retain(|_, due| due.back().is_some_and(|&at| at > now));
+                book.due.retain(|_, due| due.iter().any(|&at| at > now));
             }
             // A book that is full although every entry waits forgets one: the delay itself still holds.
             if book.due.len() < REMEMBERED_MAX || book.due.contains_key(&attempt.address) {

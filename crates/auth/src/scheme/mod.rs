@@ -71,10 +71,16 @@ pub struct Scheme {
     /// How its hashes begin, where `{CRYPT}` may mean it.
     pub crypt_prefix: Option<&'static str>,
     /// Reads what stands behind `{SCHEME}`.
-    pub parse: fn(&[u8]) -> Result<Arc<dyn PasswordHash>, SchemeError>,
+    pub parse: Parse,
     /// Makes a new `{SCHEME}hash` of a password that [`create`] has checked; `None` where no new ones are made.
-    pub create: Option<fn(&[u8]) -> Result<Secret<String>, CreateError>>,
+    pub create: Option<Create>,
 }
+
+/// How a scheme reads a hash.
+pub type Parse = fn(&[u8]) -> Result<Arc<dyn PasswordHash>, SchemeError>;
+
+/// How a scheme makes `{SCHEME}hash`.
+pub type Create = fn(&[u8]) -> Result<Secret<String>, CreateError>;
 
 /// A stored password that a given one can be compared with.
 pub trait PasswordHash: Send + Sync {
@@ -107,10 +113,18 @@ pub enum SchemeError {
     #[error("the password field has more than {STORED_MAX_OCTETS} octets")]
     TooLong,
     /// It does not begin with a scheme.
-    #[error("no {{SCHEME}} stands before the password; write {{{suggestion}}} in front of it")]
+    #[error(
+        "no {{SCHEME}} stands before the password; write {{{suggestion}}} in front of it, or set a new one with `restante user passwd`"
+    )]
     NoScheme {
         /// The scheme that it looks like.
         suggestion: &'static str,
+    },
+    /// It begins with `!` or `*`, as people lock somebody out.
+    #[error("the user is locked out by the {mark:?} in front of the password")]
+    LockedOut {
+        /// The sign.
+        mark: char,
     },
     /// The brace is never closed.
     #[error("the scheme's {{ has no }}")]
@@ -200,8 +214,10 @@ impl StoredPassword {
         if field.len() > STORED_MAX_OCTETS {
             return Err(SchemeError::TooLong);
         }
-        let Some(rest) = field.strip_prefix(b"{") else {
-            return Err(SchemeError::NoScheme { suggestion: suggestion(field) });
+        let rest = match field {
+            [b'{', rest @ ..] => rest,
+            [mark @ (b'!' | b'*'), ..] => return Err(SchemeError::LockedOut { mark: char::from(*mark) }),
+            _ => return Err(SchemeError::NoScheme { suggestion: suggestion(field) }),
         };
         let close = rest.iter().position(|&octet| octet == b'}').ok_or(SchemeError::Unclosed)?;
         let (name, hash) = (&rest[..close], &rest[close + 1..]);
@@ -258,7 +274,7 @@ impl fmt::Debug for StoredPassword {
 /// The scheme of this name, which is compared without case.
 pub fn find(name: &str) -> Option<&'static Scheme> {
     let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    SCHEMES.iter().find(|scheme| is(&scheme.name) || scheme.aliases.iter().any(|alias| is(&alias)))
+    SCHEMES.iter().find(|scheme| is(&scheme.name) || scheme.aliases.iter().any(is))
 }
 
 /// Makes `{SCHEME}hash` of a new password. Blocking and slow on purpose.

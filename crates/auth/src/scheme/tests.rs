@@ -138,6 +138,8 @@ fn damaged_fields() {
         ("", SchemeError::Empty),
         ("{PLAIN}", SchemeError::Empty),
         ("{PLAIN.b64}", SchemeError::Empty),
+        ("!{PLAIN}x", SchemeError::LockedOut { mark: '!' }),
+        ("*", SchemeError::LockedOut { mark: '*' }),
         ("{PLAIN", SchemeError::Unclosed),
         ("{}x", SchemeError::Unknown),
         ("{hunter2}x", SchemeError::Unknown),

@@ -145,7 +145,7 @@ fn is_of(line: &[u8], user: &UserName) -> bool {
 
 /// What to do where there is no file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
+pub(super) enum Missing {
     Create,
     Fail,
 }
@@ -158,7 +158,7 @@ fn change(
 ) -> Result<(), EditError> {
     // A link is followed, so that it is not replaced by a file.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut file = lock(path, missing)?;
+    let mut file = lock(path, missing, LOCK_WAIT_MAX)?;
     let old = read_file(path, &mut file)?;
     let new = edit(&old)?;
     if u64::try_from(new.len()).is_ok_and(|octets| octets > FILE_MAX_OCTETS) {
@@ -169,22 +169,25 @@ fn change(
 }
 
 /// Opens and locks the file that the path names *now*: another command may have replaced it since we opened it.
-fn lock(path: &Path, missing: Missing) -> Result<File, EditError> {
-    let until = Instant::now() + LOCK_WAIT_MAX;
+pub(super) fn lock(path: &Path, missing: Missing, wait: Duration) -> Result<File, EditError> {
+    let until = Instant::now() + wait;
     loop {
-        let create = missing == Missing::Create;
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(EditError::NotReadable(path.to_owned()));
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(create).create(create).truncate(false).mode(NEW_FILE_MODE);
-        let file = options.open(path).map_err(|source| io_error("opening", path, source))?;
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Create => {
+                create_empty(path)?;
+                continue;
+            }
+            Err(source) => return Err(io_error("opening", path, source)),
+        };
         match file.try_lock() {
             Ok(()) => {
                 if is_at(&file, path).map_err(|source| io_error("looking at", path, source))? {
                     return Ok(file);
                 }
-                continue;
             }
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(source)) => return Err(io_error("locking", path, source)),
@@ -193,6 +196,16 @@ fn lock(path: &Path, missing: Missing) -> Result<File, EditError> {
             return Err(EditError::Locked(path.to_owned()));
         }
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Creates the file, unless another command was quicker.
+fn create_empty(path: &Path) -> Result<(), EditError> {
+    match OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path) {
+        Ok(_) => Ok(()),
+        // A link that leads nowhere exists, and will not be opened however often we try.
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists && !path.is_symlink() => Ok(()),
+        Err(source) => Err(io_error("creating", path, source)),
     }
 }
 

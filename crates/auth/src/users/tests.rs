@@ -1,6 +1,10 @@
 //! The users file: its lines, its bounds, and its changes.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use restante_proto::Secret;
@@ -150,6 +154,21 @@ fn files_are_created_for_the_owner_alone_and_keep_their_mode() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// Only root may give files away, and only root edits files of others.
+#[test]
+fn a_file_keeps_its_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    edit::add(&path, &name("ann"), &plain("a")).unwrap();
+    let wanted = match chown(&path, Some(65534), Some(65534)) {
+        Ok(()) => (65534, 65534),
+        Err(_) => (fs::metadata(&path).unwrap().uid(), fs::metadata(&path).unwrap().gid()),
+    };
+    edit::add(&path, &name("bob"), &plain("b")).unwrap();
+    let file = fs::metadata(&path).unwrap();
+    assert_eq!((file.uid(), file.gid()), wanted);
+}
+
 #[test]
 fn a_link_to_the_file_stays_a_link() {
     let folder = tempfile::tempdir().unwrap();
@@ -159,6 +178,33 @@ fn a_link_to_the_file_stays_a_link() {
     edit::add(&link, &name("ann"), &plain("a")).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(fs::read(&path).unwrap(), b"ann:{PLAIN}a\n");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_an_error_and_not_a_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    assert!(matches!(edit::add(&link, &name("ann"), &plain("a")), Err(EditError::Io { .. })));
+}
+
+#[test]
+fn a_file_that_another_program_holds_is_not_waited_for_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let held = edit::lock(&path, edit::Missing::Create, Duration::ZERO).unwrap();
+    let busy = edit::lock(&path, edit::Missing::Create, Duration::from_millis(1));
+    assert!(matches!(busy, Err(EditError::Locked(_))));
+    drop(held);
+    edit::add(&path, &name("ann"), &plain("a")).unwrap();
+}
+
+#[test]
+fn more_users_than_a_file_may_have_are_left_out() {
+    let text: String = (0..USERS_MAX + 2).map(|number| format!("{number}:{{PLAIN}}x\n")).collect();
+    let (file, errors) = UsersFile::parse(text.as_bytes());
+    assert_eq!((file.len(), errors.len()), (USERS_MAX, 1));
+    assert_eq!(errors[0], LineError { line: USERS_MAX + 1, problem: LineProblem::TooManyUsers });
 }
 
 #[test]
