@@ -1,1 +1,24 @@
-//! server
+//! The POP3 server: listeners, TLS, limits, and the driver that carries octets between sockets and
+//! [`restante_proto::server::Session`].
+//!
+//! Start reading at [`Server`], then `drive.rs` (the loop of one connection) and `ask.rs` (its questions answered by
+//! store and directory). No rule of the protocol lives here, and no page: what happens is told by `tracing`.
+
+mod ask;
+mod connection;
+mod drive;
+mod gate;
+mod listen;
+mod outcome;
+mod pool;
+mod registry;
+mod send;
+mod server;
+mod settings;
+mod tls;
+mod wire;
+
+pub use listen::{BindError, Port};
+pub use server::{Config, Handle, Server};
+pub use settings::{Cleartext, Limits, Settings};
+pub use tls::{TlsError, server_config};

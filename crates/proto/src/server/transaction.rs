@@ -130,7 +130,7 @@ impl<S> Session<S> {
     pub(super) fn uidl(&mut self, number: Option<MessageNumber>, out: &mut Vec<u8>) {
         match number.map(|number| (number, self.snapshot.index(number))) {
             Some((number, Ok(index))) => {
-                self.ask(Ask::UniqueIds { range: index..index + 1 }, Owed::Id(number))
+                self.ask(Ask::UniqueIds { range: index..index + 1 }, Owed::Id(number));
             }
             Some((_, Err(absent))) => self.absent(&absent, out),
             // The first page is there before +OK is said: a store that fails can still be told.

@@ -1,0 +1,251 @@
+//! The questions of a session, answered by the directory and the store; and which failure becomes which response code
+//! (RFC 2449 §8.1, RFC 3206).
+
+use std::{net::IpAddr, sync::Arc};
+
+use restante_auth::{Verdict, Verifier};
+use restante_proto::{
+    Marks, Secret, UserName,
+    reply::{Refusal, ResponseCode},
+    server::{Answer, Ask, Transfer},
+};
+use restante_sasl::{ServerExchange, Step};
+use restante_store::{Maildrop, OpenError, Source, Store, StoreError};
+use tokio::sync::{Notify, mpsc};
+use tracing::{error, warn};
+
+use crate::{
+    outcome::SessionId,
+    registry::{Held, Registry},
+    settings::Limits,
+};
+
+/// Answers one session's questions, and holds its maildrop.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) session: SessionId,
+    pub(crate) address: IpAddr,
+    pub(crate) limits: Limits,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) kick: Arc<Notify>,
+    /// Held by whatever must end before the process does.
+    pub(crate) alive: mpsc::Sender<()>,
+    pub(crate) user: Option<UserName>,
+    pub(crate) deleted: u32,
+    pub(crate) exchange: Option<Box<dyn ServerExchange>>,
+    pub(crate) open: Option<Open>,
+}
+
+/// A maildrop and its place in the table, dropped in this order.
+#[derive(Debug)]
+pub(crate) struct Open {
+    maildrop: Box<dyn Maildrop>,
+    held: Held,
+}
+
+impl Asker {
+    /// Finds the answer. It may be dropped at any await; a commit that has begun goes on all the same.
+    pub(crate) async fn answer(&mut self, ask: Ask) -> Answer<Source> {
+        match ask {
+            Ask::Password { user, password } => self.password(&user, &password, "PASS").await,
+            Ask::Apop { user, stamp, digest } => {
+                let verdict = self.verifier.apop(&user, &stamp, &digest, self.address).await;
+                self.verdict(verdict, &user, "APOP")
+            }
+            Ask::SaslStart { mechanism, initial } => {
+                self.exchange = restante_sasl::find(mechanism).map(|mechanism| (mechanism.server)());
+                self.exchange_step(initial.as_ref()).await
+            }
+            Ask::SaslStep(response) => self.exchange_step(Some(&response)).await,
+            Ask::SaslCancel => {
+                self.exchange = None;
+                Answer::Cancelled
+            }
+            Ask::Open => self.open().await,
+            Ask::Sizes => match &mut self.open {
+                Some(open) => {
+                    let sizes = open.maildrop.sizes().await;
+                    sizes.map_or_else(|error| self.failed(&error), Answer::Sizes)
+                }
+                None => self.not_open(),
+            },
+            Ask::UniqueIds { range } => match &mut self.open {
+                Some(open) => {
+                    let page = open.maildrop.unique_ids(range).await;
+                    page.map_or_else(|error| self.failed(&error), Answer::UniqueIds)
+                }
+                None => self.not_open(),
+            },
+            Ask::Message { number, part } => match &mut self.open {
+                Some(open) => match open.maildrop.message(number.index()).await {
+                    Ok(message) => Answer::Message {
+                        octets: message.octets,
+                        transfer: Transfer {
+                            source: message.source,
+                            octets: 0..message.stored,
+                            form: message.form,
+                            part,
+                        },
+                    },
+                    Err(StoreError::Gone) => Answer::Gone,
+                    Err(error) => self.failed(&error),
+                },
+                None => self.not_open(),
+            },
+            Ask::Commit { deleted } => self.commit(deleted).await,
+        }
+    }
+
+    /// Tells the table whether a command is in flight.
+    pub(crate) fn waits(&self, waits: Waits) {
+        if let Some(open) = &self.open {
+            match waits {
+                Waits::ForCommand => open.held.waits(),
+                Waits::ForNothing => open.held.works(),
+            }
+        }
+    }
+
+    async fn exchange_step(&mut self, response: Option<&Secret<Vec<u8>>>) -> Answer<Source> {
+        let Some(exchange) = &mut self.exchange else {
+            return Answer::Refused(Refusal::plain("no such mechanism"));
+        };
+        match exchange.step(response.map(|response| response.expose().as_slice())) {
+            Step::Challenge(challenge) => Answer::Challenge(challenge),
+            Step::Verify(credentials) => {
+                self.exchange = None;
+                self.password(&credentials.user, &credentials.password, "AUTH").await
+            }
+            Step::Malformed => {
+                self.exchange = None;
+                Answer::Refused(Refusal::coded(ResponseCode::Auth, "the response is malformed"))
+            }
+        }
+    }
+
+    async fn password(&mut self, user: &str, password: &Secret<Vec<u8>>, by: &'static str) -> Answer<Source> {
+        let verdict = self.verifier.password(user, password, self.address).await;
+        self.verdict(verdict, user, by)
+    }
+
+    fn verdict(&mut self, verdict: Verdict, user: &str, by: &'static str) -> Answer<Source> {
+        match verdict {
+            Verdict::Accepted(user) => {
+                self.user = Some(user);
+                Answer::Accepted
+            }
+            Verdict::Refused => {
+                // A name that is none may be a password typed in the wrong place.
+                let user = UserName::new(user).ok();
+                let user = user.as_ref().map_or("(no user name)", UserName::as_str);
+                warn!(session = %self.session, address = %self.address, user, by, "login failed");
+                Answer::Refused(Refusal::credentials())
+            }
+            Verdict::Busy => temporary("too many logins at once, try again later"),
+            Verdict::Failed => temporary("users cannot be looked up now, try again later"),
+        }
+    }
+
+    async fn open(&mut self) -> Answer<Source> {
+        let Some(user) = self.user.clone() else { return self.not_open() };
+        let mut opened = self.store.open(&user).await;
+        let mut holder = None;
+        if matches!(opened, Err(OpenError::Busy)) {
+            holder = self.registry.holder(&user);
+            if let Some(holder) = &holder
+                && holder.take_over(self.address, self.limits.takeover_idle).await
+            {
+                opened = self.store.open(&user).await;
+            }
+        }
+        let refusal = match opened {
+            Ok(maildrop) => {
+                let (messages, sizes) = (maildrop.messages(), maildrop.known_sizes());
+                let held = self.registry.hold(user, self.address, Arc::clone(&self.kick));
+                self.open = Some(Open { maildrop, held });
+                return Answer::Opened { messages, sizes };
+            }
+            Err(OpenError::Busy) => {
+                let text = match holder {
+                    Some(holder) => holder.describe(),
+                    None => "maildrop in use by another program".into(),
+                };
+                Refusal::coded(ResponseCode::InUse, text)
+            }
+            Err(error) => {
+                warn!(session = %self.session, user = %user, %error, "the maildrop cannot be opened");
+                match error {
+                    OpenError::Broken { .. } => {
+                        Refusal::coded(ResponseCode::SysTemp, "the maildrop cannot be opened")
+                    }
+                    _ => Refusal::coded(ResponseCode::SysPerm, "the maildrop cannot be opened"),
+                }
+            }
+        };
+        // Nobody is logged in.
+        self.user = None;
+        Answer::Refused(refusal)
+    }
+
+    /// UPDATE, in a task of its own: no disconnect, kick or drain cuts it short. The lock is free before QUIT is
+    /// answered.
+    async fn commit(&mut self, deleted: Marks) -> Answer<Source> {
+        let Some(Open { maildrop, held }) = self.open.take() else { return self.not_open() };
+        let (session, count, alive) = (self.session, deleted.count(), self.alive.clone());
+        let task = tokio::spawn(async move {
+            let committed = maildrop.commit(deleted).await;
+            drop(held);
+            if let Err(error) = &committed {
+                error!(session = %session, %error, "deleted messages could not be removed");
+            }
+            drop(alive);
+            committed.map_err(|error| error.remain)
+        });
+        match task.await {
+            Ok(Ok(())) => {
+                self.deleted = count;
+                Answer::Committed
+            }
+            Ok(Err(remain)) => {
+                self.deleted = count.saturating_sub(remain);
+                Answer::Remain(remain)
+            }
+            // The store panicked: nothing is known of what is left.
+            Err(_) => Answer::Remain(count),
+        }
+    }
+
+    fn failed(&self, error: &StoreError) -> Answer<Source> {
+        let user = self.user.as_ref().map_or("-", UserName::as_str);
+        warn!(session = %self.session, user, %error, "a message or a list could not be read");
+        match error {
+            StoreError::Gone => Answer::Gone,
+            StoreError::Denied { .. } => {
+                Answer::Refused(Refusal::coded(ResponseCode::SysPerm, "the server may not read the message"))
+            }
+            StoreError::Encoded { .. } => Answer::Refused(Refusal::coded(
+                ResponseCode::SysPerm,
+                "the message is stored compressed or encrypted, and cannot be read",
+            )),
+            StoreError::Broken { .. } => temporary("the message or list cannot be read now"),
+        }
+    }
+
+    fn not_open(&self) -> Answer<Source> {
+        error!(session = %self.session, "a question about a maildrop that is not open");
+        temporary("internal error")
+    }
+}
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    ForCommand,
+    ForNothing,
+}
+
+fn temporary(text: &'static str) -> Answer<Source> {
+    Answer::Refused(Refusal::coded(ResponseCode::SysTemp, text))
+}

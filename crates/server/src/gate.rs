@@ -1,0 +1,87 @@
+//! How many connections there may be: in all, and from one address.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{listen::network, settings::Limits};
+
+/// Counts connections.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+/// A place inside; dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Place {
+    gate: Arc<Gate>,
+    network: IpAddr,
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    Connections,
+    ConnectionsPerAddress,
+}
+
+impl Gate {
+    /// Lets a connection in, or says which limit it would cross.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Result<Place, Full> {
+        let network = network(address);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.all >= limits.connections {
+            return Err(Full::Connections);
+        }
+        let here = counts.by_network.get(&network).copied().unwrap_or(0);
+        if here >= limits.connections_per_address {
+            return Err(Full::ConnectionsPerAddress);
+        }
+        counts.by_network.insert(network, here + 1);
+        counts.all += 1;
+        Ok(Place { gate: Arc::clone(self), network })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.gate.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all -= 1; // entered once, left once
+        if let Some(here) = counts.by_network.get_mut(&self.network) {
+            *here -= 1;
+            if *here == 0 {
+                counts.by_network.remove(&self.network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_limits_hold_and_places_come_back() {
+        let gate = Arc::new(Gate::default());
+        let limits = Limits { connections: 3, connections_per_address: 2, ..Limits::default() };
+        let [one, two]: [IpAddr; 2] = ["2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+        let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
+        let first = gate.enter(one, &limits).unwrap();
+        let _second = gate.enter(neighbour, &limits).unwrap();
+        assert_eq!(gate.enter(one, &limits).unwrap_err(), Full::ConnectionsPerAddress, "one /64");
+        let _third = gate.enter(two, &limits).unwrap();
+        assert_eq!(gate.enter("::ffff:192.0.2.1".parse().unwrap(), &limits).unwrap_err(), Full::Connections);
+        drop(first);
+        assert!(gate.enter(two, &limits).is_ok());
+        assert_eq!(gate.counts.lock().unwrap().by_network.len(), 2);
+    }
+}

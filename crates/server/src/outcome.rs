@@ -1,0 +1,100 @@
+//! The log line of a session: what is known of it when it ends, however it ends.
+
+use std::{fmt, net::SocketAddr, time::Instant};
+
+use restante_proto::{UserName, server};
+use tracing::info;
+
+use crate::listen::Port;
+
+/// What happened in a session. It is logged when it is dropped, so that a session that is cut off has its line too.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) session: SessionId,
+    pub(crate) port: Port,
+    pub(crate) peer: SocketAddr,
+    pub(crate) user: Option<UserName>,
+    pub(crate) tls: Option<String>,
+    pub(crate) retrieved: u64,
+    pub(crate) tops: u64,
+    pub(crate) deleted: u32,
+    pub(crate) received_octets: u64,
+    pub(crate) sent_octets: u64,
+    pub(crate) begun: Instant,
+    pub(crate) why: Why,
+}
+
+/// The name of a session, in every log line about it: when the server began, and a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionId {
+    pub(crate) server: u32,
+    pub(crate) number: u64,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.server, self.number)
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Why {
+    /// The session itself says why.
+    Session(server::Close),
+    /// It was logged in and silent for too long (RFC 1939 §3).
+    Autologout,
+    /// Nobody logged in in time.
+    LoginTimeout,
+    /// The client did not read.
+    WriteTimeout,
+    /// The TLS handshake failed.
+    Handshake(String),
+    /// Clear text came on the TLS port.
+    ClearTextOnTlsPort,
+    /// An HTTP request came on the TLS port, in clear text.
+    HttpOnTlsPort,
+    /// A new session of the same user took the maildrop over.
+    TakenOver,
+    /// The connection failed.
+    Connection(String),
+    /// The server stopped before the session did.
+    Stopped,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(close) => close.fmt(f),
+            Self::Autologout => f.write_str("idle for too long"),
+            Self::LoginTimeout => f.write_str("no login in time"),
+            Self::WriteTimeout => f.write_str("the client did not read"),
+            Self::Handshake(error) => write!(f, "TLS handshake: {error}"),
+            Self::ClearTextOnTlsPort => f.write_str("clear text on the TLS port"),
+            Self::HttpOnTlsPort => f.write_str("an HTTP request on the TLS port"),
+            Self::TakenOver => f.write_str("taken over by a new session"),
+            Self::Connection(error) => write!(f, "connection: {error}"),
+            Self::Stopped => f.write_str("the server stopped"),
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        info!(
+            session = %self.session,
+            port = %self.port,
+            address = %self.peer,
+            user = self.user.as_ref().map_or("-", UserName::as_str),
+            tls = self.tls.as_deref().unwrap_or("-"),
+            retr = self.retrieved,
+            top = self.tops,
+            dele = self.deleted,
+            received = self.received_octets,
+            sent = self.sent_octets,
+            seconds = self.begun.elapsed().as_millis() as f64 / 1000.0,
+            why = %self.why,
+            "session ended"
+        );
+    }
+}
