@@ -1,0 +1,231 @@
+//! Locks and takeover, drain, reload: what happens to sessions when something else happens.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+mod common;
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use common::{PASSWORD, Plan, connect, logged_in, mail, user};
+use restante_proto::{Marks, UniqueIds, UserName};
+use restante_store::{
+    CommitError, DeliverError, Delivery, Maildrop, MemoryStore, Message, OpenError, Store, StoreError, Task,
+};
+use tokio::{sync::Notify, time::timeout};
+
+const SHORT: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn a_second_login_is_told_who_holds_the_maildrop() {
+    let running = Plan::default().start();
+    let _first = logged_in(running.pop3).await;
+    let mut second = connect(running.pop3).await;
+    second.say("USER john.doe@anydomain.com").await;
+    let answer = second.say(&format!("PASS {PASSWORD}")).await;
+    assert!(answer.starts_with("-ERR [IN-USE] maildrop in use since "), "{answer}");
+    assert!(answer.ends_with(" UTC by a session that is idle for 0 s"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_idle_session_is_taken_over_from_the_same_address() {
+    let store = mail(&["a\n"]);
+    let mut plan = Plan { store: Arc::new(store.clone()), ..Plan::default() };
+    plan.settings.limits.takeover_idle = SHORT;
+    let running = plan.start();
+    let mut first = logged_in(running.pop3).await;
+    assert_eq!(first.say("DELE 1").await, "+OK msg deleted");
+    tokio::time::sleep(SHORT * 2).await; // the idle time is the thing under test
+    let mut second = logged_in(running.pop3).await;
+    assert_eq!(second.say("STAT").await, "+OK 1 3", "without QUIT nothing is lost");
+    assert_eq!(first.rest().await, b"", "and nothing unasked is said");
+}
+
+#[tokio::test]
+async fn takeover_can_be_switched_off() {
+    let mut plan = Plan::default();
+    plan.settings.limits.takeover_idle = Duration::ZERO;
+    let running = plan.start();
+    let _first = logged_in(running.pop3).await;
+    let mut second = connect(running.pop3).await;
+    second.say("USER john.doe@anydomain.com").await;
+    assert!(second.say(&format!("PASS {PASSWORD}")).await.starts_with("-ERR [IN-USE]"));
+}
+
+#[tokio::test]
+async fn a_draining_server_lets_sessions_reach_quit() {
+    let store = mail(&["a\n", "b\n"]);
+    let running = Plan { store: Arc::new(store.clone()), ..Plan::default() }.start();
+    let mut inside = logged_in(running.pop3).await;
+    let mut outside = connect(running.pop3).await;
+    outside.say("USER john.doe@anydomain.com").await;
+    running.handle.stop().await;
+    let answer = outside.say(&format!("PASS {PASSWORD}")).await;
+    assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
+    assert_eq!(inside.say("DELE 1").await, "+OK msg deleted");
+    assert_eq!(inside.say("QUIT").await, "+OK POP3 Server saying Good-Bye");
+    drop((inside, outside));
+    timeout(common::PATIENCE, running.server).await.expect("it stops once nobody is left").unwrap();
+    assert_eq!(store.unique_ids(&user()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_drained_session_is_closed_without_a_word() {
+    let mut plan = Plan::default();
+    plan.settings.limits.drain = SHORT;
+    let running = plan.start();
+    let mut client = logged_in(running.pop3).await;
+    running.handle.stop().await;
+    assert_eq!(client.rest().await, b"");
+    timeout(common::PATIENCE, running.server).await.expect("it stops").unwrap();
+}
+
+/// A memory store whose commits wait until they are let go, or fail.
+#[derive(Debug)]
+struct Slow {
+    inner: MemoryStore,
+    begun: Arc<Notify>,
+    go: Arc<Notify>,
+    fails: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct SlowDrop {
+    inner: Box<dyn Maildrop>,
+    begun: Arc<Notify>,
+    go: Arc<Notify>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Store for Slow {
+    fn open<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Box<dyn Maildrop>, OpenError>> {
+        Box::pin(async move {
+            let inner = self.inner.open(user).await?;
+            let (begun, go, fails) = (Arc::clone(&self.begun), Arc::clone(&self.go), Arc::clone(&self.fails));
+            Ok(Box::new(SlowDrop { inner, begun, go, fails }) as Box<dyn Maildrop>)
+        })
+    }
+
+    fn deliver(&self, user: &UserName) -> Result<Box<dyn Delivery>, DeliverError> {
+        self.inner.deliver(user)
+    }
+}
+
+impl Maildrop for SlowDrop {
+    fn messages(&self) -> u32 {
+        self.inner.messages()
+    }
+
+    fn known_sizes(&self) -> Option<Arc<[u64]>> {
+        self.inner.known_sizes()
+    }
+
+    fn sizes(&mut self) -> Task<'_, Result<Arc<[u64]>, StoreError>> {
+        self.inner.sizes()
+    }
+
+    fn unique_ids(&mut self, range: Range<u32>) -> Task<'_, Result<UniqueIds, StoreError>> {
+        self.inner.unique_ids(range)
+    }
+
+    fn message(&mut self, index: u32) -> Task<'_, Result<Message, StoreError>> {
+        self.inner.message(index)
+    }
+
+    fn commit(self: Box<Self>, deleted: Marks) -> Task<'static, Result<(), CommitError>> {
+        Box::pin(async move {
+            self.begun.notify_one();
+            if self.fails.load(Ordering::SeqCst) {
+                return Err(CommitError { remain: 1, source: std::io::ErrorKind::StorageFull.into() });
+            }
+            self.go.notified().await;
+            self.inner.commit(deleted).await
+        })
+    }
+}
+
+fn slow(inner: &MemoryStore) -> (Plan, Arc<Notify>, Arc<Notify>, Arc<AtomicBool>) {
+    let (begun, go, fails) = (Arc::default(), Arc::default(), Arc::default());
+    let store = Slow {
+        inner: inner.clone(),
+        begun: Arc::clone(&begun),
+        go: Arc::clone(&go),
+        fails: Arc::clone(&fails),
+    };
+    (Plan { store: Arc::new(store), ..Plan::default() }, begun, go, fails)
+}
+
+#[tokio::test]
+async fn quit_tells_that_the_deletion_failed() {
+    let inner = mail(&["a\n"]);
+    let (plan, _, _, fails) = slow(&inner);
+    let running = plan.start();
+    fails.store(true, Ordering::SeqCst);
+    let mut client = logged_in(running.pop3).await;
+    client.say("DELE 1").await;
+    assert_eq!(client.say("QUIT").await, "-ERR [SYS/TEMP] 1 deleted messages not removed");
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
+async fn a_commit_that_has_begun_is_finished_whatever_happens_to_the_connection() {
+    let inner = mail(&["a\n"]);
+    let (plan, begun, go, _) = slow(&inner);
+    let running = plan.start();
+    let mut client = logged_in(running.pop3).await;
+    client.say("DELE 1").await;
+    client.send("QUIT\r\n").await;
+    begun.notified().await;
+    socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    go.notify_one();
+    timeout(common::PATIENCE, async {
+        while !inner.unique_ids(&user()).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the message is removed");
+}
+
+#[tokio::test]
+async fn a_stopping_server_waits_for_a_commit() {
+    let inner = mail(&["a\n"]);
+    let (mut plan, begun, go, _) = slow(&inner);
+    plan.settings.limits.drain = SHORT;
+    let running = plan.start();
+    let mut client = logged_in(running.pop3).await;
+    client.say("DELE 1").await;
+    client.send("QUIT\r\n").await;
+    begun.notified().await;
+    running.handle.stop().await;
+    assert_eq!(client.rest().await, b"", "the connection is closed when the time is over");
+    assert!(!running.server.is_finished());
+    go.notify_one();
+    timeout(common::PATIENCE, running.server).await.expect("it stops").unwrap();
+    assert_eq!(inner.unique_ids(&user()).len(), 0);
+}
+
+#[tokio::test]
+async fn a_reload_opens_new_addresses_and_closes_old_ones() {
+    let running = Plan::default().start();
+    let mut old = logged_in(running.pop3).await;
+    let mut plan = Plan::default();
+    plan.settings.hostname = "X2".into();
+    plan.settings.pop3.clear();
+    running.handle.reload(plan.config(running.folder.path())).await.unwrap();
+    assert!(tokio::net::TcpStream::connect(running.pop3).await.is_err(), "nobody listens there");
+    assert_eq!(old.say("NOOP").await, "+OK", "the session that was on goes on");
+    // An address that cannot be had leaves everything as it was.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut plan = Plan::default();
+    plan.settings.pop3 = vec![taken.local_addr().unwrap()];
+    plan.settings.pop3s.clear();
+    assert!(running.handle.reload(plan.config(running.folder.path())).await.is_err());
+    assert!(tokio::net::TcpStream::connect(running.pop3s).await.is_ok());
+}
