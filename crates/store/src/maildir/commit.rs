@@ -95,7 +95,9 @@ impl Open {
             }
             crash::point("commit: one removed");
         }
-        update.pursue().map_err(failed)?;
+        if let Err(fault) = update.pursue() {
+            update.give_up(|fate| fate.end == End::Sought, fault.source);
+        }
         crash::point("commit: all removed");
         update.sync();
         crash::point("commit: synced");
@@ -177,6 +179,12 @@ impl Update<'_> {
         Ok(())
     }
 
+    /// Takes note that some messages were not removed, or not durably.
+    fn give_up(&mut self, which: impl Fn(&Fate) -> bool, error: io::Error) {
+        self.error.get_or_insert(error);
+        self.marked.values_mut().filter(|fate| which(fate)).for_each(|fate| fate.end = End::Refused);
+    }
+
     /// One fsync for each folder touched. What somebody else removed is made durable too: both folders are then.
     fn sync(&mut self) {
         let gone = self.marked.values().any(|fate| fate.end == End::Sought);
@@ -187,12 +195,8 @@ impl Update<'_> {
             let synced = folder.sync();
             crash::point("commit: one folder synced");
             if let Err(errno) = synced {
-                self.error.get_or_insert_with(|| errno.into());
-                for fate in self.marked.values_mut() {
-                    if fate.end == End::Removed(place) || fate.end == End::Sought {
-                        fate.end = End::Refused;
-                    }
-                }
+                let lost = |fate: &Fate| fate.end == End::Removed(place) || fate.end == End::Sought;
+                self.give_up(lost, errno.into());
             }
         }
     }

@@ -7,7 +7,7 @@
 //! A message that is stored compressed or encrypted keeps its number and is listed by the size of its file; it is not
 //! served.
 
-use std::io;
+use std::{io, path::Path};
 
 use restante_proto::UserName;
 
@@ -63,14 +63,28 @@ impl MaildirStore {
         let path = self.template.path(user).ok_or(OpenError::NoPlace)?;
         let lock = lock::Lock::acquire(&path)?;
         if lock.dir().is_none() {
-            // A missing Maildir is an empty drop. But where the folder above all of them is missing too, a disk is not
-            // mounted, and clients that are told of empty drops would forget what they have.
-            let root = self.template.root();
-            if dir::open_path(root)?.is_none() {
-                return Err(dir::Fault::new("opening", root, io::ErrorKind::NotFound).into());
-            }
+            self.check_absence(&path)?;
         }
         Ok(Box::new(maildrop::MaildirDrop::new(maildrop::Open::new(lock)?)))
+    }
+}
+
+impl MaildirStore {
+    /// A missing Maildir is an empty drop. But where the folder above all of them is missing too, or a symlink leads
+    /// nowhere, a disk is not mounted, and clients that are told of empty drops would forget what they have.
+    fn check_absence(&self, path: &Path) -> Result<(), OpenError> {
+        let root = self.template.root();
+        let there = |place: &&Path| place.symlink_metadata().is_ok();
+        let deepest = path.ancestors().find(there);
+        if dir::open_path(root)?.is_none() {
+            return Err(dir::Fault::new("opening", root, io::ErrorKind::NotFound).into());
+        }
+        match deepest {
+            Some(link) if link.is_symlink() && link.metadata().is_err() => {
+                Err(dir::Fault::new("following", link, io::ErrorKind::NotFound).into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

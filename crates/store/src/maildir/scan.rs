@@ -35,11 +35,19 @@ impl Located {
     }
 }
 
-/// A message's file, and its facts.
+/// A message's file, and its facts; without them where it was renamed between its name and its facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) located: Located,
+    pub(super) facts: Option<Facts>,
+}
+
+/// What tells whether a file is the one that was counted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Facts {
+    /// Its size in octets.
     pub(super) stored: u64,
+    /// When it was last written, in nanoseconds since 1970.
     pub(super) modified_ns: i64,
 }
 
@@ -72,7 +80,10 @@ pub(super) fn scan<'k>(dir: Dir<'_>, known: impl Iterator<Item = &'k [u8]> + Clo
         let quiet = !(again.changed || again.vanished || again.unsettled);
         // A file that only one look saw was renamed or removed; if it was removed, reading it will tell.
         let mut seen = std::mem::take(&mut look.seen);
-        seen.extend(again.seen);
+        for (base, found) in again.seen {
+            let facts = found.facts.or_else(|| seen.get(&base)?.facts);
+            seen.insert(base, Found { facts, ..found });
+        }
         look = Look { seen, ..again };
         if quiet {
             break;
@@ -123,31 +134,36 @@ impl Look {
             return Err(describe(kind));
         }
         let (base, suffix) = name::split(name).ok_or("a name without a base")?;
-        let stat = match folder.stat(name) {
-            Ok(stat) => stat,
+        let facts = match Self::facts(folder, name) {
             Err(Errno::NOENT) => {
                 self.vanished = true;
-                return Ok(());
+                None
             }
-            Err(_) => return Err("a file whose facts may not be read"),
+            facts => facts.map_err(|_| "a file whose facts may not be read")??.into(),
         };
+        // Of two files with one base, the one that could be looked at is the one that is there.
+        let before = self.seen.get(base).and_then(|before| before.facts);
+        if facts.is_some() || before.is_none() {
+            let located = Located { place: folder.place, suffix: suffix.into() };
+            self.seen.insert(base.into(), Found { located, facts });
+        }
+        Ok(())
+    }
+
+    /// The facts of a readable regular file, or what else it is.
+    fn facts(folder: &Folder, name: &[u8]) -> Result<Result<Facts, &'static str>, Errno> {
+        let stat = folder.stat(name)?;
         // The kind that readdir told may be missing, or stale.
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::RegularFile {
-            return Err(describe(kind));
+            return Ok(Err(describe(kind)));
         }
         if !folder.is_readable(name) {
-            // It may have been renamed since.
-            if matches!(folder.stat(name), Err(Errno::NOENT)) {
-                self.vanished = true;
-                return Ok(());
-            }
-            return Err("a file that may not be read");
+            // Unless it was renamed since.
+            folder.stat(name)?;
+            return Ok(Err("a file that may not be read"));
         }
-        let located = Located { place: folder.place, suffix: suffix.into() };
-        let found = Found { located, stored: size_octets(&stat), modified_ns: modified_ns(&stat) };
-        self.seen.insert(base.into(), found);
-        Ok(())
+        Ok(Ok(Facts { stored: size_octets(&stat), modified_ns: modified_ns(&stat) }))
     }
 }
 

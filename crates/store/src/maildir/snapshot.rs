@@ -8,7 +8,7 @@ use restante_proto::UniqueId;
 
 use super::{
     name,
-    scan::{Found, Located, Seen},
+    scan::{Facts, Found, Located, Seen},
     state::{Count, Record, State},
 };
 
@@ -72,8 +72,8 @@ impl Snapshot {
             }
             (None, Some(_)) => {}
         }
-        if let Some(found) = &found {
-            self.dirty |= refresh(&mut record, found);
+        if let Some(facts) = found.as_ref().and_then(|found| found.facts) {
+            self.dirty |= refresh(&mut record, facts);
         }
         self.records.push(record);
         self.located.push(found.map(|found| found.located));
@@ -81,35 +81,36 @@ impl Snapshot {
 
     /// Messages that are seen for the first time, in the order of arrival.
     fn welcome(&mut self, arrivals: Vec<(Box<[u8]>, Found)>, now: u64) {
-        self.dirty = true;
         let mut taken: HashSet<UniqueId> = self.records.iter().map(|record| record.id.clone()).collect();
         let missing =
             || self.records.iter().zip(0usize..).filter(|(record, _)| record.missing_since.is_some());
         let mut by_stem: HashMap<Vec<u8>, usize> =
             missing().map(|(record, place)| (name::stem(&record.base), place)).collect();
-        let lost: HashSet<(u64, i64)> = missing()
+        let lost: HashSet<Facts> = missing()
             .filter(|(record, _)| record.missing_since == Some(now))
-            .map(|(record, _)| (record.stored, record.modified_ns))
+            .map(|(record, _)| Facts { stored: record.stored, modified_ns: record.modified_ns })
             .collect();
         for (base, found) in arrivals {
+            // A file that moved faster than it could be looked at waits for the next session.
+            let Found { located, facts: Some(facts) } = found else { continue };
+            self.dirty = true;
             // Another program added or corrected `,S=` or `,W=`: the same message under a longer name.
             let before = by_stem.get(&name::stem(&base)).copied();
-            if let Some(place) = before.filter(|&place| self.records[place].stored == found.stored) {
+            if let Some(place) = before.filter(|&place| self.records[place].stored == facts.stored) {
                 by_stem.remove(&name::stem(&base));
                 let record = &mut self.records[place];
                 record.base = base;
                 record.missing_since = None;
-                refresh(record, &found);
-                self.located[place] = Some(found.located);
+                refresh(record, facts);
+                self.located[place] = Some(located);
                 continue;
             }
-            self.changed_ids += usize::from(lost.contains(&(found.stored, found.modified_ns)));
+            self.changed_ids += usize::from(lost.contains(&facts));
             let id = name::unique_id(&base, |id| taken.contains(id));
             taken.insert(id.clone());
-            let count = claim(&base, found.stored);
-            let (stored, modified_ns) = (found.stored, found.modified_ns);
+            let (stored, modified_ns, count) = (facts.stored, facts.modified_ns, claim(&base, facts.stored));
             self.records.push(Record { base, id, stored, modified_ns, count, missing_since: None });
-            self.located.push(Some(found.located));
+            self.located.push(Some(located));
         }
     }
 
@@ -145,14 +146,14 @@ impl Snapshot {
 }
 
 /// Brings a record up to date with its file; whether that changed it.
-fn refresh(record: &mut Record, found: &Found) -> bool {
-    let same = (record.stored, record.modified_ns) == (found.stored, found.modified_ns);
+fn refresh(record: &mut Record, facts: Facts) -> bool {
+    let same = (record.stored, record.modified_ns) == (facts.stored, facts.modified_ns);
     if !same {
         // Somebody wrote into the file: what was counted is void.
-        (record.stored, record.modified_ns) = (found.stored, found.modified_ns);
-        record.count = claim(&record.base, found.stored);
+        (record.stored, record.modified_ns) = (facts.stored, facts.modified_ns);
+        record.count = claim(&record.base, facts.stored);
     } else if record.count == Count::Unknown {
-        record.count = claim(&record.base, found.stored);
+        record.count = claim(&record.base, facts.stored);
         return record.count != Count::Unknown;
     }
     !same

@@ -5,7 +5,10 @@ use super::{super::dir::Place, *};
 const NOW: u64 = 1_700_000_000;
 
 fn found(stored: u64, modified_ns: i64) -> Found {
-    Found { located: Located { place: Place::Cur, suffix: (*b":2,").into() }, stored, modified_ns }
+    Found {
+        located: Located { place: Place::Cur, suffix: (*b":2,").into() },
+        facts: Some(Facts { stored, modified_ns }),
+    }
 }
 
 fn seen(names: &[&str]) -> Seen {
@@ -139,4 +142,13 @@ fn messages_that_come_back_under_other_names_are_noticed() {
     assert_eq!(second.changed_ids, 2);
     let third = Snapshot::new(state(second), seen(&["uid1", "uid2"]), NOW);
     assert_eq!(third.changed_ids, 0, "said once");
+}
+
+#[test]
+fn a_file_that_moves_too_fast_to_be_looked_at_keeps_its_message() {
+    let first = Snapshot::new(State::default(), seen(&["1", "2"]), NOW);
+    let mut fast = seen(&["1", "2", "3"]);
+    fast.values_mut().for_each(|found| found.facts = None);
+    let second = Snapshot::new(state(first), fast, NOW);
+    assert_eq!(ids(&second), ["1", "2"], "what is known stays, what is not waits for its facts");
 }

@@ -1,0 +1,152 @@
+//! The state file: damaged, lost, foreign, in the way. Mail is served all the same, with the same unique-ids.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+mod support;
+
+use std::{fs, os::unix::fs::symlink};
+
+use restante_store::{
+    conformance::read,
+    maildir::state::{State, StateError},
+};
+use support::{World, marks};
+
+const FILES: &[(&str, &[u8])] = &[
+    ("cur/390953946:2,S", b"Subject: 1\n"),
+    ("new/two words", b"Subject: 2\n"),
+    ("new/3,S=11", b"Subject: 3\n"),
+];
+
+async fn check(world: &World, ids: &[String]) {
+    assert_eq!(world.ids().await, ids);
+    let mut drop = world.open().await;
+    assert_eq!(*drop.sizes().await.unwrap(), [12, 12, 12]);
+    assert_eq!(read(&mut *drop, 0).await, b"Subject: 2\r\n");
+}
+
+#[tokio::test]
+async fn a_damaged_state_file_is_rebuilt_with_the_same_ids() {
+    let world = World::with(FILES);
+    let ids = world.ids().await;
+    check(&world, &ids).await;
+    let whole = fs::read(world.state_file()).unwrap();
+    let mut flipped = whole.clone();
+    flipped[30] ^= 1;
+    let longer = [&whole[..], b"x"].concat();
+    let cases: [&[u8]; 7] =
+        [b"", b"garbage", &whole[..whole.len() / 2], &flipped, &longer, &[0; 4096], b"restante-index 2\n"];
+    for damaged in cases {
+        assert!(State::parse(damaged).is_err());
+        fs::write(world.state_file(), damaged).unwrap();
+        check(&world, &ids).await;
+        let rebuilt = State::parse(&fs::read(world.state_file()).unwrap()).unwrap();
+        assert_eq!(rebuilt.records.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_the_place_of_the_state_file_harms_nobody() {
+    let world = World::with(FILES);
+    let ids = world.ids().await;
+    let elsewhere = world.folder.path().join("elsewhere");
+    fs::write(&elsewhere, "do not touch").unwrap();
+    let clear = || {
+        for name in ["restante-index", "restante-index.tmp"] {
+            let path = world.maildir().join(name);
+            if path.is_dir() && !path.is_symlink() {
+                fs::remove_dir(path).unwrap();
+            } else if path.symlink_metadata().is_ok() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    };
+    for name in ["restante-index", "restante-index.tmp"] {
+        clear();
+        fs::create_dir(world.maildir().join(name)).unwrap();
+        check(&world, &ids).await;
+        clear();
+        symlink(&elsewhere, world.maildir().join(name)).unwrap();
+        check(&world, &ids).await;
+        clear();
+        let path = world.maildir().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        check(&world, &ids).await;
+    }
+    assert_eq!(fs::read(&elsewhere).unwrap(), b"do not touch");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_half_written_is_replaced() {
+    let world = World::with(FILES);
+    let ids = world.ids().await;
+    fs::write(world.maildir().join("restante-index.tmp"), "restante-index 1\nhalf").unwrap();
+    fs::remove_file(world.state_file()).unwrap();
+    check(&world, &ids).await;
+    assert!(!world.maildir().join("restante-index.tmp").exists());
+}
+
+#[tokio::test]
+async fn a_message_that_was_edited_is_counted_again() {
+    let world = World::with(FILES);
+    let ids = world.ids().await;
+    check(&world, &ids).await;
+    fs::write(world.maildir().join("new/two words"), "Subject: longer\n\nthan before\n").unwrap();
+    let mut drop = world.open().await;
+    assert_eq!(*drop.sizes().await.unwrap(), [32, 12, 12]);
+    // The same size, and other line ends: the time of the last change tells.
+    std::mem::drop(drop);
+    let path = world.maildir().join("new/two words");
+    fs::write(&path, "Subject: longer\r\nthan before\n").unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+    let mut drop = world.open().await;
+    assert_eq!(*drop.sizes().await.unwrap(), [30, 12, 12]);
+    // And under an open session RETR still tells the truth.
+    fs::write(&path, "a\n").unwrap();
+    assert_eq!(read(&mut *drop, 0).await, b"a\r\n");
+    assert_eq!(*drop.known_sizes().unwrap(), [3, 12, 12]);
+}
+
+#[tokio::test]
+async fn the_order_of_first_sight_is_kept() {
+    let world = World::with(&[("new/20", b"a\n"), ("new/30", b"b\n")]);
+    assert_eq!(world.ids().await, ["20", "30"]);
+    world.put("new", b"10", b"c\n");
+    world.put("new", b"25", b"d\n");
+    assert_eq!(world.ids().await, ["20", "30", "10", "25"]);
+    world.rename("new/20", "cur/20:2,S");
+    assert_eq!(world.ids().await, ["20", "30", "10", "25"]);
+}
+
+#[tokio::test]
+async fn an_id_returns_with_its_message_and_goes_to_no_other() {
+    let world = World::with(&[("new/1,S=2", b"a\n"), ("new/2", b"b\n")]);
+    assert_eq!(world.ids().await, ["1", "2"]);
+    world.rename("new/1,S=2", "tmp/aside");
+    world.put("new", b"1,S=3", b"cc\n");
+    let ids = world.ids().await;
+    assert_eq!((ids.len(), &*ids[0]), (2, "2"));
+    assert_ne!(ids[1], "1");
+    world.rename("tmp/aside", "cur/1,S=2:2,S");
+    assert_eq!(world.ids().await, ["1", "2", &ids[1]]);
+    // Also after it was deleted by a session, and restored from a backup.
+    let drop = world.open().await;
+    drop.commit(marks(&[0], 3)).await.unwrap();
+    world.put("cur", b"1,S=2:2,S", b"a\n");
+    assert_eq!(world.ids().await, ["1", "2", &ids[1]]);
+}
+
+#[test]
+fn parsing_never_panics_on_arbitrary_octets() {
+    use proptest::prelude::*;
+    proptest!(|(octets in proptest::collection::vec(any::<u8>(), 0..200))| {
+        let mut body = b"restante-index 1\n".to_vec();
+        body.extend_from_slice(&octets);
+        match State::parse(&State::seal(body)) {
+            Ok(state) => prop_assert_eq!(State::parse(&state.to_octets()), Ok(state)),
+            Err(StateError::Checksum | StateError::Head | StateError::Version) => prop_assert!(false, "it was sealed"),
+            Err(_) => {}
+        }
+    });
+}
