@@ -3,7 +3,7 @@
 //! Statuses: 0 done, 1 failed, 2 wrong usage. `deliver` alone speaks to a mail transfer agent, which bounces the mail
 //! on most numbers; its kinds stand for the numbers of `sysexits.h` that an MTA knows.
 
-use std::{io, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
 
 use crate::output;
 
@@ -25,6 +25,12 @@ pub(crate) enum Kind {
     Failed,
     /// The command line was wrong.
     Usage,
+    /// The message is longer than the limit (`EX_DATAERR`).
+    TooLong,
+    /// There is no such user (`EX_NOUSER`).
+    NoUser,
+    /// The mail should be kept and tried again (`EX_TEMPFAIL`).
+    TryAgain,
 }
 
 impl Kind {
@@ -33,6 +39,9 @@ impl Kind {
             Self::Hangup => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::TooLong => 65,
+            Self::NoUser => 67,
+            Self::TryAgain => 75,
         }
     }
 }
@@ -94,13 +103,18 @@ impl Failure {
     }
 
     fn render(&self, colour: bool) -> String {
-        let label = |code: &str, label: &str| match colour {
-            true => format!("\x1b[1;{code}m{label}:\x1b[0m "),
-            false => format!("{label}: "),
+        let lines = |label: output::Label, texts: &[String]| -> String {
+            texts.iter().map(|text| label.line(text, colour)).collect()
         };
-        let errors = self.messages.iter().map(|line| label("31", "error") + line + "\n");
-        let hints = self.hints.iter().map(|line| label("36", "hint") + line + "\n");
-        errors.chain(hints).collect()
+        lines(output::Label::Error, &self.messages) + &lines(output::Label::Hint, &self.hints)
+    }
+}
+
+/// For a log: one line without labels.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.messages.iter().chain(&self.hints).map(String::as_str).collect();
+        f.write_str(&texts.join("; "))
     }
 }
 

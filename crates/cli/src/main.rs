@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 mod commands;
 mod failure;
+mod logging;
 mod output;
+mod password;
+mod settings;
 
 fn main() -> ExitCode {
-    match commands::run(std::env::args_os().collect()) {
+    match commands::run(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -12,6 +12,35 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::from_output)
 }
 
+/// What stands before a line on standard error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Label {
+    Error,
+    Warning,
+    Hint,
+}
+
+impl Label {
+    /// A line with this label.
+    pub(crate) fn line(self, text: &str, colour: bool) -> String {
+        let (label, code) = match self {
+            Self::Error => ("error", "31"),
+            Self::Warning => ("warning", "33"),
+            Self::Hint => ("hint", "36"),
+        };
+        match colour {
+            true => format!("\x1b[1;{code}m{label}:\x1b[0m {text}\n"),
+            false => format!("{label}: {text}\n"),
+        }
+    }
+}
+
+/// Tells what works but should be known.
+pub(crate) fn warn(texts: &[String]) {
+    let colour = stderr_takes_colour();
+    eprint(&texts.iter().map(|text| Label::Warning.line(text, colour)).collect::<String>());
+}
+
 /// Writes `text` to standard error. There is nobody left to tell when that fails.
 pub(crate) fn eprint(text: &str) {
     io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();

@@ -10,7 +10,10 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::failure::{Failure, Kind};
 
 mod completions;
+mod config;
+mod deliver;
 mod man;
+mod user;
 
 /// The list. Variant = module; the order is that of the help.
 macro_rules! subcommands {
@@ -32,6 +35,9 @@ macro_rules! subcommands {
 }
 
 subcommands! {
+    User = user;
+    Deliver = deliver;
+    Config = config;
     Completions = completions;
     Man = man;
 }
@@ -46,10 +52,14 @@ struct CommandLine {
 }
 
 /// Reads the command line and runs the subcommand that it names.
-pub(crate) fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
-    match CommandLine::try_parse_from(&arguments) {
+pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
+    let work = || match CommandLine::try_parse_from(arguments) {
         Ok(line) => line.command.run(),
         Err(error) => told_by_clap(&error),
+    };
+    match deliver::is_called(arguments) {
+        true => deliver::for_an_mta(work),
+        false => work(),
     }
 }
 

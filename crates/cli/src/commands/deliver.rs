@@ -1,0 +1,190 @@
+//! `restante deliver`: one message from standard input into a user's maildrop, called by a mail transfer agent.
+//!
+//! The MTA knows us by our exit status: 0 delivered; 67 no such user and 65 too long, which it bounces; 75 for all
+//! else, also for wrong usage, a broken configuration, a full disk or a panic, so that it keeps the mail and tries again.
+
+use std::{
+    ffi::OsString,
+    io::{self, Read},
+    panic::{self, UnwindSafe},
+    path::PathBuf,
+};
+
+use restante_auth::users::edit;
+use restante_proto::UserName;
+use restante_store::{
+    DeliverError, MaildirStore, Store as _,
+    maildir::{Options, Template},
+};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    failure::{Failure, Kind},
+    logging,
+    settings::{self, DEFAULT_FILE, Settings, Store},
+};
+
+/// How much is read at a time, in octets.
+const PIECE_OCTETS: usize = 64 * 1024;
+
+/// How much of a message that is refused is still read, in octets, so that its sender meets our exit status and not a
+/// broken pipe.
+const REFUSED_MAX_OCTETS: u64 = 1 << 30;
+
+/// Delivers one message from standard input
+#[derive(clap::Args)]
+#[command(after_help = "Exit status, for the mail transfer agent:
+  0   delivered
+  65  the message is longer than the limit
+  67  there is no such user
+  75  all else, wrong usage included: keep the mail and try again
+
+Examples:
+  restante deliver --user john.doe@example.org < message
+  Postfix, master.cf:
+    restante unix - n n - - pipe flags=DRX user=vmail
+      argv=/usr/bin/restante deliver --user ${recipient}")]
+pub(crate) struct Args {
+    // A recipient may begin with a hyphen, and is unknown then, not wrong usage.
+    /// Whose maildrop
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    user: String,
+
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+}
+
+/// Whether the command line calls this subcommand, be the rest of it right or wrong.
+pub(crate) fn is_called(arguments: &[OsString]) -> bool {
+    let named = arguments.iter().skip(1).find(|argument| !argument.as_encoded_bytes().starts_with(b"-"));
+    named.is_some_and(|name| name == "deliver")
+}
+
+/// Does `work` for an MTA: whatever goes wrong, and be it a panic, it is told to try again, unless the mail itself or
+/// its address is at fault.
+pub(crate) fn for_an_mta(work: impl FnOnce() -> Result<(), Failure> + UnwindSafe) -> Result<(), Failure> {
+    match panic::catch_unwind(work) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(failure)) => Err(match failure.kind() {
+            Kind::NoUser | Kind::TooLong | Kind::TryAgain => failure,
+            Kind::Hangup | Kind::Failed | Kind::Usage => failure.with_kind(Kind::TryAgain),
+        }),
+        Err(_) => {
+            Err(Failure::failed("restante has a fault; the mail was not delivered").with_kind(Kind::TryAgain))
+        }
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    outlive_the_file_size_limit()?;
+    let settings = settings::load(&args.config)?.settings;
+    logging::start(settings.log);
+    let user = known_user(&args.user, &settings)?;
+    match settings.store() {
+        Store::Maildir(template) => deliver(&user, template, settings.limits.message_octets),
+        Store::Memory => {
+            Err(Failure::failed("the store is in the server's memory, which no other program can reach")
+                .hint("set maildir in [store]"))
+        }
+    }
+}
+
+/// The user, if the users file has it.
+fn known_user(name: &str, settings: &Settings) -> Result<UserName, Failure> {
+    let unknown = || Failure::failed(format!("there is no user {name:?}")).with_kind(Kind::NoUser);
+    // What is no user name is nobody's name.
+    let user = UserName::new(name).map_err(|_| unknown())?;
+    let file = &settings.auth.users;
+    let (users, damaged) = edit::list(file).map_err(|error| Failure::failed(error.to_string()))?;
+    match (users.get(&user), damaged.first()) {
+        (Some(_), _) => Ok(user),
+        (None, None) => Err(unknown()),
+        // The damaged line may be this user's: mail must not bounce for a slip of the pen.
+        (None, Some(error)) => {
+            Err(Failure::failed(format!("no sound line for {user} in {}: {error}", file.display())))
+        }
+    }
+}
+
+fn deliver(user: &UserName, template: Template, limit_octets: u64) -> Result<(), Failure> {
+    let mut options = Options::default();
+    options.message_limit_octets = Some(limit_octets);
+    let mut delivery = MaildirStore::new(template, options).deliver(user).map_err(fail)?;
+    let mut input = io::stdin().lock();
+    let mut piece = vec![0; PIECE_OCTETS];
+    loop {
+        let octets = match input.read(&mut piece) {
+            Ok(0) => break,
+            Ok(octets) => octets,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::failed(format!("cannot read the message: {error}"))),
+        };
+        if let Err(error) = delivery.write(&piece[..octets]) {
+            drop(delivery);
+            // Read off; what is read or not makes no difference to the failure that is told.
+            drop(io::copy(&mut input.take(REFUSED_MAX_OCTETS), &mut io::sink()));
+            return Err(fail(error));
+        }
+    }
+    delivery.commit().map_err(fail)
+}
+
+fn fail(error: DeliverError) -> Failure {
+    let failure = Failure::failed(error.to_string());
+    match error {
+        DeliverError::TooLong { .. } => failure.with_kind(Kind::TooLong),
+        DeliverError::NoPlace | DeliverError::Broken { .. } => failure.with_kind(Kind::TryAgain),
+    }
+}
+
+/// An MTA may run us under a limit of the size of files (Postfix does, by `mailbox_size_limit`). Crossing it raises a
+/// signal that ends the process; where the signal is handled, the write fails instead, as on a full disk.
+fn outlive_the_file_size_limit() -> Result<(), Failure> {
+    let fail = |error: io::Error| Failure::failed(format!("cannot handle signals: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(fail)?;
+    let _runtime = runtime.enter();
+    // The handler stays when the runtime is gone; nobody waits for the signal.
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_but_two_means_try_again() {
+        let kind = |failure: Failure| for_an_mta(|| Err(failure)).unwrap_err().kind();
+        assert_eq!(kind(Failure::failed("")), Kind::TryAgain);
+        assert_eq!(kind(Failure::usage("")), Kind::TryAgain);
+        assert_eq!(kind(Failure::silent(Kind::Hangup)), Kind::TryAgain);
+        assert_eq!(kind(Failure::failed("").with_kind(Kind::NoUser)), Kind::NoUser);
+        assert_eq!(kind(Failure::failed("").with_kind(Kind::TooLong)), Kind::TooLong);
+        assert_eq!(for_an_mta(|| Ok(())), Ok(()));
+    }
+
+    #[test]
+    fn a_panic_means_try_again() {
+        let failure = for_an_mta(|| panic!("a fault, on purpose")).unwrap_err();
+        assert_eq!(failure.kind(), Kind::TryAgain);
+    }
+
+    #[test]
+    fn the_subcommand_is_known_by_its_name_alone() {
+        let called = |line: &str| is_called(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(called("restante deliver") && called("restante --nonsense deliver --user"));
+        assert!(!called("restante") && !called("restante user deliver"));
+    }
+
+    #[test]
+    fn what_the_store_says_becomes_a_status() {
+        assert_eq!(fail(DeliverError::TooLong { limit_octets: 1 }).kind(), Kind::TooLong);
+        assert_eq!(fail(DeliverError::NoPlace).kind(), Kind::TryAgain);
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(
+            fail(DeliverError::Broken { context: String::new(), source: full }).kind(),
+            Kind::TryAgain
+        );
+    }
+}

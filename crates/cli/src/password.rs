@@ -1,0 +1,125 @@
+//! Where a new or a known password comes from: a command, the environment, a file, a prompt, or standard input. Never
+//! from the command line, which every user of the machine can read.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal, Read},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use restante_proto::Secret;
+
+use crate::failure::Failure;
+
+/// How much is read in search of the end of the password's line, in octets.
+const LINE_MAX_OCTETS: u64 = 4096;
+
+/// The options of every subcommand that needs a password. The password is the first line of what they name.
+#[derive(clap::Args)]
+#[group(multiple = false)]
+pub(crate) struct PasswordArgs {
+    /// Takes the password from the first line that this shell command prints
+    #[arg(long, value_name = "CMD")]
+    password_command: Option<String>,
+
+    /// Takes the password from this environment variable
+    #[arg(long, value_name = "NAME")]
+    password_env: Option<String>,
+
+    /// Takes the password from the first line of this file
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl PasswordArgs {
+    /// A new password: from where the options say, else from a prompt where standard input is a terminal, else from
+    /// the first line of standard input.
+    pub(crate) fn read_new(&self, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
+        let password = if let Some(command) = &self.password_command {
+            from_command(command)?
+        } else if let Some(name) = &self.password_env {
+            from_environment(name)?
+        } else if let Some(file) = &self.password_file {
+            let fail = |error| Failure::failed(format!("cannot read {}: {error}", file.display()));
+            File::open(file).and_then(first_line).map_err(fail)?
+        } else if io::stdin().is_terminal() {
+            ask_twice(what)?
+        } else {
+            let fail =
+                |error| Failure::failed(format!("cannot read the password from standard input: {error}"));
+            first_line(io::stdin().lock()).map_err(fail)?
+        };
+        if password.expose().is_empty() {
+            return Err(Failure::failed("the password is empty"));
+        }
+        Ok(password)
+    }
+}
+
+fn from_command(command: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    let fail = |error| Failure::failed(format!("cannot run the password command: {error}"));
+    let mut child = Command::new("sh").args(["-c", command]).stdout(Stdio::piped()).spawn().map_err(fail)?;
+    let password = child.stdout.take().map(first_line).transpose().map_err(fail);
+    let status = child.wait().map_err(fail)?;
+    if !status.success() {
+        return Err(Failure::failed(format!("the password command failed ({status})")));
+    }
+    password?.ok_or_else(|| Failure::failed("the password command has no output"))
+}
+
+fn from_environment(name: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    use std::os::unix::ffi::OsStringExt;
+    match std::env::var_os(name) {
+        Some(value) => Ok(Secret::new(value.into_vec())),
+        None => Err(Failure::failed(format!("the environment has no variable {name}"))),
+    }
+}
+
+/// So that a slip of the finger does not become a password.
+fn ask_twice(what: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    let question = |text: String| {
+        rpassword::prompt_password(text)
+            .map(|password| Secret::new(password.into_bytes()))
+            .map_err(|error| Failure::failed(format!("cannot ask for the password: {error}")))
+    };
+    let password = question(format!("{what}: "))?;
+    if question(format!("{what}, once more: "))? != password {
+        return Err(Failure::failed("the two passwords differ; nothing was changed"));
+    }
+    Ok(password)
+}
+
+/// The first line, without its end.
+fn first_line(from: impl Read) -> io::Result<Secret<Vec<u8>>> {
+    // All room at once: a vector that grows leaves copies of a password behind.
+    let mut line = Vec::with_capacity(LINE_MAX_OCTETS as usize + 1);
+    let mut from = BufReader::with_capacity(1, from).take(LINE_MAX_OCTETS + 1);
+    from.read_until(b'\n', &mut line)?;
+    let long = line.len() as u64 > LINE_MAX_OCTETS;
+    let end = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line)).map(<[u8]>::len);
+    if let Some(end) = end {
+        line.truncate(end);
+    }
+    match (Secret::new(line), long) {
+        (line, false) => Ok(line),
+        (_, true) => Err(io::Error::other(format!("its first line has more than {LINE_MAX_OCTETS} octets"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_counts_without_its_end() {
+        let read = |text: &[u8]| first_line(text).unwrap().expose().clone();
+        assert_eq!(read(b"abc xyz\nmore\n"), b"abc xyz");
+        assert_eq!(read(b" abc\r\n"), b" abc");
+        assert_eq!(read(b"abc"), b"abc");
+        assert_eq!(read(b"\xff\r"), b"\xff\r");
+        assert_eq!(read(b""), b"");
+        assert_eq!(read(&[b'x'; 4096]).len(), 4096);
+        assert!(first_line(&[b'x'; 4097][..]).is_err());
+    }
+}

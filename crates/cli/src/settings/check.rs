@@ -1,0 +1,111 @@
+//! What only several values together, or the machine, can show to be wrong. Single values are checked by the table.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use restante_auth::users::edit;
+use restante_server::{TlsError, server_config};
+
+use super::{
+    Cleartext, Settings, Store, Tls,
+    document::{Places, Problem},
+};
+
+/// Keys that must come in pairs: told here in words, because the structs cannot be made without both.
+pub(super) fn missing(places: &Places, problems: &mut Vec<Problem>) {
+    for (there, absent, what) in [
+        ("tls.certificate", "tls.key", "key = \"/…/key.pem\", its private key,"),
+        ("tls.key", "tls.certificate", "certificate = \"/…/cert.pem\""),
+    ] {
+        if places.has(there) && !places.has(absent) {
+            problems.push(places.problem(there, format!("{what} is missing in [tls]")));
+        }
+    }
+}
+
+/// Values that contradict each other.
+pub(super) fn together(settings: &Settings, places: &Places, problems: &mut Vec<Problem>) {
+    let mut found = |key: &str, message: &str| problems.push(places.problem(key, message));
+    let pop3s = settings.pop3s();
+    if settings.tls.is_none() && !pop3s.is_empty() {
+        let fix = "pop3s needs a certificate; add [tls] with certificate and key, or remove pop3s";
+        found("listen.pop3s", fix);
+    }
+    if settings.tls.is_none() && settings.auth.cleartext == Cleartext::Never {
+        let fix = "without TLS and without passwords in clear nobody could log in; add [tls] with certificate and key, \
+                   or write cleartext = \"loopback\"";
+        found("auth.cleartext", fix);
+    }
+    if settings.listen.pop3.is_empty() && pop3s.is_empty() {
+        found(
+            "listen.pop3",
+            "the server would listen nowhere; give pop3 or pop3s an address, such as \"[::]:110\"",
+        );
+    }
+    let mut seen = BTreeSet::new();
+    let lists = [("listen.pop3", &settings.listen.pop3), ("listen.pop3s", &pop3s)];
+    for (key, address) in lists.iter().flat_map(|(key, list)| list.iter().map(move |address| (key, address)))
+    {
+        // Port 0 is "any that is free", and may stand there twice.
+        if address.port() != 0 && !seen.insert(address) {
+            found(key, &format!("{address} is listed twice; remove one of them"));
+        }
+    }
+    if places.has("store.maildir") && settings.store() == Store::Memory {
+        found("store.memory", "there is one store, and maildir is set too; remove one of the two");
+    }
+    // The default of one may be more than a small value of the other: only where both were written are they wrong.
+    let limits = &settings.limits;
+    for (small, large, is_wrong) in [
+        ("connections_per_address", "connections", limits.connections_per_address > limits.connections),
+        (
+            "failure_delay_seconds",
+            "failure_delay_max_seconds",
+            limits.failure_delay_seconds > limits.failure_delay_max_seconds,
+        ),
+    ] {
+        let key = format!("limits.{small}");
+        if is_wrong && places.has(&key) && places.has(&format!("limits.{large}")) {
+            found(&key, &format!("{small} is more than {large}, its bound"));
+        }
+    }
+}
+
+/// What is wrong with the files that the settings name, as this user sees them.
+pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(Tls { certificate, key }) = &settings.tls
+        && let Err(error) = server_config(certificate, key)
+    {
+        let at = match &error {
+            TlsError::Pem { path, .. } if path == key && path != certificate => "tls.key",
+            TlsError::Pem { .. } | TlsError::NoCertificate { .. } => "tls.certificate",
+            TlsError::Unusable { .. } => "tls.key",
+        };
+        problems.push(places.problem(at, error.to_string()));
+    }
+    let users = &settings.auth.users;
+    match edit::list(users) {
+        Ok((_, damaged)) => {
+            let line = |error| places.problem("auth.users", format!("{}: {error}", users.display()));
+            problems.extend(damaged.into_iter().map(line));
+        }
+        Err(error) => {
+            let message = format!("{error}; `restante user add NAME` makes the users file");
+            problems.push(places.problem("auth.users", message));
+        }
+    }
+    if let Store::Maildir(template) = settings.store()
+        && let Err(message) = folder(template.root())
+    {
+        problems.push(places.problem("store.maildir", message));
+    }
+    problems
+}
+
+fn folder(path: &Path) -> Result<(), String> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(format!("{} is no directory", path.display())),
+        Err(error) => Err(format!("cannot look into {}, which holds all maildrops: {error}", path.display())),
+    }
+}

@@ -1,0 +1,200 @@
+//! `restante user`.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+use restante_auth::users::edit;
+use restante_proto::UserName;
+use tempfile::TempDir;
+
+mod binary;
+
+/// A folder with room for a users file.
+struct World {
+    folder: TempDir,
+    users: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let users = folder.path().join("users").to_str().unwrap().to_owned();
+        Self { folder, users }
+    }
+
+    /// `restante user ACTION … --users FILE`, with `input` on standard input.
+    fn user(&self, args: &[&str], input: &str) -> binary::Ran {
+        binary::feed(
+            binary::command(&[&["user"], args, &["--users", &self.users]].concat()),
+            input.as_bytes(),
+        )
+    }
+
+    /// Whether the user's password is this.
+    fn verifies(&self, name: &str, password: &str) -> bool {
+        let (users, damaged) = edit::list(self.users.as_ref()).unwrap();
+        assert_eq!(damaged, []);
+        users.get(&UserName::new(name).unwrap()).is_some_and(|stored| stored.verify(password.as_bytes()))
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let file = self.folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn help() {
+    for action in ["add", "passwd", "remove", "list"] {
+        binary::help(&["user", action]);
+    }
+    binary::help(&["user"]);
+}
+
+#[test]
+fn a_password_comes_from_where_the_options_say() {
+    let world = World::new();
+    world.user(&["add", "Stdin@Example.org"], "from stdin\nmore\n").ok();
+    assert!(world.verifies("stdin@example.org", "from stdin"));
+    world.user(&["add", "command", "--password-command", "printf 'from command\\nmore\\n'"], "no").ok();
+    assert!(world.verifies("command", "from command"));
+    let secret = world.write("secret", "from file\n");
+    world.user(&["add", "file", "--password-file", &secret], "no").ok();
+    assert!(world.verifies("file", "from file"));
+    let args = ["user", "add", "env", "--password-env", "A_SECRET", "--users", &world.users];
+    let mut command = binary::command(&args);
+    command.env("A_SECRET", "from env");
+    binary::feed(command, b"no").ok();
+    assert!(world.verifies("env", "from env"));
+    let mode = fs::metadata(&world.users).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "hashes are nobody else's business");
+}
+
+#[test]
+fn a_password_that_cannot_be_had_is_a_failure_that_changes_nothing() {
+    let world = World::new();
+    for (args, input, why) in [
+        (&["--password-command", "echo abc; exit 3"][..], "", "exit status: 3"),
+        (&["--password-command", "true"], "", "empty"),
+        (&["--password-env", "NO_SUCH_VARIABLE"], "", "NO_SUCH_VARIABLE"),
+        (&["--password-file", "/nowhere/secret"], "", "/nowhere/secret"),
+        (&[], "", "empty"),
+        (&[], "\nabc\n", "empty"),
+        (&[], "a\0b\n", "NUL"),
+    ] {
+        let told = world.user(&[&["add", "ann"], args].concat(), input).fails(1);
+        assert!(told.contains(why), "{args:?}: {told}");
+    }
+    assert!(!fs::exists(&world.users).unwrap());
+    let long = "x".repeat(10_000);
+    assert!(!world.user(&["add", "ann"], &long).fails(1).contains("xxx"));
+    world.user(&["add", "ann", "--password-env", "A", "--password-file", "b"], "").fails(2);
+}
+
+#[test]
+fn each_scheme_can_be_asked_for() {
+    let world = World::new();
+    for (name, scheme) in [("a", "ARGON2ID"), ("b", "sha512-crypt"), ("c", "SHA256-CRYPT"), ("d", "plain")] {
+        world.user(&["add", name, "--scheme", scheme], "abcxyz\n").ok();
+        assert!(world.verifies(name, "abcxyz"), "{scheme}");
+    }
+    let listed = world.user(&["list"], "").ok();
+    assert_eq!(listed, "a  ARGON2ID\nb  SHA512-CRYPT\nc  SHA256-CRYPT\nd  PLAIN\n");
+    let told = world.user(&["add", "e", "--scheme", "MD5"], "abcxyz\n").fails(2);
+    assert!(told.contains("ARGON2ID"), "the schemes that there are: {told}");
+}
+
+#[test]
+fn an_account_is_changed_and_removed() {
+    let world = World::new();
+    world.user(&["add", "ann"], "one\n").ok();
+    let told = world.user(&["add", "ANN"], "two\n").fails(1);
+    assert!(told.contains("exists already"), "{told}");
+    world.user(&["passwd", "ann"], "two\n").ok();
+    assert!(world.verifies("ann", "two") && !world.verifies("ann", "one"));
+    world.user(&["remove", "ann"], "").ok();
+    assert!(!world.verifies("ann", "two"));
+    assert!(world.user(&["remove", "ann"], "").fails(1).contains("no user ann"));
+    assert!(world.user(&["passwd", "ann"], "x\n").fails(1).contains("no user ann"));
+}
+
+#[test]
+fn names_that_are_none_are_wrong_usage() {
+    let world = World::new();
+    for name in ["../etc", "a b", "", "a:b", ".hidden"] {
+        world.user(&["add", name], "abc\n").fails(2);
+    }
+    world.user(&["remove", "a/b"], "").fails(2);
+}
+
+#[test]
+fn a_list_is_read_by_scripts_and_damaged_lines_are_warnings_without_their_text() {
+    let world = World::new();
+    fs::write(&world.users, "# staff\nann:{PLAIN}abcxyz\nhunter2\n").unwrap();
+    let ran = world.user(&["list", "--json"], "");
+    assert!(ran.stderr().starts_with("warning: ") && ran.stderr().contains("line 3"), "{}", ran.stderr());
+    assert!(!ran.stderr().contains("hunter2"));
+    let list: serde_json::Value = serde_json::from_str(&ran.ok()).unwrap();
+    assert_eq!(list, serde_json::json!([{ "name": "ann", "scheme": "PLAIN", "line": 2 }]));
+    fs::write(&world.users, "").unwrap();
+    assert_eq!(world.user(&["list", "--json"], "").ok(), "[]\n");
+    assert_eq!(world.user(&["list"], "").ok(), "");
+}
+
+#[test]
+fn the_configuration_names_the_users_file() {
+    let world = World::new();
+    let config = world.write("restante.toml", &format!("[auth]\nusers = \"{}\"\n", world.users));
+    let args = ["user", "add", "ann", "--config", &config];
+    binary::feed(binary::command(&args), b"abcxyz\n").ok();
+    assert!(world.verifies("ann", "abcxyz"));
+    world.user(&["add", "bob", "--config", &config], "abcxyz\n").fails(2);
+    let told = binary::restante(&["user", "list", "--config", "/nowhere/restante.toml"]).fails(1);
+    assert!(told.contains("--users FILE"), "{told}");
+    let told = binary::restante(&["user", "list", "--users", "/nowhere/users"]).fails(1);
+    assert!(told.contains("/nowhere/users") && told.contains("hint:"), "{told}");
+}
+
+/// Answers prompts on a terminal that `script` (of bsdutils) makes, and gives status and screen.
+fn on_a_terminal(line: &str, answers: &[&str]) -> (i32, String) {
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script is installed");
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut seen = Vec::new();
+    let mut octet = [0];
+    for answer in answers {
+        // A prompt ends in ": "; what is typed before it may be thrown away.
+        let start = seen.len();
+        while !seen[start..].ends_with(b": ") && screen.read(&mut octet).unwrap() > 0 {
+            seen.push(octet[0]);
+        }
+        keyboard.write_all(answer.as_bytes()).unwrap();
+        keyboard.write_all(b"\n").unwrap();
+        keyboard.flush().unwrap();
+    }
+    screen.read_to_end(&mut seen).unwrap();
+    (child.wait().unwrap().code().unwrap(), String::from_utf8_lossy(&seen).into_owned())
+}
+
+#[test]
+fn on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
+    let world = World::new();
+    let line = format!("{} user add ann --users {}", env!("CARGO_BIN_EXE_restante"), world.users);
+    let (status, screen) = on_a_terminal(&line, &["correct horse", "correct house"]);
+    assert!(status == 1 && screen.contains("differ"), "{screen}");
+    assert!(!fs::exists(&world.users).unwrap());
+    let (status, screen) = on_a_terminal(&line, &["correct horse", "correct horse"]);
+    assert_eq!(status, 0, "{screen}");
+    assert!(screen.contains("New password of ann") && !screen.contains("horse"), "{screen}");
+    assert!(world.verifies("ann", "correct horse"));
+}
