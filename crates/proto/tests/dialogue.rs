@@ -156,7 +156,7 @@ proptest! {
         prop_assert!(text.bytes().all(|octet| octet == b'\n' || (b' '..=b'~').contains(&octet)), "{text}");
         let read = Dialogue::parse(text.as_bytes()).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         prop_assert_eq!(&read, &dialogue, "{}", text);
-        prop_assert_eq!(read.to_string(), text.clone());
+        prop_assert_eq!(&read.to_string(), &text);
         let windows = text.replace('\n', "\r\n");
         prop_assert_eq!(Dialogue::parse(windows.as_bytes()), Ok(dialogue));
     }
@@ -177,7 +177,7 @@ proptest! {
     fn a_line_is_what_it_says(octets in octets()) {
         let line: Line<Pattern> = Line::of(&octets);
         prop_assert!(line.difference(&octets).is_none());
-        let mut other = octets.clone();
+        let mut other = octets;
         other.push(b'x');
         let difference = line.difference(&other).unwrap();
         prop_assert!(difference.same <= difference.actual.chars().count());

@@ -1,1 +1,3 @@
-//! testkit
+//! What the tests of Restante share; unpublished, and used from `tests/` folders only.
+
+pub mod dialogue;

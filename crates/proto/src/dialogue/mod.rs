@@ -2,10 +2,11 @@
 //!
 //! One format for tests (`*.pop3`), recorded sessions, `restante play` and `restante diagram`; `docs/dialogue.md`
 //! defines it. Here live its values, its reader ([`Dialogue::parse`], [`Reader`]) and writer (`Display`), the
-//! comparison of an answer with what was expected ([`Difference`]), and what keeps secrets out of a recording
+//! comparison of answers with what was expected ([`Listener`], [`Difference`]), and what keeps secrets out of a recording
 //! ([`Redactor`], [`Recorder`]). Files, sockets and clocks are the caller's business.
 
 mod head;
+mod listen;
 mod net;
 mod parse;
 mod pattern;
@@ -18,6 +19,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use head::{Apop, Cleartext, Content, Head, Mail, TlsMode, filler};
+pub use listen::{Heard, Listener};
 pub use net::{Flag, Flags, InvalidWord, Segment, TcpEvent, TlsEvent, TlsFacts, Word};
 pub use parse::{ParseError, Problem, Reader};
 pub use pattern::Difference;

@@ -67,6 +67,11 @@ impl Reader {
         &self.head
     }
 
+    /// The number of the line that was read last, from 1.
+    pub const fn line_number(&self) -> usize {
+        self.line
+    }
+
     /// Takes the next line of the text, without its line end, and gives the event that stands in it, if one does.
     pub fn line(&mut self, text: &[u8]) -> Result<Option<Event>, ParseError> {
         self.line += 1;

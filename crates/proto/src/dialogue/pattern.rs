@@ -25,6 +25,12 @@ impl fmt::Display for Difference {
     }
 }
 
+/// A difference between two short texts.
+pub(super) fn difference_of(expected: String, actual: String) -> Difference {
+    let same = expected.chars().zip(actual.chars()).take_while(|(left, right)| left == right).count();
+    Difference { expected, actual, same }
+}
+
 impl Line<Pattern> {
     /// Compares a line that came, its line end included, with this expected one; `None` if it is as expected.
     ///

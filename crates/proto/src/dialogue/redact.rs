@@ -66,6 +66,8 @@ pub struct Redactor {
     /// The next line of the client is a SASL response.
     response_due: bool,
     pending: VecDeque<Pending>,
+    /// How many of them begin an exchange.
+    exchanges: usize,
     said_octets: usize,
     block: Option<Block>,
     /// The server's last line ended in a bare LF, which does not begin a line in which a block could end.
@@ -148,7 +150,7 @@ impl Redactor {
         }
         let said = take_apart(content);
         // Behind an AUTH that is not answered yet, a line may be a command or a response: only the server knows.
-        let unclear = self.pending.iter().any(|pending| pending.what == What::Exchange);
+        let unclear = self.exchanges > 0;
         let kept = match (unclear, self.logged_in) {
             (true, _) => 0,
             (false, false) => said.before,
@@ -158,6 +160,7 @@ impl Redactor {
             self.lose();
             return 0;
         }
+        self.exchanges += usize::from(said.what == What::Exchange);
         let said = Pending { what: said.what, said: self.remember(&content[kept..]) };
         self.pending.push_back(said);
         kept
@@ -230,6 +233,7 @@ impl Redactor {
 
     fn drop_pending(&mut self) {
         self.pending.clear();
+        self.exchanges = 0;
         self.said_octets = 0;
         self.response_due = false;
     }
@@ -243,8 +247,9 @@ impl Redactor {
         Some(Secret::new(secret.to_vec()))
     }
 
-    /// Takes a command's secret out of the count.
+    /// Takes a command that waits no longer out of the counts.
     fn forget(&mut self, pending: &Pending) -> Vec<u8> {
+        self.exchanges -= usize::from(pending.what == What::Exchange);
         let said = pending.said.as_ref().map_or_else(Vec::new, |said| said.expose().clone());
         self.said_octets -= said.len();
         said
@@ -370,8 +375,8 @@ fn is_user_name(word: &[u8]) -> bool {
     word.len() <= USER_NAME_MAX_OCTETS && word.iter().all(|&octet| octet > b' ' && octet != 0x7f)
 }
 
-/// Whether a reply repeats something of what was secret in its command: a word, what a word in base64 says, or the
-/// whole. Servers like to say which command they did not understand.
+/// Whether a reply repeats something of what was secret in its command: the whole, a word, a part of a word, or what a
+/// word in base64 says. Servers like to say which command they did not understand.
 fn repeats(reply: &[u8], answered: &Pending) -> bool {
     let Some(said) = &answered.said else { return true };
     let reply = reply.to_ascii_lowercase();
@@ -380,9 +385,21 @@ fn repeats(reply: &[u8], answered: &Pending) -> bool {
         secret.len() >= ECHO_MIN_OCTETS
             && memchr::memmem::find(&reply, &secret.to_ascii_lowercase()).is_some()
     };
-    let words = || said.expose().split(|octet| octet.is_ascii_whitespace());
-    let decoded = words().filter_map(|word| BASE64.decode(word).ok());
-    holds(said.expose())
-        || words().any(holds)
-        || decoded.into_iter().any(|plain| plain.split(|&octet| octet <= 1).any(holds))
+    let holds_part = |text: &[u8]| {
+        holds(text)
+            || text.split(|&octet| octet <= b' ').any(|word| {
+                holds(word) || holds(without_verb(word)) || word.split(|&octet| octet == b'=').any(holds)
+            })
+    };
+    let said = said.expose();
+    let words = said.split(|octet| octet.is_ascii_whitespace());
+    holds_part(said) || words.filter_map(|word| BASE64.decode(word).ok()).any(|plain| holds_part(&plain))
+}
+
+/// A word without the verb that somebody wrote in front of it without a space.
+fn without_verb(word: &[u8]) -> &[u8] {
+    let verb = [Verb::Pass, Verb::Apop, Verb::Auth, Verb::User].into_iter().find(|verb| {
+        word.get(..verb.word().len()).is_some_and(|start| start.eq_ignore_ascii_case(verb.word().as_bytes()))
+    });
+    verb.map_or(word, |verb| &word[verb.word().len()..])
 }
