@@ -24,5 +24,6 @@ fn all_pages_are_written() {
     binary::restante(&["man", "--out", out.to_str().unwrap()]).ok();
     let page = fs::read_to_string(out.join("restante-completions.1")).unwrap();
     assert!(page.contains("shell"), "{page}");
+    assert!(page.contains(".SH EXAMPLES") && page.contains("restante completions bash >"), "{page}");
     assert!(out.join("restante.1").exists());
 }

@@ -6,10 +6,15 @@ use std::{
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use restante_auth::users::edit;
 use restante_proto::UserName;
+use rustix::{
+    fs::{Mode, OFlags, open},
+    termios::{LocalModes, tcgetattr},
+};
 use tempfile::TempDir;
 
 mod binary;
@@ -162,9 +167,16 @@ fn the_configuration_names_the_users_file() {
 }
 
 /// Answers prompts on a terminal that `script` (of bsdutils) makes, and gives status and screen.
-fn on_a_terminal(line: &str, answers: &[&str]) -> (i32, String) {
+fn on_a_terminal(world: &World, line: &str, answers: &[&str]) -> (i32, String) {
+    let name = world.folder.path().join("tty");
     let mut child = Command::new("script")
-        .args(["--quiet", "--return", "--command", line, "/dev/null"])
+        .args([
+            "--quiet",
+            "--return",
+            "--command",
+            &format!("tty > {} && {line}", name.display()),
+            "/dev/null",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -173,10 +185,17 @@ fn on_a_terminal(line: &str, answers: &[&str]) -> (i32, String) {
     let mut seen = Vec::new();
     let mut octet = [0];
     for answer in answers {
-        // A prompt ends in ": "; what is typed before it may be thrown away.
         let start = seen.len();
         while !seen[start..].ends_with(b": ") && screen.read(&mut octet).unwrap() > 0 {
             seen.push(octet[0]);
+        }
+        // No person types before the terminal has stopped to show it, a moment after the prompt.
+        let path = fs::read_to_string(&name).unwrap();
+        let tty = open(path.trim(), OFlags::RDONLY | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while tcgetattr(&tty).unwrap().local_modes.contains(LocalModes::ECHO) {
+            assert!(Instant::now() < until, "what is typed would be shown");
+            std::thread::yield_now();
         }
         keyboard.write_all(answer.as_bytes()).unwrap();
         keyboard.write_all(b"\n").unwrap();
@@ -190,10 +209,10 @@ fn on_a_terminal(line: &str, answers: &[&str]) -> (i32, String) {
 fn on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
     let world = World::new();
     let line = format!("{} user add ann --users {}", env!("CARGO_BIN_EXE_restante"), world.users);
-    let (status, screen) = on_a_terminal(&line, &["correct horse", "correct house"]);
+    let (status, screen) = on_a_terminal(&world, &line, &["correct horse", "correct house"]);
     assert!(status == 1 && screen.contains("differ"), "{screen}");
     assert!(!fs::exists(&world.users).unwrap());
-    let (status, screen) = on_a_terminal(&line, &["correct horse", "correct horse"]);
+    let (status, screen) = on_a_terminal(&world, &line, &["correct horse", "correct horse"]);
     assert_eq!(status, 0, "{screen}");
     assert!(screen.contains("New password of ann") && !screen.contains("horse"), "{screen}");
     assert!(world.verifies("ann", "correct horse"));

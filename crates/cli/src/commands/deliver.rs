@@ -34,11 +34,11 @@ const REFUSED_MAX_OCTETS: u64 = 1 << 30;
 
 /// Delivers one message from standard input
 #[derive(clap::Args)]
-#[command(after_help = "Exit status, for the mail transfer agent:
+#[command(after_help = "Exit status:
   0   delivered
   65  the message is longer than the limit
   67  there is no such user
-  75  all else, wrong usage included: keep the mail and try again
+  75  all else, wrong usage included: the mail transfer agent keeps the mail and tries again
 
 Examples:
   restante deliver --user john.doe@example.org < message

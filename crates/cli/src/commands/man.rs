@@ -61,8 +61,53 @@ fn pages() -> Result<Vec<Page>, Failure> {
 }
 
 fn add(command: &clap::Command, name: &str, pages: &mut Vec<Page>) -> Result<(), Failure> {
+    let man = Man::new(command.clone())
+        .title(name.to_uppercase())
+        .source(format!("restante {}", env!("CARGO_PKG_VERSION")))
+        .manual("Restante");
     let mut roff = Vec::new();
-    Man::new(command.clone()).title(name.to_uppercase()).render(&mut roff).map_err(Failure::from_output)?;
+    let rendered = man
+        .render_title(&mut roff)
+        .and_then(|()| man.render_name_section(&mut roff))
+        .and_then(|()| man.render_synopsis_section(&mut roff))
+        .and_then(|()| man.render_description_section(&mut roff))
+        .and_then(|()| man.render_options_section(&mut roff))
+        .and_then(|()| match command.has_subcommands() {
+            true => man.render_subcommands_section(&mut roff),
+            false => Ok(()),
+        });
+    rendered.map_err(Failure::from_output)?;
+    if let Some(text) = command.get_after_help() {
+        roff.extend_from_slice(sections(&text.to_string()).as_bytes());
+    }
     pages.push(Page { name: name.to_owned(), roff });
     command.get_subcommands().try_for_each(|sub| add(sub, &format!("{name}-{}", sub.get_name()), pages))
+}
+
+/// The text below the options: a line at the margin that ends in a colon is a heading, all others keep their line ends.
+fn sections(text: &str) -> String {
+    let mut roff = String::new();
+    for line in text.lines() {
+        let escaped = line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+        match line.strip_suffix(':') {
+            _ if line.is_empty() => roff.push_str(".sp\n"),
+            Some(_) if !line.starts_with(' ') => {
+                roff += &format!(".fi\n.SH {}\n.nf\n", escaped.trim_end_matches(':').to_uppercase());
+            }
+            // `\&` keeps a dot at the start of a line from being a request.
+            _ => roff += &format!("\\&{}\n", escaped.strip_prefix("  ").unwrap_or(&escaped)),
+        }
+    }
+    roff + ".fi\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_keep_their_line_ends_and_nothing_is_taken_for_a_request() {
+        let roff = sections("Examples:\n  a --b '\\n'\n  .c");
+        assert_eq!(roff, ".fi\n.SH EXAMPLES\n.nf\n\\&a \\-\\-b \\(aq\\en\\(aq\n\\&.c\n.fi\n");
+    }
 }

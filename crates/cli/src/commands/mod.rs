@@ -13,6 +13,7 @@ mod completions;
 mod config;
 mod deliver;
 mod man;
+mod serve;
 mod user;
 
 /// The list. Variant = module; the order is that of the help.
@@ -35,6 +36,7 @@ macro_rules! subcommands {
 }
 
 subcommands! {
+    Serve = serve;
     User = user;
     Deliver = deliver;
     Config = config;

@@ -71,6 +71,7 @@ pub(crate) fn read(file: &str, text: &str) -> (Places, Vec<Problem>) {
         reader.root(root.get_ref());
     }
     reader.problems.sort();
+    reader.problems.dedup();
     reader.problems.truncate(PROBLEMS_MAX);
     (Places { file: file.to_owned(), keys: reader.keys }, reader.problems)
 }

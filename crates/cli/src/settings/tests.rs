@@ -252,3 +252,23 @@ fn the_defaults_are_those_of_the_crates_that_they_are_handed_to() {
     assert_eq!(seconds(ours.failure_delay_max_seconds), auth.failure_delay_max);
     assert_eq!(seconds(ours.failure_memory_seconds), auth.failures_forgotten_after);
 }
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    let text = render::default_file();
+    let check = |text: &str| {
+        if let Err((places, problems)) = parse("t.toml", text) {
+            assert!(!problems.is_empty(), "{text}");
+            assert!(problems.iter().all(|problem| places.tell(problem).starts_with("t.toml:")));
+        }
+    };
+    for (at, _) in text.char_indices() {
+        check(&text[..at]);
+        check(&text[at..]);
+    }
+    for deep in
+        ["a = [", "a = {a=", "[a.", "a.", "[[a]]\n", "\u{feff}", "\"", "\u{27}\u{27}\u{27}", "\r", "[["]
+    {
+        check(&deep.repeat(10_000));
+    }
+}

@@ -1,0 +1,210 @@
+//! `restante serve`: the server in the foreground, its signals, and its reload.
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args as ClapArgs;
+use restante_auth::{UsersFileDirectory, Verifier};
+use restante_server::{
+    Cleartext, Config, Handle, Limits, Port, Server, Settings as ServerSettings, server_config,
+};
+use restante_store::{MaildirStore, MemoryStore, Store, maildir};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+use crate::{
+    failure::Failure,
+    logging,
+    settings::{self, Settings},
+};
+
+mod demo;
+
+/// The POP3 server, in the foreground.
+///
+/// SIGTERM and SIGINT stop it in good order: nobody logs in any more, and sessions may reach QUIT for some seconds.
+/// SIGHUP reads configuration and certificates again; sessions that are on go on with the old ones.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:
+  restante serve --demo                    try it: sample mail, a password made for you
+  restante serve                           serve as /etc/restante/restante.toml says
+  restante serve --config restante.toml    serve as another file says
+  kill -HUP $(pidof restante)              read configuration and certificates again")]
+pub(crate) struct Args {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_FILE, conflicts_with = "demo")]
+    config: PathBuf,
+    /// Serve sample mail from memory on 127.0.0.1, with a generated password and a self-signed certificate.
+    #[arg(long)]
+    demo: bool,
+    #[command(flatten)]
+    places: demo::Places,
+}
+
+/// Serves until a signal stops it.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    if args.demo {
+        return demo::run(&args.places);
+    }
+    let loaded = settings::load(&args.config)?;
+    logging::start(loaded.settings.log);
+    let parts = Parts::new(loaded.settings, None)?;
+    serve(parts.config.clone(), |_| Ok(()), |handle| reload_on_hangup(handle, args.config, parts))
+}
+
+/// Reads the configuration again at each SIGHUP. One that is wrong changes nothing.
+async fn reload_on_hangup(handle: Handle, file: PathBuf, mut parts: Parts) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return error!(%error, "SIGHUP cannot be heard"),
+    };
+    while hangup.recv().await.is_some() {
+        let fresh = settings::load(&file).and_then(|loaded| Parts::new(loaded.settings, Some(&parts)));
+        match fresh {
+            Err(failure) => error!("the configuration stays as it was: {failure}"),
+            Ok(fresh) => match handle.reload(fresh.config.clone()).await {
+                Ok(()) => {
+                    fresh.directory.reload().await;
+                    parts = fresh;
+                    info!("configuration and certificates were read again");
+                }
+                Err(error) => error!("the configuration stays as it was: {error}"),
+            },
+        }
+    }
+}
+
+/// Runs a server until SIGTERM or SIGINT. `ready` hears where it listens; `beside` runs beside it and may give it
+/// orders.
+fn serve<F: Future<Output = ()>>(
+    config: Config,
+    ready: impl FnOnce(&[(SocketAddr, Port)]) -> Result<(), Failure>,
+    beside: impl FnOnce(Handle) -> F,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        let fail = |error: std::io::Error| Failure::failed(format!("signals cannot be heard: {error}"));
+        let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+        let server = Server::bind(config).map_err(|error| Failure::failed(error.to_string()))?;
+        let addresses = server.addresses();
+        for (address, port) in &addresses {
+            info!("listening on {address} ({port})");
+        }
+        ready(&addresses)?;
+        let handle = server.handle();
+        let serving = tokio::spawn(server.run());
+        let orders = async {
+            beside(handle.clone()).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = orders => {}
+        }
+        handle.stop().await;
+        serving.await.map_err(|error| Failure::failed(format!("the server failed: {error}")))
+    })
+}
+
+/// A server's parts, and the settings that they were made from.
+struct Parts {
+    settings: Settings,
+    config: Config,
+    directory: Arc<UsersFileDirectory>,
+}
+
+impl Parts {
+    /// Makes the parts; what the settings name is read, and must be there. A store and a directory whose settings are
+    /// what they were stay: mail in memory, and the memory of who guessed passwords, outlive a reload.
+    fn new(settings: Settings, before: Option<&Self>) -> Result<Self, Failure> {
+        let tls = settings
+            .tls
+            .as_ref()
+            .map(|tls| server_config(&tls.certificate, &tls.key))
+            .transpose()
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let limits = &settings.limits;
+        let same_store = |before: &&Self| {
+            before.settings.store() == settings.store()
+                && before.settings.limits.message_octets == limits.message_octets
+        };
+        let store = match before.filter(same_store) {
+            Some(before) => Arc::clone(&before.config.store),
+            None => store(&settings),
+        };
+        let same_users = |before: &&Self| {
+            let (old, new) = (&before.settings, &settings);
+            old.auth.users == new.auth.users
+                && old.limits.verification_threads() == limits.verification_threads()
+                && old.limits.verification_queue == limits.verification_queue
+        };
+        let (directory, verifier) = match before.filter(same_users) {
+            Some(before) => (Arc::clone(&before.directory), Arc::clone(&before.config.verifier)),
+            None => users(&settings)?,
+        };
+        let config = Config {
+            settings: ServerSettings {
+                hostname: settings.hostname(),
+                pop3: settings.listen.pop3.clone(),
+                pop3s: settings.pop3s(),
+                cleartext: match settings.auth.cleartext {
+                    settings::Cleartext::Never => Cleartext::Never,
+                    settings::Cleartext::Loopback => Cleartext::Loopback,
+                    settings::Cleartext::Always => Cleartext::Always,
+                },
+                apop: settings.auth.apop,
+                limits: bounds(limits),
+            },
+            tls,
+            store,
+            verifier,
+        };
+        Ok(Self { settings, config, directory })
+    }
+}
+
+fn store(settings: &Settings) -> Arc<dyn Store> {
+    let limit = settings.limits.message_octets;
+    match settings.store() {
+        settings::Store::Memory => Arc::new(MemoryStore::with_message_limit(limit)),
+        settings::Store::Maildir(template) => {
+            let mut options = maildir::Options::default();
+            options.message_limit_octets = Some(limit);
+            Arc::new(MaildirStore::new(template, options))
+        }
+    }
+}
+
+fn users(settings: &Settings) -> Result<(Arc<UsersFileDirectory>, Arc<Verifier>), Failure> {
+    let directory = UsersFileDirectory::open(&settings.auth.users).map_err(|error| {
+        Failure::failed(error.to_string()).hint("`restante user add NAME` makes the users file")
+    })?;
+    let directory = Arc::new(directory);
+    let verification = restante_auth::Settings {
+        threads: settings.limits.verification_threads(),
+        queue: settings.limits.verification_queue,
+        ..Default::default()
+    };
+    let verifier = Verifier::new(Arc::clone(&directory) as Arc<dyn restante_auth::Directory>, &verification);
+    Ok((directory, Arc::new(verifier)))
+}
+
+fn bounds(limits: &settings::Limits) -> Limits {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Limits {
+        connections: limits.connections as usize,
+        connections_per_address: limits.connections_per_address as usize,
+        login: seconds(limits.login_seconds),
+        idle: seconds(limits.idle_seconds),
+        tls_handshake: seconds(limits.tls_handshake_seconds),
+        write: seconds(limits.write_seconds),
+        drain: seconds(limits.drain_seconds),
+        takeover_idle: limits.takeover_idle_seconds().map_or(Duration::ZERO, seconds),
+        login_failures: limits.login_failures,
+        bad_commands: limits.bad_commands,
+    }
+}

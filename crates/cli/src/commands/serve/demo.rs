@@ -1,0 +1,175 @@
+//! `restante serve --demo`: sample mail in memory, a password and a certificate made for the occasion, and the lines
+//! to paste.
+
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
+
+use clap::Args;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use restante_auth::{MemoryDirectory, StoredPassword, Verifier};
+use restante_proto::{UniqueId, UserName};
+use restante_server::{Cleartext, Config, Limits, Port, Settings as ServerSettings, server_config};
+use restante_store::MemoryStore;
+
+use crate::{failure::Failure, logging, output, settings::Log};
+
+/// The one user of the demo.
+const USER: &str = "demo";
+
+/// The sample mail, with its unique-ids. The first message is the one of the seed: 1317 octets.
+const SAMPLE: [(&str, &[u8]); 5] = [
+    ("390953946", include_bytes!("sample/1-welcome.eml")),
+    ("sample-2-accents", include_bytes!("sample/2-accents.eml")),
+    ("sample-3-dots", include_bytes!("sample/3-dots.eml")),
+    ("sample-4-attachment", include_bytes!("sample/4-attachment.eml")),
+    ("sample-5-hurry", include_bytes!("sample/5-hurry.eml")),
+];
+
+/// Where the demo listens, if not at its usual ports.
+#[derive(Args)]
+pub(crate) struct Places {
+    /// Where the demo speaks clear text and STLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1110", requires = "demo")]
+    demo_pop3: SocketAddr,
+    /// Where the demo speaks TLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1995", requires = "demo")]
+    demo_pop3s: SocketAddr,
+}
+
+/// Serves the demo until it is interrupted.
+pub(crate) fn run(places: &Places) -> Result<(), Failure> {
+    for address in [places.demo_pop3, places.demo_pop3s] {
+        if !address.ip().is_loopback() {
+            return Err(Failure::usage(format!("{address} can be reached from outside"))
+                .hint("the demo listens on loopback addresses only: 127.0.0.1:PORT"));
+        }
+    }
+    logging::start(Log::default());
+    let folder = tempfile::Builder::new()
+        .prefix("restante-demo-")
+        .tempdir()
+        .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
+    let password = password()?;
+    let certificate = folder.path().join("cert.pem");
+    let files = write_files(folder.path(), &password);
+    files
+        .map_err(|error| Failure::failed(format!("cannot write to {}: {error}", folder.path().display())))?;
+    let tls = server_config(&certificate, &folder.path().join("key.pem"))
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let config = Config {
+        settings: ServerSettings {
+            hostname: "X1".into(),
+            pop3: vec![places.demo_pop3],
+            pop3s: vec![places.demo_pop3s],
+            cleartext: Cleartext::Loopback,
+            apop: false,
+            limits: Limits::default(),
+        },
+        tls: Some(tls),
+        store: Arc::new(sample()?),
+        verifier: Arc::new(verifier(&password)?),
+    };
+    let greet =
+        |addresses: &[(SocketAddr, Port)]| output::print(&greeting(addresses, folder.path(), &password));
+    super::serve(config, greet, async |_| {})
+}
+
+/// What a newcomer reads.
+fn greeting(addresses: &[(SocketAddr, Port)], folder: &Path, password: &str) -> String {
+    let at = |port| {
+        addresses
+            .iter()
+            .find(|(_, spoken)| *spoken == port)
+            .map_or_else(String::new, |(at, _)| at.to_string())
+    };
+    let (pop3, pop3s) = (at(Port::Pop3), at(Port::Pop3s));
+    let (certificate, hello) = (folder.join("cert.pem"), folder.join("hello.pop3"));
+    let (certificate, hello) = (certificate.display(), hello.display());
+    format!(
+        "\
+Restante is serving sample mail. Nothing here is real, and nothing is kept; Ctrl-C ends it.
+
+  address      {pop3} (clear text, STLS), {pop3s} (TLS)
+  user         {USER}
+  password     {password}
+  certificate  {certificate}
+
+List the mail, read the first message, and read it with TLS from the first octet, and by STLS:
+
+  curl --user {USER}:{password} pop3://{pop3}/
+  curl --user {USER}:{password} pop3://{pop3}/1
+  curl --user {USER}:{password} --cacert {certificate} pop3s://{pop3s}/1
+  curl --user {USER}:{password} --cacert {certificate} --ssl-reqd pop3://{pop3}/1
+
+Watch a whole session, line by line:
+
+  restante play --ca-file {certificate} {hello} pop3s://{pop3s}
+
+"
+    )
+}
+
+/// The certificate, its key, and a dialogue to play.
+fn write_files(folder: &Path, password: &str) -> io::Result<()> {
+    let names = ["127.0.0.1", "::1", "localhost"].map(String::from);
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).map_err(io::Error::other)?;
+    fs::write(folder.join("cert.pem"), cert.pem())?;
+    fs::write(folder.join("key.pem"), signing_key.serialize_pem())?;
+    fs::write(folder.join("hello.pop3"), hello(password))
+}
+
+/// A dialogue with the demo's own mail.
+fn hello(password: &str) -> String {
+    format!(
+        "\
+# What a mail client says to a server that it keeps its mail on. Play it again: nothing is deleted.
+
+S: +OK {{any}}
+C: USER {USER}
+S: +OK {{any}}
+C: PASS {password}
+S: +OK maildrop locked and ready
+C: STAT
+S: +OK {{any}}
+C: UIDL 1
+S: +OK 1 390953946
+C: LIST 1
+S: +OK 1 1317
+C: RETR 1
+S: +OK 1317 octets
+S: [1317 octets]
+S: .
+C: QUIT
+S: +OK POP3 Server saying Good-Bye
+"
+    )
+}
+
+/// Letters and digits that are not mistaken for one another.
+fn password() -> Result<String, Failure> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0; 12];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::failed(format!("no randomness for a password: {error}")))?;
+    Ok(random.iter().map(|octet| char::from(LETTERS[usize::from(octet % 32)])).collect())
+}
+
+fn sample() -> Result<MemoryStore, Failure> {
+    let (store, user) = (MemoryStore::new(), user()?);
+    for (id, message) in SAMPLE {
+        let id =
+            UniqueId::new(id.as_bytes()).ok_or_else(|| Failure::failed(format!("sample id {id} is none")))?;
+        store.add(&user, id, message);
+    }
+    Ok(store)
+}
+
+fn user() -> Result<UserName, Failure> {
+    UserName::new(USER).map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn verifier(password: &str) -> Result<Verifier, Failure> {
+    let stored = StoredPassword::parse(format!("{{PLAIN}}{password}").as_bytes())
+        .map_err(|error| Failure::failed(format!("the demo's password: {error}")))?;
+    let directory = MemoryDirectory::new([(user()?, stored)]);
+    Ok(Verifier::new(Arc::new(directory), &restante_auth::Settings::default()))
+}

@@ -1,0 +1,242 @@
+//! `pop3s://user@host:port` and `pop3://…`: where a server is, who calls, and what protects the connection. A password
+//! never stands in a URL.
+
+use std::fmt;
+
+/// The longest URL, in octets.
+const URL_MAX_OCTETS: usize = 2048;
+
+/// A POP3 server by URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Url {
+    /// The user's name, as it is sent.
+    pub(crate) user: Option<String>,
+    /// A name or an address; an IPv6 address without its brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) security: Security,
+}
+
+/// What protects the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// `pop3s://`: TLS from the first byte (RFC 8314).
+    Implicit,
+    /// `pop3://`: STLS, required (RFC 2595).
+    Stls,
+    /// `pop3://…?tls=none`: nothing. It has to be asked for.
+    None,
+}
+
+/// Why a text is no URL of a POP3 server. Nothing of the text is repeated: it may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UrlError {
+    Scheme,
+    Password,
+    User,
+    NoHost,
+    Host,
+    Brackets,
+    Port,
+    Path,
+    Query,
+    TooLong,
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "a URL begins with pop3s:// (TLS from the first byte) or pop3:// (STLS)",
+            Self::Password => {
+                "a password never stands in a URL: others can read it; use --password-command, --password-env or \
+                 --password-file"
+            }
+            Self::User => "the user's name in the URL is empty, holds control characters, or a % without two digits",
+            Self::NoHost => "the URL names no host",
+            Self::Host => "a host's name has letters, digits, dots and hyphens; write other letters in their xn-- form",
+            Self::Brackets => "write an IPv6 address in brackets: pop3s://[2001:db8::1]:995",
+            Self::Port => "a port is a number from 1 to 65535",
+            Self::Path => "nothing stands behind the host and its port, unless it is ?tls=none",
+            Self::Query => "behind the ? stands tls=none, in a URL that begins with pop3://",
+            Self::TooLong => "the URL is longer than 2,048 octets",
+        })
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+impl Url {
+    /// Reads a URL. It is split at the last `@`, so that `pop3s://user@domain@host` works.
+    pub(crate) fn parse(text: &str) -> Result<Self, UrlError> {
+        if text.len() > URL_MAX_OCTETS {
+            return Err(UrlError::TooLong);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
+        let security = match scheme.to_ascii_lowercase().as_str() {
+            "pop3s" => Security::Implicit,
+            "pop3" => Security::Stls,
+            _ => return Err(UrlError::Scheme),
+        };
+        // A name may hold a question mark, a host may not.
+        let (user, place) = match rest.rsplit_once('@') {
+            Some((user, place)) => (Some(read_user(user)?), place),
+            None => (None, rest),
+        };
+        let (place, query) = match place.split_once('?') {
+            Some((place, query)) => (place, Some(query)),
+            None => (place, None),
+        };
+        let security = match (query, security) {
+            (None, security) => security,
+            (Some("tls=none"), Security::Stls) => Security::None,
+            (Some(_), _) => return Err(UrlError::Query),
+        };
+        let place = place.strip_suffix('/').unwrap_or(place);
+        if place.contains(['/', '#']) {
+            return Err(UrlError::Path);
+        }
+        let (host, port) = split_port(place)?;
+        let default_port = if security == Security::Implicit { 995 } else { 110 };
+        let port = port.map_or(Ok(default_port), read_port)?;
+        Ok(Self { user, host: host.to_owned(), port, security })
+    }
+}
+
+impl fmt::Display for Url {
+    /// Without the user, for logs and recordings.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.security == Security::Implicit { "pop3s" } else { "pop3" };
+        let query = if self.security == Security::None { "?tls=none" } else { "" };
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]:{}{query}", self.host, self.port),
+            false => write!(f, "{scheme}://{}:{}{query}", self.host, self.port),
+        }
+    }
+}
+
+/// The name, with `%40` and the like decoded.
+fn read_user(text: &str) -> Result<String, UrlError> {
+    // No user's name holds a colon, so what is behind one is meant as a password.
+    if text.contains(':') {
+        return Err(UrlError::Password);
+    }
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&octet, behind)) = rest.split_first() {
+        if octet != b'%' {
+            octets.push(octet);
+            rest = behind;
+            continue;
+        }
+        let digit = |at: usize| behind.get(at).and_then(|&digit| char::from(digit).to_digit(16));
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return Err(UrlError::User) };
+        octets.push(u8::try_from(high * 16 + low).map_err(|_| UrlError::User)?);
+        rest = &behind[2..];
+    }
+    let name = String::from_utf8(octets).map_err(|_| UrlError::User)?;
+    if name.contains(':') {
+        return Err(UrlError::Password);
+    }
+    if name.is_empty() || name.chars().any(char::is_control) { Err(UrlError::User) } else { Ok(name) }
+}
+
+fn split_port(place: &str) -> Result<(&str, Option<&str>), UrlError> {
+    if let Some(rest) = place.strip_prefix('[') {
+        let (address, behind) = rest.split_once(']').ok_or(UrlError::Brackets)?;
+        // A zone (`fe80::1%eth0`) names an interface, and is nothing to check.
+        let number = address.split_once('%').map_or(address, |(number, _)| number);
+        number.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError::Brackets)?;
+        return match behind.strip_prefix(':') {
+            Some(port) => Ok((address, Some(port))),
+            None if behind.is_empty() => Ok((address, None)),
+            None => Err(UrlError::Port),
+        };
+    }
+    let (host, port) = match place.split_once(':') {
+        Some((_, port)) if port.contains(':') => return Err(UrlError::Brackets),
+        Some((host, port)) => (host, Some(port)),
+        None => (place, None),
+    };
+    if host.is_empty() {
+        return Err(UrlError::NoHost);
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.chars().all(legal) { Ok((host, port)) } else { Err(UrlError::Host) }
+}
+
+fn read_port(text: &str) -> Result<u16, UrlError> {
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
+    text.parse().ok().filter(|&port| digits && port != 0).ok_or(UrlError::Port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> (Option<String>, String, u16, Security) {
+        let Url { user, host, port, security } = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        (user, host, port, security)
+    }
+
+    fn expected(user: &str, host: &str, port: u16, security: Security) -> (Option<String>, String, u16, Security) {
+        ((!user.is_empty()).then(|| user.to_owned()), host.to_owned(), port, security)
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        use Security::{Implicit, None, Stls};
+        assert_eq!(url("pop3s://john@example.org"), expected("john", "example.org", 995, Implicit));
+        assert_eq!(url("POP3://example.org/"), expected("", "example.org", 110, Stls));
+        assert_eq!(url("pop3://127.0.0.1:1110?tls=none"), expected("", "127.0.0.1", 1110, None));
+        assert_eq!(url("pop3://h/?tls=none"), expected("", "h", 110, None));
+        assert_eq!(url("pop3s://john@a.org@h:1995"), expected("john@a.org", "h", 1995, Implicit));
+        assert_eq!(url("pop3s://john%40a.org@h"), expected("john@a.org", "h", 995, Implicit));
+        assert_eq!(url("pop3s://a?b/c@h"), expected("a?b/c", "h", 995, Implicit));
+        assert_eq!(url("pop3s://j@[::1]"), expected("j", "::1", 995, Implicit));
+        assert_eq!(url("pop3://[2001:db8::1]:110"), expected("", "2001:db8::1", 110, Stls));
+        assert_eq!(url("pop3://[fe80::1%eth0]:110"), expected("", "fe80::1%eth0", 110, Stls));
+    }
+
+    #[test]
+    fn passwords_are_refused_and_not_repeated() {
+        for text in ["pop3s://john:hunter2@h", "pop3s://john:@h", "pop3s://a@b:hunter2@h", "pop3s://a%3ahunter2@h"] {
+            let error = Url::parse(text).unwrap_err();
+            assert_eq!(error, UrlError::Password, "{text}");
+            assert!(!error.to_string().contains("hunter2") && error.to_string().contains("--password-command"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_says_what_to_write() {
+        for (text, error) in [
+            ("example.org", UrlError::Scheme),
+            ("imap://h", UrlError::Scheme),
+            ("pop3s://", UrlError::NoHost),
+            ("pop3s://@h", UrlError::User),
+            ("pop3s://a%4@h", UrlError::User),
+            ("pop3s://a%00b@h", UrlError::User),
+            ("pop3s://::1", UrlError::Brackets),
+            ("pop3s://[::1", UrlError::Brackets),
+            ("pop3s://[h]", UrlError::Brackets),
+            ("pop3s://[::1]x", UrlError::Port),
+            ("pop3s://h:", UrlError::Port),
+            ("pop3s://h:0", UrlError::Port),
+            ("pop3s://h:+1", UrlError::Port),
+            ("pop3s://h:65536", UrlError::Port),
+            ("pop3s://h/inbox", UrlError::Path),
+            ("pop3s://h?tls=none", UrlError::Query),
+            ("pop3://h?tls=off", UrlError::Query),
+            ("pop3://b\u{fc}ro", UrlError::Host),
+            ("pop3://a b", UrlError::Host),
+        ] {
+            assert_eq!(Url::parse(text), Err(error), "{text}");
+        }
+        assert_eq!(Url::parse(&format!("pop3://{}", "a".repeat(3000))), Err(UrlError::TooLong));
+    }
+
+    #[test]
+    fn what_is_shown_has_no_user() {
+        assert_eq!(Url::parse("pop3s://john@[::1]").unwrap().to_string(), "pop3s://[::1]:995");
+        assert_eq!(Url::parse("pop3://john@h?tls=none").unwrap().to_string(), "pop3://h:110?tls=none");
+    }
+}
