@@ -272,3 +272,17 @@ fn no_text_makes_the_reader_panic() {
         check(&deep.repeat(10_000));
     }
 }
+
+#[test]
+fn every_back_end_of_the_registry_has_its_key() {
+    let store = keys::section("store").unwrap();
+    for backend in restante_store::registry::BACKENDS {
+        assert!(store.key(backend.name).is_some(), "[store] has no key {}", backend.name);
+        assert_eq!(
+            document::read("t.toml", &format!("[store]\n{}", backend.example)).1,
+            [],
+            "{}",
+            backend.name
+        );
+    }
+}
