@@ -12,6 +12,10 @@ use super::{
 
 /// Keys that must come in pairs: told here in words, because the structs cannot be made without both.
 pub(super) fn missing(places: &Places, problems: &mut Vec<Problem>) {
+    if places.has("tls") && !places.has("tls.certificate") && !places.has("tls.key") {
+        problems
+            .push(places.problem("tls", "[tls] needs certificate and key; without TLS remove the section"));
+    }
     for (there, absent, what) in [
         ("tls.certificate", "tls.key", "key = \"/…/key.pem\", its private key,"),
         ("tls.key", "tls.certificate", "certificate = \"/…/cert.pem\""),

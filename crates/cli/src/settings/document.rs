@@ -40,7 +40,7 @@ impl Places {
         Problem { position: self.keys.get(key).copied(), message: message.into() }
     }
 
-    /// Whether the file has this key.
+    /// Whether the file has this key, or this section.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.keys.contains_key(key)
     }
@@ -100,6 +100,7 @@ impl Reader<'_> {
             match (keys::section("").and_then(|top| top.key(text)), keys::section(text), value.get_ref()) {
                 (Some(key), _, _) => self.value("", key, value),
                 (None, Some(section), DeValue::Table(table)) if !text.is_empty() => {
+                    self.keys.insert(text.to_owned(), position(self.text, span.start));
                     self.section(section, table);
                 }
                 (None, Some(_), DeValue::Array(_)) => {
