@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How passwords are verified.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How many passwords are hashed at once; the number of cores by default.
     pub threads: usize,

@@ -77,7 +77,8 @@ pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
     let version = connection.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
     let cipher =
         connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str().map(str::to_owned));
-    TlsFacts { version: version.unwrap_or_default().replace('_', "."), cipher: cipher.unwrap_or_default() }
+    let cipher = cipher.unwrap_or_default().replace("TLS13_", "TLS_"); // the registered names
+    TlsFacts { version: version.unwrap_or_default().replace('_', "."), cipher }
 }
 
 /// A failed handshake in words for the log.

@@ -1,7 +1,7 @@
 //! Locks and takeover, drain, reload: what happens to sessions when something else happens.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod common;
+mod world;
 
 use std::{
     ops::Range,
@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use common::{PASSWORD, Plan, connect, logged_in, mail, user};
 use restante_proto::{Marks, UniqueIds, UserName};
 use restante_store::{
     CommitError, DeliverError, Delivery, Maildrop, MemoryStore, Message, OpenError, Store, StoreError, Task,
 };
 use tokio::{sync::Notify, time::timeout};
+use world::{PASSWORD, Plan, connect, logged_in, mail, user};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -70,7 +70,7 @@ async fn a_draining_server_lets_sessions_reach_quit() {
     assert_eq!(inside.say("DELE 1").await, "+OK msg deleted");
     assert_eq!(inside.say("QUIT").await, "+OK POP3 Server saying Good-Bye");
     drop((inside, outside));
-    timeout(common::PATIENCE, running.server).await.expect("it stops once nobody is left").unwrap();
+    timeout(world::PATIENCE, running.server).await.expect("it stops once nobody is left").unwrap();
     assert_eq!(store.unique_ids(&user()).len(), 1);
 }
 
@@ -82,7 +82,7 @@ async fn a_drained_session_is_closed_without_a_word() {
     let mut client = logged_in(running.pop3).await;
     running.handle.stop().await;
     assert_eq!(client.rest().await, b"");
-    timeout(common::PATIENCE, running.server).await.expect("it stops").unwrap();
+    timeout(world::PATIENCE, running.server).await.expect("it stops").unwrap();
 }
 
 /// A memory store whose commits wait until they are let go, or fail.
@@ -184,7 +184,7 @@ async fn a_commit_that_has_begun_is_finished_whatever_happens_to_the_connection(
     socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     go.notify_one();
-    timeout(common::PATIENCE, async {
+    timeout(world::PATIENCE, async {
         while !inner.unique_ids(&user()).is_empty() {
             tokio::task::yield_now().await;
         }
@@ -207,7 +207,7 @@ async fn a_stopping_server_waits_for_a_commit() {
     assert_eq!(client.rest().await, b"", "the connection is closed when the time is over");
     assert!(!running.server.is_finished());
     go.notify_one();
-    timeout(common::PATIENCE, running.server).await.expect("it stops").unwrap();
+    timeout(world::PATIENCE, running.server).await.expect("it stops").unwrap();
     assert_eq!(inner.unique_ids(&user()).len(), 0);
 }
 

@@ -1,12 +1,12 @@
 //! Every bound of the server, crossed (RFC 1939 §3 for the autologout).
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod common;
+mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Client, PASSWORD, Plan, connect, logged_in, mail};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
+use world::{Client, PASSWORD, Plan, connect, logged_in, mail};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -67,7 +67,7 @@ async fn who_is_silent_is_logged_out_without_a_word_and_nothing_is_deleted() {
     let mut client = logged_in(running.pop3).await;
     assert_eq!(client.say("DELE 1").await, "+OK msg deleted");
     assert_eq!(client.rest().await, b"");
-    assert_eq!(store.unique_ids(&common::user()).len(), 1);
+    assert_eq!(store.unique_ids(&world::user()).len(), 1);
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn who_does_not_read_is_given_up() {
     client.send("RETR 1\r\n").await;
     // The lock is free again while this client still does not read.
     let mut next = connect(running.pop3).await;
-    let by = Instant::now() + common::PATIENCE;
+    let by = Instant::now() + world::PATIENCE;
     loop {
         next.say("USER john.doe@anydomain.com").await;
         if next.say(&format!("PASS {PASSWORD}")).await.starts_with("+OK") {

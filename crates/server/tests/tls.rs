@@ -2,15 +2,15 @@
 //! (RFC 2595, RFC 7301, RFC 8314).
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod common;
+mod world;
 
-use common::{Client, Plan, Running, client_config, connect};
 use restante_server::Cleartext;
 use rustls::version::{TLS12, TLS13};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use world::{Client, Plan, Running, client_config, connect};
 
 async fn stls(running: &Running) -> Client<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut client = connect(running.pop3).await;
@@ -140,7 +140,7 @@ async fn a_certificate_is_replaced_without_dropping_sessions() {
     let running = plan.start();
     let mut old = stls(&running).await;
     old.log_in().await;
-    let fresh = common::write_certificate(running.folder.path());
+    let fresh = world::write_certificate(running.folder.path());
     let plan = Plan { settings, store, ..Plan::default() };
     running.handle.reload(plan.config(running.folder.path())).await.unwrap();
     let tcp = Client::new(TcpStream::connect(running.pop3s).await.unwrap());

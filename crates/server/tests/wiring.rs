@@ -1,13 +1,13 @@
 //! The whole server on real sockets: a session from greeting to good-bye, pipelining, and how connections end.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod common;
+mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Client, PASSWORD, Plan, connect, logged_in, mail, user};
 use restante_store::Store;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
+use world::{Client, PASSWORD, Plan, connect, logged_in, mail, user};
 
 #[tokio::test]
 async fn a_session_reads_and_deletes() {

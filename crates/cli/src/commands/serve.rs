@@ -4,9 +4,7 @@ use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Durat
 
 use clap::Args as ClapArgs;
 use restante_auth::{UsersFileDirectory, Verifier};
-use restante_server::{
-    Cleartext, Config, Handle, Limits, Port, Server, Settings as ServerSettings, server_config,
-};
+use restante_server::{Cleartext, Config, Handle, Limits, Port, Server, Settings as ServerSettings};
 use restante_store::{MaildirStore, MemoryStore, Store, maildir};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
@@ -14,7 +12,7 @@ use tracing::{error, info};
 use crate::{
     failure::Failure,
     logging,
-    settings::{self, Settings},
+    settings::{self, Loaded, Settings, document::Places},
 };
 
 mod demo;
@@ -47,7 +45,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
     let loaded = settings::load(&args.config)?;
     logging::start(loaded.settings.log);
-    let parts = Parts::new(loaded.settings, None)?;
+    let parts = Parts::new(loaded, None)?;
     serve(parts.config.clone(), |_| Ok(()), |handle| reload_on_hangup(handle, args.config, parts))
 }
 
@@ -58,7 +56,7 @@ async fn reload_on_hangup(handle: Handle, file: PathBuf, mut parts: Parts) {
         Err(error) => return error!(%error, "SIGHUP cannot be heard"),
     };
     while hangup.recv().await.is_some() {
-        let fresh = settings::load(&file).and_then(|loaded| Parts::new(loaded.settings, Some(&parts)));
+        let fresh = settings::load(&file).and_then(|loaded| Parts::new(loaded, Some(&parts)));
         match fresh {
             Err(failure) => error!("the configuration stays as it was: {failure}"),
             Ok(fresh) => match handle.reload(fresh.config.clone()).await {
@@ -120,13 +118,10 @@ struct Parts {
 impl Parts {
     /// Makes the parts; what the settings name is read, and must be there. A store and a directory whose settings are
     /// what they were stay: mail in memory, and the memory of who guessed passwords, outlive a reload.
-    fn new(settings: Settings, before: Option<&Self>) -> Result<Self, Failure> {
-        let tls = settings
-            .tls
-            .as_ref()
-            .map(|tls| server_config(&tls.certificate, &tls.key))
-            .transpose()
-            .map_err(|error| Failure::failed(error.to_string()))?;
+    fn new(loaded: Loaded, before: Option<&Self>) -> Result<Self, Failure> {
+        let Loaded { settings, places } = loaded;
+        let tls = settings::check::tls(&settings, &places)
+            .map_err(|problem| settings::fail(&places, &[problem]))?;
         let limits = &settings.limits;
         let same_store = |before: &&Self| {
             before.settings.store() == settings.store()
@@ -137,14 +132,12 @@ impl Parts {
             None => store(&settings),
         };
         let same_users = |before: &&Self| {
-            let (old, new) = (&before.settings, &settings);
-            old.auth.users == new.auth.users
-                && old.limits.verification_threads() == limits.verification_threads()
-                && old.limits.verification_queue == limits.verification_queue
+            before.settings.auth.users == settings.auth.users
+                && verification(&before.settings.limits) == verification(limits)
         };
         let (directory, verifier) = match before.filter(same_users) {
             Some(before) => (Arc::clone(&before.directory), Arc::clone(&before.config.verifier)),
-            None => users(&settings)?,
+            None => users(&settings, &places)?,
         };
         let config = Config {
             settings: ServerSettings {
@@ -179,22 +172,35 @@ fn store(settings: &Settings) -> Arc<dyn Store> {
     }
 }
 
-fn users(settings: &Settings) -> Result<(Arc<UsersFileDirectory>, Arc<Verifier>), Failure> {
+fn users(settings: &Settings, places: &Places) -> Result<(Arc<UsersFileDirectory>, Arc<Verifier>), Failure> {
     let directory = UsersFileDirectory::open(&settings.auth.users).map_err(|error| {
-        Failure::failed(error.to_string()).hint("`restante user add NAME` makes the users file")
+        settings::fail(places, &[places.problem("auth.users", error.to_string())])
+            .hint("`restante user add NAME` makes the users file")
     })?;
     let directory = Arc::new(directory);
-    let verification = restante_auth::Settings {
-        threads: settings.limits.verification_threads(),
-        queue: settings.limits.verification_queue,
-        ..Default::default()
-    };
-    let verifier = Verifier::new(Arc::clone(&directory) as Arc<dyn restante_auth::Directory>, &verification);
+    let verifier = Verifier::new(
+        Arc::clone(&directory) as Arc<dyn restante_auth::Directory>,
+        &verification(&settings.limits),
+    );
     Ok((directory, Arc::new(verifier)))
 }
 
+fn verification(limits: &settings::Limits) -> restante_auth::Settings {
+    restante_auth::Settings {
+        threads: limits.verification_threads(),
+        queue: limits.verification_queue,
+        failure_delay_first: seconds(limits.failure_delay_seconds),
+        failure_delay_max: seconds(limits.failure_delay_max_seconds),
+        failures_forgotten_after: seconds(limits.failure_memory_seconds),
+        waiting_per_address: limits.delayed_answers_per_address as usize,
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
 fn bounds(limits: &settings::Limits) -> Limits {
-    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Limits {
         connections: limits.connections as usize,
         connections_per_address: limits.connections_per_address as usize,

@@ -1,9 +1,9 @@
 //! What only several values together, or the machine, can show to be wrong. Single values are checked by the table.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use restante_auth::users::edit;
-use restante_server::{TlsError, server_config};
+use restante_server::{TlsConfig, TlsError, server_config};
 
 use super::{
     Cleartext, Settings, Store, Tls,
@@ -74,19 +74,22 @@ pub(super) fn together(settings: &Settings, places: &Places, problems: &mut Vec<
     }
 }
 
-/// What is wrong with the files that the settings name, as this user sees them.
-pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if let Some(Tls { certificate, key }) = &settings.tls
-        && let Err(error) = server_config(certificate, key)
-    {
+/// The server's side of TLS, where there is one.
+pub(crate) fn tls(settings: &Settings, places: &Places) -> Result<Option<Arc<TlsConfig>>, Problem> {
+    let Some(Tls { certificate, key }) = &settings.tls else { return Ok(None) };
+    server_config(certificate, key).map(Some).map_err(|error| {
         let at = match &error {
             TlsError::Pem { path, .. } if path == key && path != certificate => "tls.key",
             TlsError::Pem { .. } | TlsError::NoCertificate { .. } => "tls.certificate",
             TlsError::Unusable { .. } => "tls.key",
         };
-        problems.push(places.problem(at, error.to_string()));
-    }
+        places.problem(at, error.to_string())
+    })
+}
+
+/// What is wrong with the files that the settings name, as this user sees them.
+pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = tls(settings, places).err().into_iter().collect();
     let users = &settings.auth.users;
     match edit::list(users) {
         Ok((_, damaged)) => {
