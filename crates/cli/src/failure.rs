@@ -85,6 +85,11 @@ impl Failure {
         self
     }
 
+    /// What happened, for output that a program reads.
+    pub(crate) fn messages(&self) -> &[String] {
+        &self.messages
+    }
+
     /// What the exit status stands for.
     pub(crate) const fn kind(&self) -> Kind {
         self.kind

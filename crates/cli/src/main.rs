@@ -10,6 +10,7 @@ mod logging;
 mod output;
 mod password;
 mod settings;
+mod url;
 
 fn main() -> ExitCode {
     match commands::run(&std::env::args_os().collect::<Vec<_>>()) {

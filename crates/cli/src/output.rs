@@ -46,6 +46,11 @@ pub(crate) fn eprint(text: &str) {
     io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
+/// Whether standard output may be coloured, by the same rule as standard error.
+pub(crate) fn stdout_takes_colour() -> bool {
+    io::stdout().is_terminal() && !colour_is_forbidden()
+}
+
 /// Whether standard error may be coloured: it is a terminal, and neither `NO_COLOR` nor a dumb terminal forbids it.
 pub(crate) fn stderr_takes_colour() -> bool {
     io::stderr().is_terminal() && !colour_is_forbidden()

@@ -36,13 +36,8 @@ impl PasswordArgs {
     /// A new password: from where the options say, else from a prompt where standard input is a terminal, else from
     /// the first line of standard input.
     pub(crate) fn read_new(&self, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
-        let password = if let Some(command) = &self.password_command {
-            from_command(command)?
-        } else if let Some(name) = &self.password_env {
-            from_environment(name)?
-        } else if let Some(file) = &self.password_file {
-            let fail = |error| Failure::failed(format!("cannot read {}: {error}", file.display()));
-            File::open(file).and_then(first_line).map_err(fail)?
+        let password = if let Some(password) = self.read_named()? {
+            password
         } else if io::stdin().is_terminal() {
             ask_twice(what)?
         } else {
@@ -54,6 +49,31 @@ impl PasswordArgs {
             return Err(Failure::failed("the password is empty"));
         }
         Ok(password)
+    }
+
+    /// A known password from where the options say; `None` where they say nothing.
+    pub(crate) fn read_named(&self) -> Result<Option<Secret<Vec<u8>>>, Failure> {
+        let password = if let Some(command) = &self.password_command {
+            from_command(command)?
+        } else if let Some(name) = &self.password_env {
+            from_environment(name)?
+        } else if let Some(file) = &self.password_file {
+            let fail = |error| Failure::failed(format!("cannot read {}: {error}", file.display()));
+            File::open(file).and_then(first_line).map_err(fail)?
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(password))
+    }
+
+    /// A known password: from where the options say, else from a prompt, which needs a terminal.
+    pub(crate) fn read_known(&self, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
+        match self.read_named()? {
+            Some(password) => Ok(password),
+            None if io::stdin().is_terminal() => ask(format!("{what}: ")),
+            None => Err(Failure::usage("a password is needed, and there is nobody to ask for it")
+                .hint("use --password-command, --password-env or --password-file")),
+        }
     }
 }
 
@@ -78,16 +98,17 @@ fn from_environment(name: &str) -> Result<Secret<Vec<u8>>, Failure> {
 
 /// So that a slip of the finger does not become a password.
 fn ask_twice(what: &str) -> Result<Secret<Vec<u8>>, Failure> {
-    let question = |text: String| {
-        rpassword::prompt_password(text)
-            .map(|password| Secret::new(password.into_bytes()))
-            .map_err(|error| Failure::failed(format!("cannot ask for the password: {error}")))
-    };
-    let password = question(format!("{what}: "))?;
-    if question(format!("{what}, once more: "))? != password {
+    let password = ask(format!("{what}: "))?;
+    if ask(format!("{what}, once more: "))? != password {
         return Err(Failure::failed("the two passwords differ; nothing was changed"));
     }
     Ok(password)
+}
+
+fn ask(question: String) -> Result<Secret<Vec<u8>>, Failure> {
+    rpassword::prompt_password(question)
+        .map(|password| Secret::new(password.into_bytes()))
+        .map_err(|error| Failure::failed(format!("cannot ask for the password: {error}")))
 }
 
 /// The first line, without its end.

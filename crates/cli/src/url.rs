@@ -174,11 +174,17 @@ mod tests {
     use super::*;
 
     fn url(text: &str) -> (Option<String>, String, u16, Security) {
-        let Url { user, host, port, security } = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let Url { user, host, port, security } =
+            Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         (user, host, port, security)
     }
 
-    fn expected(user: &str, host: &str, port: u16, security: Security) -> (Option<String>, String, u16, Security) {
+    fn expected(
+        user: &str,
+        host: &str,
+        port: u16,
+        security: Security,
+    ) -> (Option<String>, String, u16, Security) {
         ((!user.is_empty()).then(|| user.to_owned()), host.to_owned(), port, security)
     }
 
@@ -199,10 +205,14 @@ mod tests {
 
     #[test]
     fn passwords_are_refused_and_not_repeated() {
-        for text in ["pop3s://john:hunter2@h", "pop3s://john:@h", "pop3s://a@b:hunter2@h", "pop3s://a%3ahunter2@h"] {
+        for text in
+            ["pop3s://john:hunter2@h", "pop3s://john:@h", "pop3s://a@b:hunter2@h", "pop3s://a%3ahunter2@h"]
+        {
             let error = Url::parse(text).unwrap_err();
             assert_eq!(error, UrlError::Password, "{text}");
-            assert!(!error.to_string().contains("hunter2") && error.to_string().contains("--password-command"));
+            assert!(
+                !error.to_string().contains("hunter2") && error.to_string().contains("--password-command")
+            );
         }
     }
 

@@ -13,6 +13,7 @@ mod completions;
 mod config;
 mod deliver;
 mod man;
+mod play;
 mod serve;
 mod user;
 
@@ -39,6 +40,7 @@ subcommands! {
     Serve = serve;
     User = user;
     Deliver = deliver;
+    Play = play;
     Config = config;
     Completions = completions;
     Man = man;

@@ -63,6 +63,8 @@ pub struct Redactor {
     logged_in: bool,
     /// The server did what cannot be followed.
     lost: bool,
+    /// Something secret was said, which the server may repeat at any time once the session is lost from sight.
+    secret_said: bool,
     /// The next line of the client is a SASL response.
     response_due: bool,
     pending: VecDeque<Pending>,
@@ -141,9 +143,11 @@ impl Redactor {
     pub(super) fn client_keeps(&mut self, line: &[u8]) -> usize {
         let content = content(line);
         if self.lost {
+            self.secret_said = true;
             return 0;
         }
         if self.response_due {
+            self.secret_said = true;
             self.response_due = false;
             self.responded(content);
             return 0;
@@ -156,7 +160,9 @@ impl Redactor {
             (false, false) => said.before,
             (false, true) => said.after,
         };
+        self.secret_said |= kept < content.len();
         if self.pending.len() == PENDING_MAX {
+            self.secret_said = true;
             self.lose();
             return 0;
         }
@@ -170,8 +176,10 @@ impl Redactor {
     pub(super) fn server_keeps(&mut self, line: &[u8]) -> usize {
         let content = content(line);
         let status = Status::of(content);
+        // What passes of a line that answers nothing that is known.
+        let unasked = if self.secret_said { status.word_octets() } else { content.len() };
         if self.lost {
-            return status.word_octets();
+            return unasked;
         }
         if self.block.is_some() {
             let after_bare_lf = core::mem::replace(&mut self.after_bare_lf, !line.ends_with(b"\r\n"));
@@ -190,7 +198,7 @@ impl Redactor {
         let Some(front) = self.pending.front() else {
             // A server that gives up says why, unasked; nothing that follows can be told from a reply.
             self.lose();
-            return if status == Status::Err { content.len() } else { status.word_octets() };
+            return if status == Status::Err { content.len() } else { unasked };
         };
         match (status, front.what) {
             (Status::Challenge, What::Exchange) => {
@@ -207,7 +215,7 @@ impl Redactor {
             (Status::Ok | Status::Err, _) => {}
             (Status::Challenge | Status::None, _) => {
                 self.lose();
-                return 0;
+                return if self.secret_said { 0 } else { content.len() };
             }
         }
         let Some(answered) = self.pending.pop_front() else { return 0 };

@@ -57,8 +57,9 @@ impl Connection {
         for address in addresses {
             match TcpStream::connect_timeout(&address, timeout) {
                 Ok(socket) => {
-                    return Self::over(socket, url, timeout)
-                        .map_err(|error| Failure::failed(format!("the connection to {place} failed: {error}")));
+                    return Self::over(socket, url, timeout).map_err(|error| {
+                        Failure::failed(format!("the connection to {place} failed: {error}"))
+                    });
                 }
                 Err(error) => last = Some(error),
             }
@@ -95,7 +96,8 @@ impl Connection {
             })?;
         }
         let word = |text: Option<&str>| text.and_then(|text| Word::new(text).ok());
-        let version = tls.protocol_version().and_then(|version| version.as_str().map(|text| text.replace('_', ".")));
+        let version =
+            tls.protocol_version().and_then(|version| version.as_str().map(|text| text.replace('_', ".")));
         let facts = TlsFacts {
             version: word(version.as_deref()),
             cipher: word(tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str())),
@@ -104,6 +106,26 @@ impl Connection {
         };
         self.stream = Stream::Tls(Box::new(StreamOwned::new(tls, socket)));
         Ok(facts)
+    }
+
+    /// Waits no longer than this from now on. Where that cannot be set the time-out of the command holds.
+    pub(super) fn wait_at_most(&self, time: Duration) {
+        let socket = match &self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => &tls.sock,
+            Stream::Broken => return,
+        };
+        socket.set_read_timeout(Some(time)).unwrap_or_default();
+    }
+
+    /// Whether a handshake failed, which ends a connection.
+    pub(super) const fn is_broken(&self) -> bool {
+        matches!(self.stream, Stream::Broken)
+    }
+
+    /// Whether TLS is on.
+    pub(super) const fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
     }
 
     /// Sends one segment.
@@ -120,7 +142,7 @@ impl Connection {
         match &mut self.stream {
             Stream::Plain(socket) => socket.read(into),
             Stream::Tls(tls) => tls.read(into),
-            Stream::Broken => Err(io::ErrorKind::NotConnected.into()),
+            Stream::Broken => Ok(0),
         }
     }
 

@@ -40,7 +40,8 @@ impl Script {
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
         let fail = |why: String| Failure::failed(format!("{}: {why}", path.display()));
         let mut text = Vec::new();
-        let mut file = File::open(path).map_err(|error| fail(error.to_string()))?.take(TEXT_MAX_OCTETS as u64 + 1);
+        let mut file =
+            File::open(path).map_err(|error| fail(error.to_string()))?.take(TEXT_MAX_OCTETS as u64 + 1);
         file.read_to_end(&mut text).map_err(|error| fail(error.to_string()))?;
         if text.len() > TEXT_MAX_OCTETS {
             return Err(fail("the dialogue is longer than 64 MiB; split it".into()));
@@ -80,7 +81,8 @@ impl Script {
     pub(super) fn needs(&self, slot: Slot) -> bool {
         self.events.iter().any(|event| match &event.kind {
             Kind::Client(line) => {
-                line.pieces().contains(&Piece::Mark(slot)) || (slot == Slot::Password && is_hidden_password(line))
+                line.pieces().contains(&Piece::Mark(slot))
+                    || (slot == Slot::Password && is_hidden_password(line))
             }
             _ => false,
         })
@@ -96,11 +98,14 @@ impl Script {
                     Piece::Octets(octets) => segment.extend_from_slice(octets),
                     Piece::Cut => segments.push(std::mem::take(&mut segment)),
                     Piece::Mark(Slot::User) => {
-                        let user = player.user.as_ref().ok_or(Unsayable { place: end, why: "no user is known" })?;
+                        let user =
+                            player.user.as_ref().ok_or(Unsayable { place: end, why: "no user is known" })?;
                         segment.extend_from_slice(user.as_bytes());
                     }
                     Piece::Mark(Slot::Password) => segment.extend_from_slice(player.password(end)?),
-                    Piece::Secret if is_hidden_password(line) => segment.extend_from_slice(player.password(end)?),
+                    Piece::Secret if is_hidden_password(line) => {
+                        segment.extend_from_slice(player.password(end)?);
+                    }
                     Piece::Secret => {
                         let why = "a secret was taken out of this line, so it cannot be said again";
                         return Err(Unsayable { place: end, why });
