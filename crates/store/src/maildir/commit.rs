@@ -12,17 +12,11 @@ use rustix::io::Errno;
 
 use super::{
     dir::{Dir, Fault, Folder, Place, modified_ns, size_octets},
-    maildrop::{Open, now_seconds},
+    maildrop::{LOOKS_FOR_THE_GONE, Open, ROUNDS_MAX, now_seconds},
     name, quota,
     scan::{self, Located},
 };
 use crate::{CommitError, crash};
-
-/// How often the folders are read at most while marked messages keep moving.
-const ROUNDS_MAX: u32 = 8;
-
-/// How often a message must not be found before it counts as removed by somebody else.
-const LOOKS_FOR_THE_GONE: u32 = 2;
 
 /// The state of one commit.
 struct Update<'a> {

@@ -34,6 +34,12 @@ use crate::{CommitError, Maildrop, Message, OpenError, Source, StoreError, Task}
 /// The most unique-ids in one page.
 const PAGE_MAX_IDS: usize = 4096;
 
+/// How often a message that keeps moving is looked for at most, before a session is told to try again.
+pub(super) const ROUNDS_MAX: u32 = 16;
+
+/// How often a message must not be found before it counts as removed by somebody else.
+pub(super) const LOOKS_FOR_THE_GONE: u32 = 2;
+
 /// How much of a message is read at a time while it is measured.
 const MEASURE_BUFFER_OCTETS: usize = 128 * 1024;
 
@@ -167,18 +173,22 @@ impl Open {
 
     /// Opens a message's file, wherever it is by now.
     fn open_file(&mut self, place: usize) -> Result<File, StoreError> {
-        match self.open_located(place) {
-            Err(StoreError::Gone) => {}
-            opened => return opened,
+        let mut absent_looks = 0;
+        for _ in 0..ROUNDS_MAX {
+            match self.open_located(place) {
+                Err(StoreError::Gone) => {}
+                opened => return opened,
+            }
+            // `readdir` may miss a file that is renamed meanwhile: one look is no proof.
+            if !self.find_again(place)? {
+                absent_looks += 1;
+                if absent_looks >= LOOKS_FOR_THE_GONE {
+                    return Err(StoreError::Gone);
+                }
+            }
         }
-        self.find_again()?;
-        match self.open_located(place) {
-            Err(StoreError::Gone) => {}
-            opened => return opened,
-        }
-        // `readdir` may have missed it.
-        self.find_again()?;
-        self.open_located(place)
+        // It is there, and moves each time before it can be opened.
+        Err(self.fault(place, Errno::BUSY).into())
     }
 
     fn open_located(&self, place: usize) -> Result<File, StoreError> {
@@ -193,18 +203,20 @@ impl Open {
         }
     }
 
-    /// Reads the folders again, and takes note of where the session's messages are now.
-    fn find_again(&mut self) -> Result<(), StoreError> {
-        let Some(dir) = self.lock.dir() else { return Ok(()) };
+    /// Reads the folders again, and takes note of where the session's messages are now; whether this one was seen.
+    fn find_again(&mut self, sought: usize) -> Result<bool, StoreError> {
+        let Some(dir) = self.lock.dir() else { return Ok(false) };
         let bases = self.shown.iter().map(|&place| &*self.snapshot.records[place as usize].base);
         let wanted: HashSet<&[u8]> = bases.collect();
         let mut now: std::collections::HashMap<_, _> = scan::locate(dir, &wanted)?.into_iter().collect();
+        let mut found = false;
         for &place in &self.shown {
             if let Some(located) = now.remove(&self.snapshot.records[place as usize].base) {
                 self.snapshot.located[place as usize] = Some(located);
+                found |= place as usize == sought;
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Reads a message and takes note of its length and form.
