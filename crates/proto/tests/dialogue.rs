@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use restante_proto::{
     Secret, UniqueId, UserName,
     dialogue::{
-        Apop, Cleartext, Content, Dialogue, Event, Flag, Flags, Head, Kind, LINE_MAX_OCTETS, Line, Mail,
-        Mark, ParseError, Pattern, Piece, Problem, Segment, Side, Slot, TcpEvent, TlsEvent, TlsFacts,
-        TlsMode, Word, filler,
+        Apop, Cleartext, Content, Dialogue, Event, Flag, Flags, Head, Heard, Kind, LINE_MAX_OCTETS, Line,
+        Listener, Mail, Mark, ParseError, Pattern, Piece, Problem, Segment, Side, Slot, TcpEvent, TlsEvent,
+        TlsFacts, TlsMode, Word, filler,
     },
 };
 
@@ -294,4 +294,54 @@ fn patterns_match_whole_lines_only() {
     assert!(matches("+OK {word}@{word}", b"+OK <1@a>\r\n"));
     assert!(matches("+ [secret]", b"+ whatever\r\n"));
     assert!(matches("+OK \\|x", b"+OK x\r\n"));
+}
+
+#[test]
+fn a_listener_hears_the_same_at_every_cut() {
+    let expected = "S: +OK {any}\nS: [7 octets]\nS: .\nS: +OK\nS: {lines}\nS: .\nS: -ERR {word}\nS: [4 octets]\nS: x\nS: +OK\\\n";
+    let said = b"+OK 6 octets\r\n..a\r\nb\r\n.\r\n+OK\r\n.\r\n-ERR two words\r\n.\r\n+OK";
+    let dialogue = Dialogue::parse(expected.as_bytes()).unwrap();
+    let hear = |at_once: usize| {
+        let (mut listener, mut heard) = (Listener::default(), Vec::new());
+        let mut pieces = said.chunks(at_once);
+        let mut rest = pieces.next().unwrap_or_default();
+        for event in &dialogue.events {
+            loop {
+                match listener.hear(&event.kind, rest) {
+                    Heard::Same { taken } => {
+                        heard.push("same".to_owned());
+                        rest = &rest[taken..];
+                    }
+                    Heard::Different { taken, difference } => {
+                        heard.push(difference.to_string());
+                        rest = &rest[taken..];
+                    }
+                    Heard::More => match pieces.next() {
+                        Some(piece) => {
+                            rest = piece;
+                            continue;
+                        }
+                        None => heard.push(format!("{:?}", listener.end(&event.kind))),
+                    },
+                }
+                break;
+            }
+        }
+        heard
+    };
+    let expected = [
+        "same",
+        "same",
+        "same",
+        "same",
+        "same",
+        "same",
+        "expected  S: -ERR {word}\nreceived  S: -ERR two words\n                     ^",
+        "expected  S: [4 octets]\nreceived  S: [0 octets]\n              ^",
+        "expected  S: x\nreceived  S: .\n             ^",
+        "None",
+    ];
+    for at_once in 1..=said.len() {
+        assert_eq!(hear(at_once), expected, "{at_once}");
+    }
 }

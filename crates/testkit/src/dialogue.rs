@@ -256,7 +256,7 @@ impl<'a> Server<'a> {
             login_failures_max: 3,
             bad_commands_max: 20,
         };
-        let facts = TlsFacts { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into() };
+        let facts = TlsFacts { version: "TLSv1.3".into(), cipher: "TLS_AES_256_GCM_SHA384".into() };
         let link = Link {
             tls: (head.tls == Some(TlsMode::Implicit)).then(|| Box::new(facts)),
             cleartext: head.cleartext != Some(Cleartext::Never),
@@ -324,8 +324,7 @@ impl<'a> Server<'a> {
             return Err("the server does not begin TLS".into());
         }
         self.shaking_hands = false;
-        self.session
-            .secured(TlsFacts { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into() });
+        self.session.secured(TlsFacts { version: "TLSv1.3".into(), cipher: "TLS_AES_256_GCM_SHA384".into() });
         Ok(())
     }
 

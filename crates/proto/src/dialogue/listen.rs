@@ -12,13 +12,13 @@ const HEARD_MAX_OCTETS: usize = 64 << 10;
 ///
 /// ```
 /// use restante_proto::dialogue::{Dialogue, Heard, Listener};
-/// let dialogue = Dialogue::parse(b"S: +OK 5 octets\nS: [5 octets]\nS: .\n")?;
-/// let (mut listener, mut input) = (Listener::default(), b"+OK 5 octets\r\n..a\r\nb\r\n.\r\n".as_slice());
-/// for event in &dialogue.events[..2] {
-///     let Heard::Same { taken } = listener.hear(&event.kind, input) else { break };
-///     input = &input[taken..];
+/// let dialogue = Dialogue::parse(b"S: +OK {any}\nS: [7 octets]\nS: .\n")?;
+/// let (mut listener, mut said) = (Listener::default(), b"+OK here\r\n..a\r\nb\r\n.\r\n".as_slice());
+/// for event in &dialogue.events {
+///     let Heard::Same { taken } = listener.hear(&event.kind, said) else { panic!("something else") };
+///     said = &said[taken..];
 /// }
-/// // The body was `.a` and `b`: six octets with their line ends.
+/// assert!(said.is_empty());
 /// # Ok::<(), restante_proto::dialogue::ParseError>(())
 /// ```
 #[derive(Debug, Default)]
@@ -98,17 +98,15 @@ impl Listener {
         let mut taken = 0;
         while ends < needed && self.partial.len() < HEARD_MAX_OCTETS {
             let rest = &input[taken..];
-            let Some(end) = memchr::memchr(b'\n', rest) else {
-                self.partial.extend_from_slice(rest);
-                if self.partial.len() < HEARD_MAX_OCTETS {
-                    return Heard::More;
-                }
-                taken = input.len();
-                break;
-            };
-            self.partial.extend_from_slice(&rest[..=end]);
-            taken += end + 1;
-            ends += 1;
+            let rest = &rest[..rest.len().min(HEARD_MAX_OCTETS - self.partial.len())];
+            let end = memchr::memchr(b'\n', rest);
+            let step = end.map_or(rest, |end| &rest[..=end]);
+            self.partial.extend_from_slice(step);
+            taken += step.len();
+            ends += usize::from(end.is_some());
+            if end.is_none() && self.partial.len() < HEARD_MAX_OCTETS {
+                return Heard::More;
+            }
         }
         let line = core::mem::take(&mut self.partial);
         match expected.difference(&line) {

@@ -6,7 +6,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-use super::{Line, Mark, Pattern, Piece, Slot};
+use super::{LINE_MAX_OCTETS, Line, Mark, Pattern, Piece, Slot};
 use crate::{
     Secret,
     user::USER_NAME_MAX_OCTETS,
@@ -318,7 +318,8 @@ pub(super) fn content(line: &[u8]) -> &[u8] {
 /// The line with only so many octets of its content.
 fn shown<M: Mark>(line: &[u8], kept: usize) -> Line<M> {
     let content = content(line);
-    let kept = kept.min(content.len());
+    // What no dialogue could hold is cut off, and marked like a secret.
+    let kept = kept.min(content.len()).min(LINE_MAX_OCTETS - b"\r\n".len());
     let mut shown = Line::of(&line[..kept]);
     if kept < content.len() {
         shown.push(Piece::Secret);

@@ -98,9 +98,12 @@ impl Connection {
         let word = |text: Option<&str>| text.and_then(|text| Word::new(text).ok());
         let version =
             tls.protocol_version().and_then(|version| version.as_str().map(|text| text.replace('_', ".")));
+        // The registered names have no 13 in them.
+        let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let cipher = cipher.map(|name| name.replace("TLS13_", "TLS_"));
         let facts = TlsFacts {
             version: word(version.as_deref()),
-            cipher: word(tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str())),
+            cipher: word(cipher.as_deref()),
             name: word(Some(&self.host)),
             alpn: word(tls.alpn_protocol().and_then(|name| std::str::from_utf8(name).ok())),
         };
