@@ -79,11 +79,11 @@ fn unreadable_files_are_left_out_and_a_drop_that_may_only_be_read_is_served() {
         mode(&world.maildir().join(name), 0o644);
     }
     mode(&world.maildir().join("new/2"), 0);
-    for folder in ["", "new", "cur"] {
+    for folder in ["", "tmp", "new", "cur"] {
         mode(&world.maildir().join(folder), 0o555);
     }
     as_somebody_else(&world, "child_read_only");
-    for folder in ["", "new", "cur"] {
+    for folder in ["", "tmp", "new", "cur"] {
         mode(&world.maildir().join(folder), 0o755);
     }
     assert_eq!(world.files().len(), 4);

@@ -358,3 +358,26 @@ async fn a_session_without_news_writes_nothing() {
     drop.commit(Marks::default()).await.unwrap();
     assert_eq!(fs::metadata(world.state_file()).unwrap().ino(), before, "the state file is as it was");
 }
+
+#[tokio::test]
+async fn a_copy_of_the_descriptor_in_another_process_does_not_keep_the_lock() {
+    let world = World::with(&[("new/1", b"Subject: 1\n")]);
+    // What a child has between fork and exec.
+    let mut copies = Vec::new();
+    let drop = world.open().await;
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        if fs::read_link(&path).is_ok_and(|target| target == world.maildir()) {
+            let number: i32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            let pid = rustix::process::getpid();
+            let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+            copies.push(
+                rustix::process::pidfd_getfd(process, number, rustix::process::PidfdGetfdFlags::empty())
+                    .unwrap(),
+            );
+        }
+    }
+    assert_eq!(copies.len(), 1);
+    std::mem::drop(drop);
+    assert_eq!(world.open().await.messages(), 1);
+}

@@ -25,9 +25,22 @@ static HELD: LazyLock<Mutex<BTreeSet<PathBuf>>> = LazyLock::new(Mutex::default);
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    // Closed before the table is left: whoever finds the table free finds the directory free too.
-    dir: Option<OwnedFd>,
+    // Unlocked before the table is left: whoever finds the table free finds the directory free too.
+    dir: Option<Locked>,
     held: Option<Held>,
+}
+
+/// A directory that is locked.
+#[derive(Debug)]
+struct Locked(OwnedFd);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing would do, but for a child process that was forked and has not called exec yet: it holds a copy.
+        if let Err(error) = retry(|| flock(&self.0, FlockOperation::Unlock)) {
+            tracing::warn!(%error, "a maildrop could not be unlocked before it was closed");
+        }
+    }
 }
 
 /// An entry in the table.
@@ -47,14 +60,7 @@ impl Lock {
             return Err(OpenError::Busy);
         }
         let held = Some(Held(path.to_owned()));
-        let dir = open_path(path)?;
-        if let Some(dir) = &dir {
-            match retry(|| flock(dir, FlockOperation::NonBlockingLockExclusive)) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(OpenError::Busy),
-                Err(errno) => return Err(Fault::new("locking", path, errno).into()),
-            }
-        }
+        let dir = open_path(path)?.map(|dir| lock(dir, path)).transpose()?;
         Ok(Self { path: path.to_owned(), dir, held })
     }
 
@@ -66,11 +72,19 @@ impl Lock {
 
     /// The Maildir; `None` if there was none when it was locked.
     pub(super) fn dir(&self) -> Option<Dir<'_>> {
-        self.dir.as_ref().map(|dir| Dir { fd: dir.as_fd(), path: &self.path })
+        self.dir.as_ref().map(|dir| Dir { fd: dir.0.as_fd(), path: &self.path })
     }
 
     /// Where the Maildir is, or would be.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+fn lock(dir: OwnedFd, path: &Path) -> Result<Locked, OpenError> {
+    match retry(|| flock(&dir, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(Locked(dir)),
+        Err(Errno::WOULDBLOCK) => Err(OpenError::Busy),
+        Err(errno) => Err(Fault::new("locking", path, errno).into()),
     }
 }

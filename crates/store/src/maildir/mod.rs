@@ -40,7 +40,6 @@ pub const BACKEND: Backend = Backend {
 
 /// Settings of a [`MaildirStore`] beside its paths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Options {
     /// The longest message that is taken for delivery, in octets as received; `None` for no limit.
     pub message_limit_octets: Option<u64>,

@@ -201,9 +201,10 @@ pub(super) fn locate(dir: Dir<'_>, wanted: &HashSet<&[u8]>) -> Result<Vec<Placem
     let mut located = Vec::new();
     for place in Place::BOTH {
         let Some(folder) = dir.folder(place)? else { continue };
-        folder.each(|name, _| {
+        folder.each(|name, kind| {
             if let Some((base, suffix)) = name::split(name)
                 && wanted.contains(base)
+                && matches!(kind, FileType::RegularFile | FileType::Unknown)
             {
                 located.push((base.into(), Located { place, suffix: suffix.into() }));
             }
