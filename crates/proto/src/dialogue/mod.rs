@@ -16,7 +16,7 @@ mod text;
 mod write;
 
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{iter::RepeatN, time::Duration};
 
 pub use head::{Apop, Cleartext, Content, Head, Mail, TlsMode, filler};
 pub use listen::{Heard, Listener};
@@ -146,6 +146,14 @@ impl<M: Mark> Line<M> {
             _ if octets.is_empty() => {}
             Some(Piece::Octets(last)) => last.extend_from_slice(octets),
             _ => self.pieces.push(Piece::Octets(octets.to_vec())),
+        }
+    }
+
+    /// Appends a run, at least one octet long.
+    fn push_run(&mut self, run: RepeatN<u8>) {
+        match self.pieces.last_mut() {
+            Some(Piece::Octets(last)) => last.extend(run),
+            _ => self.pieces.push(Piece::Octets(run.collect())),
         }
     }
 

@@ -219,13 +219,11 @@ fn read_line<M: Mark>(text: &[u8]) -> Found<Line<M>> {
             at += taken;
         } else {
             let (run, taken) = read_run(rest).map_err(|problem| (at, problem))?;
-            for octet in run {
-                held += 1;
-                line.push_octets(&[octet]);
-            }
-            if held > LINE_MAX_OCTETS - 2 {
+            held += run.len();
+            if held > LINE_MAX_OCTETS - b"\r\n".len() {
                 return Err((at, Problem::LineTooLong));
             }
+            line.push_run(run);
             at += taken;
         }
     }

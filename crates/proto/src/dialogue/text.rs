@@ -1,6 +1,9 @@
 //! How octets stand in the text of a dialogue: escapes, both directions. Which marks there are is `mod.rs`'s business.
 
-use core::fmt::{self, Write};
+use core::{
+    fmt::{self, Write},
+    iter::RepeatN,
+};
 
 use super::{LINE_MAX_OCTETS, Problem};
 
@@ -84,7 +87,7 @@ pub(super) fn read_elided(text: &[u8]) -> Option<u64> {
 }
 
 /// Reads one octet, or a run of one octet such as `{600*A}`: the run, and how much of the text it took.
-pub(super) fn read_run(text: &[u8]) -> Result<(impl Iterator<Item = u8> + use<>, usize), Problem> {
+pub(super) fn read_run(text: &[u8]) -> Result<(RepeatN<u8>, usize), Problem> {
     let (octet, count, taken) = match text {
         [b'{', rest @ ..] => {
             let (count, rest) = read_number(rest).ok_or(Problem::Brace)?;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -104,7 +104,8 @@ impl Connection {
         let facts = TlsFacts {
             version: word(version.as_deref()),
             cipher: word(cipher.as_deref()),
-            name: word(Some(&self.host)),
+            // An address is not asked for (RFC 6066 §3).
+            name: word(Some(&self.host).filter(|host| host.parse::<IpAddr>().is_err()).map(String::as_str)),
             alpn: word(tls.alpn_protocol().and_then(|name| std::str::from_utf8(name).ok())),
         };
         self.stream = Stream::Tls(Box::new(StreamOwned::new(tls, socket)));
