@@ -66,7 +66,8 @@ pub const TRANSITIONS: &[Transition] = {
         row(Named, Verb::User, Named, Authorization),
         row(Named, Verb::Pass, Transaction, Authorization),
         row(Named, Verb::Apop, Transaction, Authorization),
-        row(Named, Verb::Auth, Transaction, Authorization),
+        // RFC 5034 §4: a failed AUTH is as good as unsaid, so PASS may still follow USER.
+        row(Named, Verb::Auth, Transaction, Named),
         row(Named, Verb::Stls, Authorization, Named),
         row(Named, Verb::Quit, Update, Update),
         row(Transaction, Verb::Capa, Transaction, Transaction),

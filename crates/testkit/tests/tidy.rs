@@ -274,6 +274,9 @@ fn every_rule_can_fail() {
     }
 }
 
+/// How a reason begins, so that the kinds of gaps can be told apart; `docs/rfc/README.md` says what each means.
+const REASONS: &[&str] = &["Client: ", "Operator: ", "Deferred: ", "Not used: ", "Departure: "];
+
 /// What is wrong with a list of an RFC's sections: each names the test that proves it, or says why there is none.
 /// `find` gives the text of a file of the project, if it exists.
 fn faults_of_coverage(path: &str, text: &str, find: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
@@ -287,6 +290,15 @@ fn faults_of_coverage(path: &str, text: &str, find: &dyn Fn(&str) -> Option<Stri
         return vec![format!("{path}: no [[section]]")];
     };
     let mut faults = Vec::new();
+    for key in table.keys().filter(|key| !["rfc", "title", "section"].contains(&key.as_str())) {
+        faults.push(format!("{path}: `{key}` is not understood"));
+    }
+    let number = table.get("rfc").and_then(Value::as_integer);
+    if number.is_none_or(|number| !path.ends_with(&format!("rfc{number}.toml")))
+        || table.get("title").and_then(Value::as_str).is_none()
+    {
+        faults.push(format!("{path}: it needs the number in its name (`rfc`), and a `title`"));
+    }
     let mut seen = Vec::new();
     for section in sections {
         let said =
@@ -298,21 +310,24 @@ fn faults_of_coverage(path: &str, text: &str, find: &dyn Fn(&str) -> Option<Stri
                 fault(format!("`{key}` is not understood"));
             }
         }
-        let paraphrase = said("paraphrase");
-        if said("id").is_none() || paraphrase.is_none() {
+        if said("id").is_none() || said("paraphrase").is_none() {
             fault("it needs an id and a paraphrase".into());
         }
-        if seen.contains(&(id, paraphrase)) {
+        if seen.contains(&id) {
             fault("it is there twice".into());
         }
-        seen.push((id, paraphrase));
+        seen.push(id);
         match (said("test"), said("reason")) {
             (Some(test), None) => {
                 if let Err(text) = exists(test, find) {
                     fault(text);
                 }
             }
-            (None, Some(_)) => {}
+            (None, Some(reason)) => {
+                if !REASONS.iter().any(|kind| reason.starts_with(kind)) {
+                    fault(format!("a reason begins with one of {REASONS:?}"));
+                }
+            }
             _ => fault("it needs a test or a reason, one of both".into()),
         }
     }
@@ -331,7 +346,37 @@ fn exists(test: &str, find: &dyn Fn(&str) -> Option<String>) -> Result<(), Strin
     let text = find(file)
         .or_else(|| find(&format!("{file}.rs")))
         .ok_or_else(|| format!("there is no file {file}"))?;
-    if text.contains(&format!("fn {name}(")) { Ok(()) } else { Err(format!("{file} has no test {name}")) }
+    // A law of back ends is a test where its suite runs it.
+    let is_law = file.ends_with("/conformance.rs") && text.contains(&format!("    {name}(fixture).await;"));
+    if is_law || is_test(&text, name) { Ok(()) } else { Err(format!("{file} has no test {name}")) }
+}
+
+/// Whether this source has a test of this name: a function with an attribute that ends in `test`, with or without
+/// arguments.
+fn is_test(text: &str, name: &str) -> bool {
+    text.match_indices(&format!("fn {name}(")).any(|(at, _)| {
+        let mut above = text[..at].rsplit('\n');
+        // What stands before `fn` in its own line: nothing, or `async`.
+        let front = above.next().unwrap_or_default();
+        let attribute = above.find(|line| !line.trim_start().starts_with("//")).unwrap_or_default().trim();
+        ["", "async"].contains(&front.trim())
+            && (attribute.starts_with("#[test]") || attribute.starts_with("#[tokio::test"))
+    })
+}
+
+/// The overview's row for a list: how much of it a test proves, and what kinds of reasons the rest has.
+fn overview_of_coverage(table: &Table) -> String {
+    let sections: Vec<&Value> =
+        table.get("section").and_then(Value::as_array).into_iter().flatten().collect();
+    let texts: Vec<&str> =
+        sections.iter().filter_map(|section| section.get("reason").and_then(Value::as_str)).collect();
+    let reasons = |kind: &str| texts.iter().filter(|text| text.starts_with(kind)).count();
+    let number = table.get("rfc").and_then(Value::as_integer).unwrap_or_default();
+    let title = table.get("title").and_then(Value::as_str).unwrap_or_default();
+    let tested = sections.iter().filter(|section| section.get("test").is_some()).count();
+    let mut row = format!("| [RFC {number}](rfc{number}.toml) | {title} | {} | {tested} |", sections.len());
+    REASONS.iter().for_each(|kind| row += &format!(" {} |", reasons(kind)));
+    row
 }
 
 #[test]
@@ -348,37 +393,75 @@ fn the_tests_that_the_rfc_lists_name_exist() {
 }
 
 #[test]
+fn the_overview_of_the_rfc_lists_is_fresh() {
+    let overview = fs::read_to_string(root().join("docs/rfc/README.md")).unwrap();
+    let mut rows = Vec::new();
+    for file in
+        files().iter().filter(|file| file.path.starts_with("docs/rfc/") && file.path.ends_with(".toml"))
+    {
+        rows.push(overview_of_coverage(&file.text.parse().unwrap()));
+    }
+    let there: Vec<&str> = overview.lines().filter(|line| line.starts_with("| [RFC ")).collect();
+    assert_eq!(there, rows, "docs/rfc/README.md is to have these rows:\n{}\n", rows.join("\n"));
+    for kind in REASONS {
+        assert!(
+            overview.contains(&format!("| `{}` |", kind.trim_end())),
+            "it does not say what {kind:?} means"
+        );
+    }
+}
+
+#[test]
 fn a_hole_in_an_rfc_list_is_found() {
     let find = |path: &str| match path {
-        "crates/a/tests/b.rs" => Some("#[test]\nfn c() {}".to_owned()),
+        "crates/a/tests/b.rs" => {
+            Some("#[test]\nfn c() {}\n#[tokio::test]\n// why\nasync fn f() {}\nfn helper() {}".to_owned())
+        }
+        "crates/a/src/conformance.rs" => Some("    law(fixture).await;\nfn law() {}\nfn no() {}".to_owned()),
         "crates/a/tests/d.pop3" => Some("C: QUIT".to_owned()),
         _ => None,
     };
     let faults = |body: &str| {
-        let text = format!("[[section]]\nid = \"3\"\nparaphrase = \"Lines end in CRLF.\"\n{body}");
-        faults_of_coverage("1939.toml", &text, &find)
+        let text = format!(
+            "rfc = 1939\ntitle = \"POP3\"\n[[section]]\nid = \"3\"\nparaphrase = \"Lines end in CRLF.\"\n{body}"
+        );
+        faults_of_coverage("rfc1939.toml", &text, &find)
     };
     for fine in [
         "test = \"crates/a/tests/b.rs::c\"",
         "test = \"crates/a/tests/b::c\"",
         "test = \"crates/a/tests/b.rs::tests::c\"",
+        "test = \"crates/a/tests/b.rs::f\"",
+        "test = \"crates/a/src/conformance.rs::law\"",
         "test = \"crates/a/tests/d.pop3\"",
-        "reason = \"For clients.\"",
+        "reason = \"Client: nothing is asked of the server.\"",
     ] {
         assert_eq!(faults(fine), Vec::<String>::new());
     }
     for (hole, told) in [
         ("", "it needs a test or a reason"),
         ("reason = \"\"", "it needs a test or a reason"),
+        ("reason = \"For clients.\"", "a reason begins with"),
         ("test = \"crates/a/tests/b.rs::e\"", "has no test e"),
+        ("test = \"crates/a/tests/b.rs::helper\"", "has no test helper"),
+        ("test = \"crates/a/src/conformance.rs::no\"", "has no test no"),
         ("test = \"crates/a/tests/x.rs::c\"", "there is no file"),
         ("test = \"crates/a/tests/x.pop3\"", "there is no dialogue"),
         ("test = \"somewhere\"", "is neither"),
-        ("tests = \"crates/a/tests/b.rs::c\"\nreason = \"x\"", "`tests` is not understood"),
+        ("tests = \"crates/a/tests/b.rs::c\"\nreason = \"Client: x\"", "`tests` is not understood"),
         ("test = \"crates/a/tests/b.rs::c\"\nreason = \"x\"", "one of both"),
+        (
+            "reason = \"Client: x\"\n[[section]]\nid = \"3\"\nparaphrase = \"y\"\nreason = \"Client: y\"",
+            "it is there twice",
+        ),
+        ("reason = \"Client: x\"\n[other]\n", "`other` is not understood"),
+        ("reason = \"Client: x\"\nreason = \"Client: y\"", "duplicate key"),
     ] {
         let found = faults(hole);
         assert!(found.len() == 1 && found[0].contains(told), "{hole}: {found:?}");
     }
-    assert_eq!(faults_of_coverage("1939.toml", "", &find), ["1939.toml: no [[section]]"]);
+    assert_eq!(faults_of_coverage("rfc1939.toml", "", &find), ["rfc1939.toml: no [[section]]"]);
+    let other =
+        "rfc = 2449\ntitle = \"\"\n[[section]]\nid = \"3\"\nparaphrase = \"x\"\nreason = \"Client: x\"";
+    assert!(faults_of_coverage("rfc1939.toml", other, &find)[0].contains("the number in its name"));
 }
