@@ -110,11 +110,9 @@ impl Capability {
             }
             ("RESP-CODES", []) => Self::RespCodes,
             ("AUTH-RESP-CODE", []) => Self::AuthRespCode,
-            ("LOGIN-DELAY", [seconds]) => {
-                Self::LoginDelay { seconds: seconds.parse().ok()?, per_user: false }
-            }
+            ("LOGIN-DELAY", [seconds]) => Self::LoginDelay { seconds: decimal(seconds)?, per_user: false },
             ("LOGIN-DELAY", [seconds, user]) if per_user(user) => {
-                Self::LoginDelay { seconds: seconds.parse().ok()?, per_user: true }
+                Self::LoginDelay { seconds: decimal(seconds)?, per_user: true }
             }
             ("PIPELINING", []) => Self::Pipelining,
             ("EXPIRE", [days]) => Self::Expire { days: expire(days)?, per_user: false },
@@ -133,7 +131,12 @@ impl Capability {
 
 /// `NEVER` or a number of days.
 fn expire(word: &str) -> Option<Option<u32>> {
-    if word.eq_ignore_ascii_case("NEVER") { Some(None) } else { word.parse().ok().map(Some) }
+    if word.eq_ignore_ascii_case("NEVER") { Some(None) } else { decimal(word).map(Some) }
+}
+
+/// Decimal digits and nothing else; `parse` alone would take a sign.
+fn decimal(word: &str) -> Option<u32> {
+    word.parse().ok().filter(|_| word.bytes().all(|octet| octet.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -160,6 +163,8 @@ mod tests {
             Capability::Implementation("Shlemazle Plotz v302".into()),
             Capability::Other("X-NEW thing".into()),
             Capability::Other("EXPIRE soon".into()),
+            Capability::Other("EXPIRE +9".into()),
+            Capability::Other("LOGIN-DELAY +5 USER".into()),
         ];
         for capability in all {
             let mut out = Vec::new();

@@ -139,7 +139,6 @@ fn split_end(line: &[u8]) -> (&[u8], &[u8]) {
 
 /// Whether a line, sound or damaged behind the name, is of this user.
 fn is_of(line: &[u8], user: &UserName) -> bool {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     matches!(Fields::of(split_end(line).0), Ok(Some(fields)) if fields.name == *user)
 }
 

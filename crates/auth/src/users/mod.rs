@@ -26,6 +26,9 @@ pub const USERS_MAX: usize = 1_000_000;
 /// The most damaged lines that are reported one by one.
 pub const LINE_ERRORS_MAX: usize = 100;
 
+/// What some editors put in front of a file; where files were joined it stands further down, too.
+const ENCODING_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The users of a file, and their passwords.
 #[derive(Default)]
 pub struct UsersFile {
@@ -216,13 +219,15 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Takes a line apart; `None` where it is blank or a comment.
     fn of(line: &'a [u8]) -> Result<Option<Self>, LineProblem> {
-        let begin = line.trim_ascii_start();
+        let unmarked = line.strip_prefix(ENCODING_MARK).unwrap_or(line);
+        let begin = unmarked.trim_ascii_start();
         if begin.is_empty() || begin.starts_with(b"#") {
             return Ok(None);
         }
         if line.len() > LINE_MAX_OCTETS {
             return Err(LineProblem::TooLong);
         }
+        let line = unmarked;
         let colon = line.iter().position(|&octet| octet == b':').ok_or(LineProblem::NoColon)?;
         let name = std::str::from_utf8(&line[..colon]).map_err(|_| LineProblem::NameEncoding)?;
         let name = UserName::new(name).map_err(LineProblem::Name)?;
@@ -233,9 +238,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The lines of a file without their ends (LF or CRLF), and without the mark that some editors put in front.
+/// The lines of a file without their ends (LF or CRLF).
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     text.split(|&octet| octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 

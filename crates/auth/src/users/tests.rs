@@ -124,6 +124,18 @@ fn changes_keep_comments_order_and_further_fields() {
 }
 
 #[test]
+fn the_mark_that_editors_put_in_front_is_no_part_of_a_name() {
+    let text = b"\xef\xbb\xbfann:{PLAIN}a:1000:1000\nbob:{PLAIN}b\n";
+    let new = with_password(text, &name("ann"), &plain("new")).unwrap();
+    assert_eq!(new, b"\xef\xbb\xbfann:{PLAIN}new:1000:1000\nbob:{PLAIN}b\n");
+    assert_eq!(without_user(text, &name("ann")).unwrap(), b"bob:{PLAIN}b\n");
+    // Two files were joined: the second one's mark is no reason to lock somebody out, nor to let somebody back in.
+    let text = b"ann:oops\n\xef\xbb\xbfann:{PLAIN}a\n\xef\xbb\xbfbob:{PLAIN}b\n";
+    assert_eq!(users(text), [("bob".to_owned(), "b".to_owned())]);
+    assert_eq!(without_user(text, &name("ann")).unwrap(), b"\xef\xbb\xbfbob:{PLAIN}b\n");
+}
+
+#[test]
 fn a_damaged_line_can_be_repaired_and_a_removed_user_stays_removed() {
     assert_eq!(with_password(b"ann:hunter2\n", &name("ann"), &plain("a")).unwrap(), b"ann:{PLAIN}a\n");
     assert_eq!(
