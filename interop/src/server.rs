@@ -1,0 +1,272 @@
+//! `restante serve` as its users start it: a configuration file, a users file, a certificate, a Maildir. It listens on
+//! free ports of 127.0.0.1, is stopped by SIGTERM, and shows its log when a test fails.
+
+use std::{
+    env, fs,
+    fs::File,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{Letter, authority, poll, program};
+
+/// Whose mail it is.
+pub const USER: &str = "john";
+
+/// The password.
+pub const PASSWORD: &str = "abc xyz";
+
+/// How a client comes to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Everything in clear.
+    Plain,
+    /// TLS after STLS (RFC 2595 §4).
+    Stls,
+    /// TLS from the first octet (RFC 8314 §3).
+    Tls,
+}
+
+impl Security {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Stls, Self::Tls];
+}
+
+/// A running server with its folder; both are gone when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    pop3: u16,
+    pop3s: u16,
+}
+
+impl Server {
+    /// Starts a server whose user has this mail.
+    pub fn start(letters: &[Letter]) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("restante-interop-").tempdir().expect("a temporary folder");
+        // Clients run as nobody: they walk through, and read the certificates.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let path = |name: &str| folder.path().join(name);
+        authority::write(folder.path());
+        fs::write(path("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\n")).expect("it is ours");
+        fs::set_permissions(path("users"), fs::Permissions::from_mode(0o600)).expect("it is ours");
+        for part in ["tmp", "new", "cur"] {
+            fs::create_dir_all(path("mail").join(USER).join(part)).expect("it is ours");
+        }
+        for letter in letters {
+            deliver(&path("mail").join(USER), letter);
+        }
+        fs::write(path("restante.toml"), configuration(folder.path())).expect("it is ours");
+        let log = File::create(path("log")).expect("it is ours");
+        let child = Command::new(binary())
+            .args(["serve", "--config"])
+            .arg(path("restante.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        let mut server = Self { child, folder, pop3: 0, pop3s: 0 };
+        (server.pop3, server.pop3s) = server.ports();
+        server
+    }
+
+    /// The ports that the server says it listens on; it says so once it is ready.
+    fn ports(&mut self) -> (u16, u16) {
+        let log = self.folder.path().join("log");
+        let mut ports = (None, None);
+        let ended = poll::until(|| {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            ports = (port(&text, "(pop3)"), port(&text, "(pop3s)"));
+            match ports {
+                (Some(_), Some(_)) => Some(None),
+                _ => self.child.try_wait().expect("it is our child").map(Some),
+            }
+        });
+        match (ports, ended) {
+            ((Some(pop3), Some(pop3s)), _) => (pop3, pop3s),
+            (_, Some(status)) => panic!("the server ended at once ({status:?})"),
+            (_, None) => panic!("the server is not ready in time"),
+        }
+    }
+
+    /// The port for this way.
+    pub fn port(&self, security: Security) -> u16 {
+        if security == Security::Tls { self.pop3s } else { self.pop3 }
+    }
+
+    /// The authority that signed the server's certificate, which is for `localhost`.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// An authority that did not.
+    pub fn stranger(&self) -> PathBuf {
+        self.folder.path().join("stranger.pem")
+    }
+
+    /// A new folder for a client to work in.
+    pub fn client_folder(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        self.own(&path);
+        path
+    }
+
+    /// A new Maildir for a client to deliver to.
+    pub fn client_maildir(&self, name: &str) -> PathBuf {
+        let path = self.client_folder(name);
+        for part in ["tmp", "new", "cur"] {
+            self.own(&path.join(part));
+        }
+        path
+    }
+
+    fn own(&self, path: &Path) {
+        fs::create_dir(path).expect("a new folder");
+        if program::is_root() {
+            chown(path, Some(program::NOBODY), Some(program::NOBODY)).expect("root may");
+        }
+    }
+
+    /// Writes a file that only the client may read, as some insist on for files with passwords.
+    pub fn client_file(&self, path: &Path, text: &str) {
+        fs::write(path, text).expect("it is ours");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        if program::is_root() {
+            chown(path, Some(program::NOBODY), Some(program::NOBODY)).expect("root may");
+        }
+    }
+
+    fn maildir(&self) -> PathBuf {
+        self.folder.path().join("mail").join(USER)
+    }
+
+    /// A letter comes in while the server runs.
+    pub fn deliver(&self, letter: &Letter) {
+        deliver(&self.maildir(), letter);
+    }
+
+    /// The unique-ids of what is left in the Maildir, sorted.
+    pub fn left(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        for part in ["new", "cur"] {
+            for entry in fs::read_dir(self.maildir().join(part)).expect("it is ours") {
+                let name = entry.expect("it is ours").file_name().into_string().expect("we named it");
+                ids.push(name.split(':').next().expect("there is a first piece").to_owned());
+            }
+        }
+        ids.sort();
+        ids
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Stops the server as an init system does, and fails the test unless it goes in good order, without having
+    /// logged the password.
+    pub fn stop(mut self) {
+        let status = self.terminate();
+        assert!(status.is_some_and(|status| status.success()), "the server ended with {status:?}");
+        let log = self.log();
+        assert!(!log.contains(PASSWORD), "the password is in the log");
+        assert!(!log.contains("panicked"), "the server panicked");
+    }
+
+    fn terminate(&mut self) -> Option<std::process::ExitStatus> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Some(status);
+        }
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).ok()?)?;
+        kill_process(pid, Signal::TERM).ok()?;
+        poll::until(|| self.child.try_wait().ok()?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.terminate().is_none() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+        if thread::panicking() {
+            eprintln!("--- the server's log\n{}---", self.log());
+        }
+    }
+}
+
+/// The port in the line that ends in `mark`.
+fn port(log: &str, mark: &str) -> Option<u16> {
+    let line = log.lines().find(|line| line.contains("listening on ") && line.contains(mark))?;
+    let (address, _) = line.split_once("listening on ")?.1.split_once(' ')?;
+    address.rsplit_once(':')?.1.parse().ok()
+}
+
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"hostname = "mail.example.org"
+
+[listen]
+pop3 = ["127.0.0.1:0"]
+pop3s = ["127.0.0.1:0"]
+
+[tls]
+certificate = "{folder}/certificate.pem"
+key = "{folder}/key.pem"
+
+[auth]
+users = "{folder}/users"
+cleartext = "loopback"
+
+[store]
+maildir = "{folder}/mail/{{user}}"
+"#
+    )
+}
+
+/// Delivers as an MTA does: written in tmp/, then moved.
+fn deliver(maildir: &Path, letter: &Letter) {
+    let file = maildir.join("tmp").join(&letter.id);
+    fs::write(&file, &letter.stored).expect("it is ours");
+    let name = if letter.seen { format!("cur/{}:2,S", letter.id) } else { format!("new/{}", letter.id) };
+    fs::rename(file, maildir.join(name)).expect("it is ours");
+}
+
+/// The server under test: `$RESTANTE_BINARY`, or the one of this workspace, built first so that it is never an old one.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = env::var_os("RESTANTE_BINARY") {
+            return PathBuf::from(path);
+        }
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo).args(["build", "--quiet", "--package", "restante"]).status();
+        assert!(status.is_ok_and(|status| status.success()), "the server does not build");
+        // The tests stand in deps/, beside it.
+        let test = env::current_exe().expect("this test is a file");
+        test.ancestors().nth(2).expect("it is in a folder").join("restante")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_are_in_the_log() {
+        let log = "restante: listening on 127.0.0.1:40001 (pop3)\n2026 INFO listening on 127.0.0.1:40002 (pop3s) x\n";
+        assert_eq!(port(log, "(pop3)"), Some(40001));
+        assert_eq!(port(log, "(pop3s)"), Some(40002));
+        assert_eq!(port("listening on 127.0.0.1:40", "(pop3)"), None);
+    }
+}
