@@ -279,7 +279,7 @@ fn every_rule_can_fail() {
     }
     let fine = [
         source(
-            "//! a\n// b\"+OK\"\n#[ignore = \"slow\"]\nline.starts_with(b\"+OK\")\n#[cfg(test)]\nb\"+OK\"",
+            "//! a\n// b\"+OK\"\n#[ignore = \"slow\"]\nline.starts_with(b\"+OK\")\n#[cfg(test)]\nmod tests {\nb\"+OK\"",
         ),
         file("crates/proto/src/reply.rs", "//! a\nb\"+OK \""),
         file("crates/proto/tests/a.rs", "#![allow(unused)]\n\n//! a\nb\"+OK \""),
