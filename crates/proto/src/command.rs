@@ -9,8 +9,8 @@ use core::fmt;
 
 use crate::{MessageNumber, Secret, verb::Verb};
 
-/// A command as a client may say it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A command as a client may say it. `Debug` shows no password, digest or SASL response.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `APOP name digest`; the digest is 32 hexadecimal digits.
     Apop(&'a str, [u8; 16]),
@@ -44,6 +44,32 @@ pub enum Command<'a> {
     Uidl(Option<MessageNumber>),
     /// `USER name`.
     User(&'a str),
+}
+
+impl fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb().word())?;
+        match self {
+            Self::Apop(name, _) => write!(f, " {name:?} …"),
+            Self::Auth(mechanism, None) => write!(f, " {mechanism}"),
+            Self::Auth(mechanism, Some(_)) => write!(f, " {mechanism} …"),
+            Self::Pass(_) => f.write_str(" …"),
+            Self::User(name) => write!(f, " {name:?}"),
+            Self::Dele(number) | Self::Retr(number) | Self::List(Some(number)) | Self::Uidl(Some(number)) => {
+                write!(f, " {number}")
+            }
+            Self::Top(number, lines) => write!(f, " {number} {lines}"),
+            Self::AuthList
+            | Self::Capa
+            | Self::List(None)
+            | Self::Noop
+            | Self::Quit
+            | Self::Rset
+            | Self::Stat
+            | Self::Stls
+            | Self::Uidl(None) => Ok(()),
+        }
+    }
 }
 
 /// Why a line is no command.
@@ -372,6 +398,17 @@ mod tests {
             assert_eq!(Command::parse(line), Err(CommandError::Control));
         }
         assert_eq!(Command::parse(b"PASS "), Ok(Command::Pass(Secret::new(Vec::new()))));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let lines =
+            ["PASS abcxyz", "AUTH PLAIN AGEAYg==", "APOP a 00112233445566778899aabbccddeeff", "TOP 1 2"];
+        let shown: Vec<_> = lines
+            .iter()
+            .map(|line| alloc::format!("{:?}", Command::parse(line.as_bytes()).unwrap()))
+            .collect();
+        assert_eq!(shown, ["PASS …", "AUTH PLAIN …", "APOP \"a\" …", "TOP 1 2"]);
     }
 
     #[test]

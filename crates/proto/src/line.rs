@@ -4,7 +4,7 @@
 //! so that its tail is never run as a command.
 
 use alloc::vec::Vec;
-use core::ops::Deref;
+use core::{fmt, ops::Deref};
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -30,13 +30,19 @@ pub enum Found<'a> {
     Endless,
 }
 
-/// A line: borrowed where it came in one piece, held where it was put together.
-#[derive(Debug)]
+/// A line: borrowed where it came in one piece, held where it was put together. `Debug` shows its length only: it may
+/// hold a password.
 pub enum Line<'a> {
     /// It came in one piece.
     Whole(&'a [u8]),
     /// It was put together; wiped when dropped.
     Joined(Zeroizing<Vec<u8>>),
+}
+
+impl fmt::Debug for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} octets", self.len())
+    }
 }
 
 impl Deref for Line<'_> {
@@ -52,10 +58,16 @@ impl Deref for Line<'_> {
 }
 
 /// The part of a line that came before its end did, bounded. Wiped when dropped: it may hold a password.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lines {
     partial: Zeroizing<Vec<u8>>,
     discarded: usize,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} octets held over", self.partial.len())
+    }
 }
 
 impl Lines {

@@ -124,6 +124,7 @@ pub(crate) enum Reply<'a> {
     NotRemoved { remain: u32 },
     TooManyErrors,
     NotHttp,
+    Internal,
 }
 
 impl Reply<'_> {
@@ -231,6 +232,7 @@ impl fmt::Display for Reply<'_> {
             Self::NotRemoved { remain } => write!(f, "[SYS/TEMP] {remain} deleted messages not removed"),
             Self::TooManyErrors => f.write_str("too many errors"),
             Self::NotHttp => f.write_str("this is a POP3 server"),
+            Self::Internal => f.write_str("[SYS/TEMP] internal error"),
         }
     }
 }
@@ -250,7 +252,7 @@ impl fmt::Write for StatusLine<'_> {
     }
 }
 
-/// Appends a line of LIST or UIDL's block: `number value`.
+/// Appends a line of LIST's block.
 pub(crate) fn write_size_line(number: u32, octets: u64, out: &mut Vec<u8>) {
     push_decimal(u64::from(number), out);
     out.push(b' ');

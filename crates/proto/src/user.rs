@@ -99,9 +99,16 @@ impl fmt::Display for UserName {
 /// `/` would leave the folder, `:` is the separator of users files; white space, control and formatting characters
 /// would let one user pass for another in a log.
 fn is_allowed(c: char) -> bool {
-    let formatting =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    !(c.is_control() || c.is_whitespace() || formatting || matches!(c, '/' | '\\' | ':'))
+    !(c.is_control() || c.is_whitespace() || is_formatting(c) || matches!(c, '/' | '\\' | ':'))
+}
+
+/// The general category Cf of Unicode 16, and the two separators of lines and paragraphs.
+const fn is_formatting(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -113,6 +120,8 @@ mod tests {
         for bad in [
             "", ".", "..", "../x", "a/b", "@", "a@", "@b", "a@.b", ".a@b", "a\0b", "a b", "a\\b", "a:b",
             "a\nb",
+            "a\u{202e}b",
+            "a\u{ad}b",
         ] {
             assert!(UserName::new(bad).is_err(), "{bad:?}");
         }

@@ -270,3 +270,79 @@ fn a_listing_of_a_million_messages_is_resumed() {
     assert!(largest < 96 * 1024, "{largest}");
     assert!(pages > 100, "unique-ids are asked for by page");
 }
+
+/// Every answer to every question, also those that make no sense: the session says something and goes on or ends; it
+/// never waits for what will not come.
+#[test]
+fn every_answer_to_every_question_leads_somewhere() {
+    let answers = || -> Vec<Answer<()>> {
+        let id = UniqueId::new(b"u").unwrap();
+        let part = restante_proto::body::Part::Whole;
+        vec![
+            Answer::Challenge(vec![]),
+            Answer::Accepted,
+            Answer::Refused(Refusal::coded(ResponseCode::SysTemp, "no")),
+            Answer::Cancelled,
+            Answer::Opened { messages: 2, sizes: None },
+            Answer::Sizes([10, 20].into()),
+            Answer::Sizes([].into()),
+            Answer::UniqueIds([&id].into_iter().collect::<UniqueIds>()),
+            Answer::UniqueIds(UniqueIds::default()),
+            Answer::Message {
+                transfer: Transfer { source: (), octets: 0..1, form: Form::Wire, part },
+                octets: 3,
+            },
+            Answer::Gone,
+            Answer::Committed,
+            Answer::Remain(1),
+        ]
+    };
+    let questions = [
+        (Phase::Named, "PASS b\r\n"),
+        (Phase::Authorization, "APOP a 00112233445566778899aabbccddeeff\r\n"),
+        (Phase::Authorization, "AUTH PLAIN AGEAYg==\r\n"),
+        (Phase::Transaction, "STAT\r\n"),
+        (Phase::Transaction, "LIST\r\n"),
+        (Phase::Transaction, "UIDL\r\n"),
+        (Phase::Transaction, "UIDL 1\r\n"),
+        (Phase::Transaction, "RETR 1\r\n"),
+        (Phase::Transaction, "TOP 1 0\r\n"),
+        (Phase::Transaction, "QUIT\r\n"),
+    ];
+    for (phase, line) in questions {
+        for place in 0..answers().len() {
+            let mut session = in_phase(phase);
+            let (mut input, mut out) = (line.as_bytes(), Vec::new());
+            let Next::Ask(_) = session.advance(&mut input, &mut out) else { panic!("{line} asks nothing") };
+            let answer = answers().swap_remove(place);
+            let case = format!("{line:?} {answer:?}");
+            session.answer(answer, &mut out);
+            let next = session.advance(&mut input, &mut out);
+            assert!(!out.is_empty() || matches!(next, Next::Ask(_)), "{case}: nothing was said");
+            if line.starts_with("QUIT") {
+                assert!(matches!(next, Next::Close(_)), "{case}: {next:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_login_that_goes_wrong_begins_anew() {
+    let mut session = session();
+    let (out, _) = run(&mut session, "USER alice\r\nUSER bob smith\r\nPASS p\r\n", Mood::Yes);
+    assert!(out.ends_with("-ERR send USER before PASS\r\n"), "{out}");
+}
+
+#[test]
+fn an_exchange_that_is_under_way_does_not_outlive_the_drain() {
+    let mut session = session();
+    let (mut input, mut out) = (b"AUTH PLAIN\r\n".as_slice(), Vec::new());
+    let Next::Ask(Ask::SaslStart { .. }) = session.advance(&mut input, &mut out) else {
+        panic!("no exchange")
+    };
+    session.answer(Answer::Challenge(vec![]), &mut out);
+    session.drain();
+    let (out, _) = run(&mut session, "AGEAYg==\r\n", Mood::Yes);
+    assert_eq!(out, "-ERR [SYS/TEMP] the server is going down, try again later\r\n");
+    assert_eq!(session.phase(), Phase::Authorization);
+}

@@ -5,12 +5,12 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt::{self, Write};
 
 use super::{
-    FILLER_MAX_OCTETS, MAIL_MAX, Problem,
+    CONTENT_MAX_OCTETS, FILLER_MAX_OCTETS, MAIL_MAX, Problem,
     text::{read_elided, read_run, write_octets},
 };
 use crate::{Secret, UniqueId, UserName};
 
-/// The longest value of a head's text line other than `mail`, in octets.
+/// The longest value other than a message's text, in octets, once its abbreviations are written out.
 const VALUE_MAX_OCTETS: usize = 1024;
 
 /// What was there before the first octet. A key that is absent leaves the choice to who plays the dialogue.
@@ -126,9 +126,6 @@ pub fn filler(octets: u32) -> Vec<u8> {
 impl Head {
     /// Takes one `key: value` line in. An error comes with its place in the value.
     pub(super) fn read(&mut self, key: &[u8], value: &[u8]) -> Result<(), (usize, Problem)> {
-        if key != b"mail" && value.len() > VALUE_MAX_OCTETS {
-            return Err((VALUE_MAX_OCTETS, Problem::ValueTooLong));
-        }
         match key {
             b"title" => once(&mut self.title, read_text(value)),
             b"hostname" => once(&mut self.hostname, read_text(value)),
@@ -137,7 +134,7 @@ impl Head {
                     read_text(value).and_then(|name| UserName::new(&name).map_err(|_| (0, Problem::User)));
                 once(&mut self.user, user)
             }
-            b"password" => once(&mut self.password, read_octets(value).map(Secret::new)),
+            b"password" => once(&mut self.password, read_value(value).map(Secret::new)),
             b"mail" if self.mail.len() == MAIL_MAX => Err((0, Problem::TooMuchMail)),
             b"mail" => read_mail(value).map(|mail| self.mail.push(mail)),
             b"apop" => once(&mut self.apop, read_apop(value)),
@@ -176,6 +173,11 @@ impl Head {
         write_text(out, "tls", self.tls.map(|mode| name(TLS_MODES, mode)))?;
         write_text(out, "cleartext", self.cleartext.map(|where_| name(CLEARTEXTS, where_)))?;
         self.mail.iter().try_for_each(|mail| mail.write(out))
+    }
+
+    /// Writes the last message's line.
+    pub(super) fn write_last_mail(&self, out: &mut dyn Write) -> fmt::Result {
+        self.mail.last().map_or(Ok(()), |mail| mail.write(out))
     }
 
     /// How many octets the last message holds or makes up.
@@ -231,7 +233,7 @@ fn name<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
 fn read_mail(value: &[u8]) -> Found<Mail> {
     let space = value.iter().position(|&octet| octet == b' ').ok_or((value.len(), Problem::Mail))?;
     let (id, content) = (&value[..space], value[space..].trim_ascii_start());
-    let unique_id = UniqueId::new(&read_octets(id)?).ok_or((0, Problem::UniqueId))?;
+    let unique_id = UniqueId::new(&read_value(id)?).ok_or((0, Problem::UniqueId))?;
     let at = value.len() - content.len();
     let content = if let Some(octets) = read_elided(content) {
         let octets = u32::try_from(octets).ok().filter(|&octets| octets != 1 && octets <= FILLER_MAX_OCTETS);
@@ -251,7 +253,7 @@ fn read_mail(value: &[u8]) -> Found<Mail> {
 /// Everything up to the quote that ends the value; quotes before it stand for themselves.
 fn read_quoted(text: &[u8]) -> Found<Vec<u8>> {
     match text.split_last() {
-        Some((b'"', inside)) => read_octets(inside),
+        Some((b'"', inside)) => read_octets(inside, CONTENT_MAX_OCTETS, Problem::TooMuchContent),
         _ => Err((text.len(), Problem::Quote)),
     }
 }
@@ -269,10 +271,18 @@ fn read_apop(value: &[u8]) -> Found<Apop> {
     }
 }
 
-fn read_octets(text: &[u8]) -> Found<Vec<u8>> {
+fn read_value(text: &[u8]) -> Found<Vec<u8>> {
+    read_octets(text, VALUE_MAX_OCTETS, Problem::ValueTooLong)
+}
+
+/// A few characters may stand for many octets, which are counted before there is room made for them.
+fn read_octets(text: &[u8], max_octets: usize, too_long: Problem) -> Found<Vec<u8>> {
     let (mut octets, mut at) = (Vec::new(), 0);
     while at < text.len() {
         let (run, taken) = read_run(&text[at..]).map_err(|problem| (at, problem))?;
+        if octets.len() + run.len() > max_octets {
+            return Err((at, too_long));
+        }
         octets.extend(run);
         at += taken;
     }
@@ -280,7 +290,7 @@ fn read_octets(text: &[u8]) -> Found<Vec<u8>> {
 }
 
 fn read_text(text: &[u8]) -> Found<Box<str>> {
-    String::from_utf8(read_octets(text)?).map(String::into_boxed_str).map_err(|_| (0, Problem::Utf8))
+    String::from_utf8(read_value(text)?).map(String::into_boxed_str).map_err(|_| (0, Problem::Utf8))
 }
 
 fn write_text(out: &mut dyn Write, key: &str, value: Option<&str>) -> fmt::Result {

@@ -5,7 +5,7 @@ use core::{fmt, time::Duration};
 use super::{
     CONTENT_MAX_OCTETS, Dialogue, EVENTS_MAX, Event, Head, Kind, LINE_MAX_OCTETS, Line, Mark, Piece,
     TEXT_LINE_MAX_OCTETS, TEXT_MAX_OCTETS, TcpEvent, TlsEvent,
-    text::{SECRET, read_elided, read_number, read_run},
+    text::{SECRET, fits, read_elided, read_number, read_run},
 };
 
 impl Dialogue {
@@ -108,6 +108,9 @@ impl Reader {
                 self.at = At::Head;
                 self.read_key(text, start)?;
                 self.count(self.head.last_mail_octets())?;
+                if !fits(text, |out| self.head.write_last_mail(out)) {
+                    return Err((start, Problem::WrittenTooLong));
+                }
                 return Ok(None);
             }
             _ => self.at = At::Events,
@@ -118,6 +121,9 @@ impl Reader {
         }
         let (event, octets) = read_event(text, start)?;
         self.count(octets)?;
+        if !fits(text, |out| write!(out, "{event}")) {
+            return Err((start, Problem::WrittenTooLong));
+        }
         Ok(Some(event))
     }
 
@@ -289,6 +295,7 @@ macro_rules! problems {
 problems! {
     TextTooLong: "the text is longer than 64 MiB; split it",
     TextLineTooLong: "the line is longer than any line of a session; shorten it",
+    WrittenTooLong: "written out with its escapes, the line is longer than any that is read; shorten it",
     LineTooLong: "the line of the session has more than 32,768 octets; shorten it, or split it with a backslash at its end",
     TooManyEvents: "there are more than 1,048,576 events; split the dialogue",
     TooMuchContent: "lines and mail hold more than 64 MiB in all; make runs and mail shorter",
@@ -297,7 +304,7 @@ problems! {
     UnknownKey: "unknown key; there are title, started, client, server, hostname, user, password, apop, tls, cleartext and mail",
     RepeatedKey: "this key stands above already; only `mail` may be repeated",
     NoEmptyLine: "the head ends with an empty line; put one before this line",
-    ValueTooLong: "the value is longer than 1,024 octets; shorten it",
+    ValueTooLong: "the value has more than 1,024 octets; shorten it",
     User: "this is no user name: no spaces, slashes, colons or leading dots, at most 255 octets",
     TlsMode: "write `off`, `stls` or `implicit`",
     Cleartext: "write `never`, `loopback` or `always`",

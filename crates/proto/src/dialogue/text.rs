@@ -5,19 +5,35 @@ use core::{
     iter::RepeatN,
 };
 
-use super::{LINE_MAX_OCTETS, Problem};
+use super::{LINE_MAX_OCTETS, Problem, TEXT_LINE_MAX_OCTETS};
 
 /// What the text writes in place of a secret.
 pub(super) const SECRET: &str = "[secret]";
 /// A run of one octet this long is abbreviated as `{600*A}`.
 const RUN_MIN_OCTETS: usize = 64;
 
+/// So many characters of escapes stand for one of a run such as `{63*A}` at most.
+const GROWTH_MAX: usize = 64;
+
+/// Whether what was read from `text` can be read again once it is written out: escapes may be longer than what they
+/// stand for.
+pub(super) fn fits(text: &[u8], write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> bool {
+    struct Room(usize);
+    impl Write for Room {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 = self.0.checked_sub(text.len()).ok_or(fmt::Error)?;
+            Ok(())
+        }
+    }
+    text.len() * GROWTH_MAX <= TEXT_LINE_MAX_OCTETS || write(&mut Room(TEXT_LINE_MAX_OCTETS)).is_ok()
+}
+
 /// Writes octets in their escaped form. Printable ASCII stands for itself, but for a backslash and for what would
 /// read as a mark.
 pub(super) fn write_octets(out: &mut dyn Write, octets: &[u8]) -> fmt::Result {
     let mut rest = octets;
     while let Some(&octet) = rest.first() {
-        let run = rest.iter().take_while(|&&other| other == octet).count();
+        let run = rest.iter().take(LINE_MAX_OCTETS).take_while(|&&other| other == octet).count();
         if run >= RUN_MIN_OCTETS {
             write!(out, "{{{run}*")?;
             write_octet(out, octet, b"")?;

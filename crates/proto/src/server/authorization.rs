@@ -72,6 +72,9 @@ impl<S> Session<S> {
 
     /// A line within an exchange: the client's response, or `*` (RFC 5034 §4).
     pub(super) fn response(&mut self, line: &[u8]) {
+        if self.draining {
+            return self.cancel(Cancelled::Draining);
+        }
         if line == b"*" {
             return self.cancel(Cancelled::ByClient);
         }
@@ -90,6 +93,7 @@ impl<S> Session<S> {
             Cancelled::ByClient => Reply::ExchangeCancelled,
             Cancelled::NotBase64 => Reply::NotBase64,
             Cancelled::TooLong => Reply::TooLong,
+            Cancelled::Draining => Reply::Draining,
         };
         self.reply(&reply, out);
         // Cancelled exchanges are attempts too: without a bound they would be a way to stay for ever.
@@ -98,6 +102,7 @@ impl<S> Session<S> {
 
     pub(super) fn login_answered(&mut self, answer: Answer<S>, out: &mut Vec<u8>) {
         match answer {
+            Answer::Accepted if self.draining => self.reply(&Reply::Draining, out),
             Answer::Accepted => self.ask(Ask::Open, Owed::Opened),
             Answer::Challenge(challenge) => {
                 reply::write_challenge(&STANDARD.encode(challenge), out);
@@ -109,7 +114,7 @@ impl<S> Session<S> {
                     self.login_failed();
                 }
             }
-            _ => self.step = Step::Close(Close::Misuse),
+            _ => self.misuse(out),
         }
     }
 

@@ -115,6 +115,7 @@ pub(super) enum Cancelled {
     ByClient,
     NotBase64,
     TooLong,
+    Draining,
 }
 
 impl<S> Session<S> {
@@ -157,7 +158,7 @@ impl<S> Session<S> {
                     match self.lines.next(input, false) {
                         Found::Line(line) => self.command(&line, out),
                         Found::TooLong => self.bad_command(&Reply::TooLong, out),
-                        Found::Endless => self.step = Step::Close(Close::EndlessLine),
+                        Found::Endless => self.endless_line(out),
                         Found::Incomplete if self.eof => self.step = Step::Close(Close::Disconnected),
                         Found::Incomplete => return Next::Input,
                     }
@@ -165,7 +166,7 @@ impl<S> Session<S> {
                 Step::Exchange => match self.lines.next(input, true) {
                     Found::Line(line) => self.response(&line),
                     Found::TooLong => self.cancel(Cancelled::TooLong),
-                    Found::Endless => self.step = Step::Close(Close::EndlessLine),
+                    Found::Endless => self.endless_line(out),
                     Found::Incomplete if self.eof => self.step = Step::Close(Close::Disconnected),
                     Found::Incomplete => {
                         self.step = Step::Exchange;
@@ -193,7 +194,7 @@ impl<S> Session<S> {
                     self.step = Step::Close(why);
                     return Next::Close(why);
                 }
-                Step::Owed(_) | Step::Sending | Step::Handshake => self.step = Step::Close(Close::Misuse),
+                Step::Owed(_) | Step::Sending | Step::Handshake => self.misuse(out),
             }
         }
     }
@@ -202,7 +203,7 @@ impl<S> Session<S> {
     pub fn answer(&mut self, answer: Answer<S>, out: &mut Vec<u8>) {
         match mem::replace(&mut self.step, Step::Command) {
             Step::Owed(owed) => self.answered(owed, answer, out),
-            _ => self.step = Step::Close(Close::Misuse),
+            _ => self.misuse(out),
         }
     }
 
@@ -214,7 +215,7 @@ impl<S> Session<S> {
                 self.step = Step::Command;
             }
             (Step::Sending, false) => self.step = Step::Close(Close::BrokenOff),
-            _ => self.step = Step::Close(Close::Misuse),
+            _ => self.misuse(out),
         }
     }
 
@@ -225,8 +226,6 @@ impl<S> Session<S> {
             _ => Step::Close(Close::Misuse),
         };
         self.link.tls = Some(Box::new(facts));
-        self.login_failures = 0;
-        self.bad_commands = 0;
     }
 
     /// How long to wait for what comes next.
@@ -308,6 +307,10 @@ impl<S> Session<S> {
                     self.reply(&Reply::NotHttp, out);
                     self.step = Step::Close(Close::HttpRequest);
                 } else {
+                    if matches!(verb, Some(Verb::User | Verb::Pass | Verb::Apop | Verb::Auth)) {
+                        // A login that goes wrong anywhere begins anew; an earlier name must not stand.
+                        self.phase = row.map_or(self.phase, |row| row.err);
+                    }
                     self.bad_command(&Reply::Command(error), out);
                 }
             }
@@ -354,6 +357,9 @@ impl<S> Session<S> {
     /// Refuses what is no command, or none here; too many in a row end the session.
     fn bad_command(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) {
         self.row = None;
+        if self.phase != Phase::Named {
+            self.user = None;
+        }
         self.bad_commands = self.bad_commands.saturating_add(1);
         if self.bad_commands < self.policy.bad_commands_max {
             reply.write(out);
@@ -385,7 +391,7 @@ impl<S> Session<S> {
             (Owed::Ids { begun: true, .. }, _) => self.step = Step::Close(Close::BrokenOff),
             (Owed::Id(number), Answer::UniqueIds(page)) => match page.get(0) {
                 Some(id) => self.reply(&Reply::Id { number: number.get(), id }, out),
-                None => self.step = Step::Close(Close::Misuse),
+                None => self.misuse(out),
             },
             (Owed::Message(number, part), Answer::Message { transfer, octets }) => {
                 self.snapshot.correct(number, octets);
@@ -399,9 +405,24 @@ impl<S> Session<S> {
                 self.reply(&Reply::NotRemoved { remain }, out);
                 self.step = Step::Close(Close::QuitRefused);
             }
+            (Owed::Committed, Answer::Refused(refusal)) => {
+                self.reply(&Reply::Refused(&refusal), out);
+                self.step = Step::Close(Close::QuitRefused);
+            }
             (_, Answer::Refused(refusal)) => self.reply(&Reply::Refused(&refusal), out),
-            _ => self.step = Step::Close(Close::Misuse),
+            _ => self.misuse(out),
         }
+    }
+
+    fn endless_line(&mut self, out: &mut Vec<u8>) {
+        Reply::TooLong.write(out);
+        self.step = Step::Close(Close::EndlessLine);
+    }
+
+    /// The driver broke the contract: it is told in the log by [`Close::Misuse`], the client by a reply.
+    pub(super) fn misuse(&mut self, out: &mut Vec<u8>) {
+        Reply::Internal.write(out);
+        self.step = Step::Close(Close::Misuse);
     }
 }
 

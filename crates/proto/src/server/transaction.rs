@@ -47,7 +47,8 @@ impl Snapshot {
 
     /// Takes the sizes in.
     pub(super) fn learn(&mut self, sizes: Arc<[u64]>) {
-        self.octets = total(&sizes) - self.marks.iter().map(|index| size(&sizes, index)).sum::<u64>();
+        let marked = self.marks.iter().fold(0u64, |octets, index| octets.saturating_add(size(&sizes, index)));
+        self.octets = total(&sizes).saturating_sub(marked);
         self.sizes = Some(sizes);
     }
 
