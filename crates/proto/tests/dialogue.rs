@@ -240,14 +240,45 @@ fn bounds_hold() {
     let longest = format!("C: {{{}*A}}", LINE_MAX_OCTETS - 2);
     assert!(Dialogue::parse(longest.as_bytes()).is_ok());
     assert_eq!(problem(&format!("{longest}A")), (1, longest.len() + 1, Problem::LineTooLong));
-    assert_eq!(problem(&format!("C: {}", "\\x00".repeat(40_000))).2, Problem::TextLineTooLong);
+    assert_eq!(problem(&format!("C: {}", "\\x00".repeat(50_000))).2, Problem::TextLineTooLong);
     let much = "C: {30000*A}\n".repeat(2300);
     assert_eq!(problem(&much).2, Problem::TooMuchContent);
     assert_eq!(problem(&"mail: x [67108864 octets]\n".repeat(2)).2, Problem::TooMuchContent);
     assert_eq!(problem("mail: x [67108865 octets]").2, Problem::Filler);
     assert_eq!(problem(&format!("title: {}", "x".repeat(1025))).2, Problem::ValueTooLong);
+    assert_eq!(problem("title: {1000*a}{25*a}"), (1, 16, Problem::ValueTooLong));
+    // A short text asks for much memory.
+    let much = format!("mail: x \"{}\"", "{32768*A}".repeat(2049));
+    assert_eq!(problem(&much).2, Problem::TooMuchContent);
     assert_eq!(problem(&"C:\n".repeat((1 << 20) + 1)).2, Problem::TooManyEvents);
     assert_eq!(problem(&"mail: x [0 octets]\n".repeat(100_001)).2, Problem::TooMuchMail);
+}
+
+#[test]
+fn what_is_written_is_never_too_long_to_be_read() {
+    let comes_back = |text: &[u8]| {
+        let dialogue = Dialogue::parse(text).unwrap();
+        assert_eq!(Dialogue::parse(dialogue.to_string().as_bytes()), Ok(dialogue));
+    };
+    // Octets that are not ASCII are written as four characters.
+    comes_back(&[b"title: ".as_slice(), &[0xc3, 0xa9].repeat(512)].concat());
+    comes_back(&[b"mail: x \"".as_slice(), &[0xc3, 0xa9].repeat(20_000), b"\""].concat());
+    // Runs that meet are one run, but no longer than one may be.
+    comes_back(b"mail: x \"{32768*A}{32768*A}{7*A}\"");
+    // A cut behind every octet, as a recorder may see it.
+    let mut line = Line::<Slot>::default();
+    for _ in 0..LINE_MAX_OCTETS / 2 - 1 {
+        line.push_octets(&[0, 1]);
+        line.push(Piece::Cut);
+    }
+    line.push_octets(b"\r\n");
+    comes_back(format!("C: {line}").as_bytes());
+    let long = [b"mail: x \"".as_slice(), &[0xc3, 0xa9].repeat(60_000), b"\""].concat();
+    assert_eq!(Dialogue::parse(&long).unwrap_err().problem, Problem::WrittenTooLong);
+    let long = [b"C: ".as_slice(), &b"\xc3\xa9\\|".repeat(16_000), b"\\|".repeat(9_000).as_slice()].concat();
+    assert!(Dialogue::parse(&long).is_ok());
+    let long = [b"C: ".as_slice(), &b"\xc3\xa9".repeat(16_000), b"{user}".repeat(12_000).as_slice()].concat();
+    assert_eq!(Dialogue::parse(&long).unwrap_err().problem, Problem::WrittenTooLong);
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn read_line<M: Mark>(text: &[u8]) -> Found<Line<M>> {
         return Err((text.len() - 1, Problem::TrailingSpace));
     }
     let (mut line, mut held, mut at) = (Line::default(), 0, 0);
-    let mut ended = true;
+    let (mut ended, mut no_room_for_end) = (true, None);
     while at < text.len() {
         let rest = &text[at..];
         if rest == b"\\" {
@@ -226,14 +226,20 @@ fn read_line<M: Mark>(text: &[u8]) -> Found<Line<M>> {
         } else {
             let (run, taken) = read_run(rest).map_err(|problem| (at, problem))?;
             held += run.len();
-            if held > LINE_MAX_OCTETS - b"\r\n".len() {
+            if held > LINE_MAX_OCTETS {
                 return Err((at, Problem::LineTooLong));
+            }
+            if held > LINE_MAX_OCTETS - b"\r\n".len() {
+                no_room_for_end = no_room_for_end.or(Some(at));
             }
             line.push_run(run);
             at += taken;
         }
     }
     if ended {
+        if let Some(at) = no_room_for_end {
+            return Err((at, Problem::LineTooLong));
+        }
         let cut = line.pop_cut();
         line.push_octets(b"\r\n");
         if cut {

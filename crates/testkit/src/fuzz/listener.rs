@@ -12,7 +12,7 @@ pub(super) fn run(data: &[u8]) {
     let Some(at) = rest.windows(3).position(|line| line == b"%%\n") else { return };
     let (text, said) = (&rest[..at], &rest[at + 3..]);
     let Ok(dialogue) = Dialogue::parse(text) else { return };
-    let whole = hear(&dialogue.events, std::iter::once(said));
+    let whole = hear(&dialogue.events, said.chunks(said.len().max(1)));
     assert_eq!(hear(&dialogue.events, pieces(said, cuts)), whole);
     assert_eq!(hear(&dialogue.events, said.chunks(1)), whole);
 }
@@ -45,11 +45,11 @@ fn hear<'a>(events: &[Event], pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Str
     // What takes no octets needs none to come; the rest ends here.
     while let Some(event) = expected {
         match listener.hear(&event.kind, b"") {
-            Heard::Same { taken: 0 } => heard.push("same".to_owned()),
+            Heard::Same { taken: 0 } => heard.push(format!("{taken_before}: same")),
             Heard::Same { .. } => panic!("something out of nothing"),
             Heard::Different { taken, difference } => {
                 assert_eq!(taken, 0);
-                heard.push(difference.to_string());
+                heard.push(format!("{taken_before}: {difference}"));
             }
             Heard::More => {
                 heard.push(
