@@ -118,7 +118,20 @@ mod tests {
     #[test]
     fn names_that_could_leave_a_folder_are_refused() {
         for bad in [
-            "", ".", "..", "../x", "a/b", "@", "a@", "@b", "a@.b", ".a@b", "a\0b", "a b", "a\\b", "a:b",
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "@",
+            "a@",
+            "@b",
+            "a@.b",
+            ".a@b",
+            "a\0b",
+            "a b",
+            "a\\b",
+            "a:b",
             "a\nb",
             "a\u{202e}b",
             "a\u{ad}b",

@@ -35,7 +35,7 @@ fn says_what_it_means(line: &[u8], command: &Command<'_>) {
     if let Command::Pass(password) = command {
         assert_eq!(password.expose(), rest, "PASS takes every octet behind its space");
         assert!(!rest.iter().any(|octet| matches!(octet, b'\0' | b'\r' | b'\n')));
-        assert_eq!(format!("{command:?}"), "Pass(Secret(…))");
+        assert_eq!(format!("{command:?}"), "PASS …");
         return;
     }
     assert!(line.iter().all(|&octet| octet >= b' ' && octet != 0x7f), "control octets are refused");
