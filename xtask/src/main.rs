@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)] // a chore speaks to a terminal
 
 mod audit;
+mod fuzz;
 mod packages;
 mod run;
 mod test;
@@ -22,6 +23,7 @@ struct Chore {
 const CHORES: &[Chore] = &[
     Chore { name: "test", about: "sets this machine up and runs all tests", run: test::run },
     Chore { name: "audit", about: "checks licences, sources and banned crates", run: audit::run },
+    Chore { name: "fuzz", about: "looks for inputs that break something, for a while", run: fuzz::run },
 ];
 
 fn main() -> ExitCode {

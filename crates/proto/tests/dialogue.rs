@@ -265,6 +265,7 @@ fn what_is_written_is_never_too_long_to_be_read() {
     comes_back(&[b"mail: x \"".as_slice(), &[0xc3, 0xa9].repeat(20_000), b"\""].concat());
     // Runs that meet are one run, but no longer than one may be.
     comes_back(b"mail: x \"{32768*A}{32768*A}{7*A}\"");
+    comes_back(b"apop: on {70*7}.1");
     // A cut behind every octet, as a recorder may see it.
     let mut line = Line::<Slot>::default();
     for _ in 0..LINE_MAX_OCTETS / 2 - 1 {

@@ -28,6 +28,9 @@ pub enum EditError {
     /// `add` of a user who is there.
     #[error("the user {0} exists already; `restante user passwd` sets a new password")]
     Exists(UserName),
+    /// `add` of a name that would make the line a comment.
+    #[error("a users file's names do not begin with #, which begins a comment")]
+    Comment,
     /// A change to a user who is not there.
     #[error("there is no user {0}")]
     NotFound(UserName),
@@ -72,6 +75,9 @@ pub fn list(path: &Path) -> Result<(UsersFile, Vec<LineError>), EditError> {
 
 /// The text with one user more.
 pub fn with_user(text: &[u8], user: &UserName, password: &Secret<String>) -> Result<Vec<u8>, EditError> {
+    if user.as_str().starts_with('#') {
+        return Err(EditError::Comment);
+    }
     if raw_lines(text).any(|line| is_of(line, user)) {
         return Err(EditError::Exists(user.clone()));
     }

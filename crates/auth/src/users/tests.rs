@@ -124,6 +124,12 @@ fn changes_keep_comments_order_and_further_fields() {
 }
 
 #[test]
+fn a_name_that_would_be_a_comment_is_refused() {
+    assert!(matches!(with_user(b"", &name("#ann"), &plain("a")), Err(EditError::Comment)));
+    assert_eq!(users(&with_user(b"", &name("a#nn"), &plain("a")).unwrap()).len(), 1);
+}
+
+#[test]
 fn the_mark_that_editors_put_in_front_is_no_part_of_a_name() {
     let text = b"\xef\xbb\xbfann:{PLAIN}a:1000:1000\nbob:{PLAIN}b\n";
     let new = with_password(text, &name("ann"), &plain("new")).unwrap();

@@ -264,9 +264,10 @@ fn read_apop(value: &[u8]) -> Found<Apop> {
         b"on" => Ok(Apop::On),
         _ => {
             let stamp = value.strip_prefix(b"on ").ok_or((0, Problem::Apop))?.trim_ascii_start();
+            let stamp = read_text(stamp).map_err(|_| (0, Problem::Apop))?;
             let legal = !stamp.is_empty()
-                && stamp.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'.');
-            if legal { read_text(stamp).map(Apop::Stamp) } else { Err((0, Problem::Apop)) }
+                && stamp.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'.');
+            if legal { Ok(Apop::Stamp(stamp)) } else { Err((0, Problem::Apop)) }
         }
     }
 }
