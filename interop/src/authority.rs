@@ -1,36 +1,53 @@
 //! A certificate authority for one test, and the server's certificate for `localhost` that it signs. Every client
-//! verifies it: the test's trust is in this authority alone.
+//! verifies it: the test's trust is in this authority alone. Made by the `openssl` program, which is one of the clients.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+/// What the certificates say; the system's own configuration of openssl has no part in it.
+const CONFIGURATION: &str = "\
+[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = localhost
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:localhost, IP:127.0.0.1
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+";
 
 /// Writes `ca.pem`, `certificate.pem`, `key.pem`, and `stranger.pem`, an authority that signed nothing.
 pub(crate) fn write(folder: &Path) {
-    let (ca, issuer) = authority("Restante interop");
-    let (stranger, _) = authority("Somebody else");
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
-    params.distinguished_name.push(DnType::CommonName, "localhost");
-    params.use_authority_key_identifier_extension = true;
-    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
-    for (name, text) in [
-        ("ca.pem", ca),
-        ("stranger.pem", stranger),
-        ("certificate.pem", certificate.pem()),
-        ("key.pem", key.serialize_pem()),
-    ] {
-        fs::write(folder.join(name), text).expect("the test's folder is ours");
-    }
+    fs::write(folder.join("openssl.cnf"), CONFIGURATION).expect("the test's folder is ours");
+    let authority = ["-extensions", "authority"];
+    issue(folder, "ca.pem", "ca.key", "/CN=Restante interop", &authority);
+    issue(folder, "stranger.pem", "stranger.key", "/CN=Somebody else", &authority);
+    let signed = ["-extensions", "server", "-CA", "ca.pem", "-CAkey", "ca.key"];
+    issue(folder, "certificate.pem", "key.pem", "/CN=localhost", &signed);
 }
 
-/// An authority's certificate, and what signs with it.
-fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(&key).expect("a certificate");
-    (certificate.pem(), Issuer::new(params, key))
+fn issue(folder: &Path, certificate: &str, key: &str, subject: &str, more: &[&str]) {
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-config", "openssl.cnf", "-days", "2", "-nodes", "-sha256"])
+        .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-out", certificate, "-keyout", key, "-subj", subject])
+        .args(more)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("openssl does not run ({error})\n  install it:  apt-get install openssl")
+        });
+    assert!(output.status.success(), "{certificate}: {}", String::from_utf8_lossy(&output.stderr));
 }

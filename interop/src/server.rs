@@ -257,16 +257,3 @@ fn binary() -> &'static Path {
         test.ancestors().nth(2).expect("it is in a folder").join("restante")
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ports_are_in_the_log() {
-        let log = "restante: listening on 127.0.0.1:40001 (pop3)\n2026 INFO listening on 127.0.0.1:40002 (pop3s) x\n";
-        assert_eq!(port(log, "(pop3)"), Some(40001));
-        assert_eq!(port(log, "(pop3s)"), Some(40002));
-        assert_eq!(port("listening on 127.0.0.1:40", "(pop3)"), None);
-    }
-}

@@ -78,7 +78,8 @@ fn clippy() -> Result<(), Failure> {
 }
 
 fn unit() -> Result<(), Failure> {
-    let passed = run::tests(&mut run::cargo(&["test"]))?;
+    let passed = run::tests(&mut run::cargo(&["test"]))?
+        + run::tests(&mut run::cargo(&["test", "--package", "xtask"]))?;
     println!("{passed} tests passed.");
     Ok(())
 }
@@ -106,29 +107,28 @@ fn freestanding() -> Result<(), Failure> {
     Ok(())
 }
 
-/// One run for each test file, so that none can be empty unnoticed; the server is built once, beforehand.
+/// One run for each test file, so that none can be empty unnoticed; the server is built once, beforehand. All of it is
+/// built as a part of the whole workspace: a package by itself would have other features of other people's crates
+/// switched on, and those crates would be built a second time.
 fn interop() -> Result<(), Failure> {
     packages::run()?;
-    run::run(&mut run::cargo(&["build", "--package", "restante"]))?;
+    run::run(&mut run::cargo(&["build", "--workspace", "--bins", "--tests"]))?;
     let binary = target().join("debug").join("restante");
     let folder = run::root().join("interop").join("tests");
     let entries =
         fs::read_dir(&folder).map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;
-    let mut names: Vec<String> = entries
+    let mut clients: Vec<String> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
         .collect();
-    names.sort();
-    let test = |target: &[&str]| {
-        let mut command = run::cargo(&["test", "--package", "restante-interop"]);
-        run::tests(command.args(target).env("RESTANTE_BINARY", &binary))
-    };
-    let mut passed = test(&["--lib"])?;
-    for name in &names {
-        println!("\n─ {name}");
-        passed += test(&["--test", name])?;
+    clients.sort();
+    let mut passed = 0;
+    for client in &clients {
+        println!("\n─ {client}");
+        let mut command = run::cargo(&["test", "--workspace", "--test", client]);
+        passed += run::tests(command.env("RESTANTE_BINARY", &binary))?;
     }
-    println!("{passed} tests passed, {} clients.", names.len());
+    println!("{passed} tests passed, with {} clients.", clients.len());
     Ok(())
 }
 
