@@ -123,8 +123,8 @@ impl Delays {
     }
 }
 
-/// The part of an address that one party holds.
-fn network(peer: IpAddr) -> IpAddr {
+/// The part of an address that one party holds: an IPv4 address, also where it is mapped into IPv6, or an IPv6 /64.
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

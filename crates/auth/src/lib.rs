@@ -13,6 +13,7 @@ pub mod users;
 mod delay;
 mod verifier;
 
+pub use delay::network;
 pub use directory::{Directory, MemoryDirectory, UsersFileDirectory};
 pub use scheme::StoredPassword;
 pub use users::UsersFile;

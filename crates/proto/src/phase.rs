@@ -14,11 +14,14 @@ pub enum Phase {
     Transaction,
     /// UPDATE: QUIT was said; what was marked is removed, and the connection ends.
     Update,
+    /// The end without UPDATE: QUIT was said before any login (RFC 1939 §6).
+    Closed,
 }
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Authorization, Self::Named, Self::Transaction, Self::Update];
+    pub const ALL: [Self; 5] =
+        [Self::Authorization, Self::Named, Self::Transaction, Self::Update, Self::Closed];
 
     /// The RFC's name of the state.
     pub const fn name(self) -> &'static str {
@@ -26,6 +29,7 @@ impl Phase {
             Self::Authorization | Self::Named => "AUTHORIZATION",
             Self::Transaction => "TRANSACTION",
             Self::Update => "UPDATE",
+            Self::Closed => "closed",
         }
     }
 
@@ -54,14 +58,14 @@ const fn row(from: Phase, verb: Verb, ok: Phase, err: Phase) -> Transition {
 
 /// The table. A verb without a row for a state is refused there, and the state stays.
 pub const TRANSITIONS: &[Transition] = {
-    use Phase::{Authorization, Named, Transaction, Update};
+    use Phase::{Authorization, Closed, Named, Transaction, Update};
     &[
         row(Authorization, Verb::Capa, Authorization, Authorization),
         row(Authorization, Verb::User, Named, Authorization),
         row(Authorization, Verb::Apop, Transaction, Authorization),
         row(Authorization, Verb::Auth, Transaction, Authorization),
         row(Authorization, Verb::Stls, Authorization, Authorization),
-        row(Authorization, Verb::Quit, Update, Update),
+        row(Authorization, Verb::Quit, Closed, Closed),
         row(Named, Verb::Capa, Named, Named),
         row(Named, Verb::User, Named, Authorization),
         row(Named, Verb::Pass, Transaction, Authorization),
@@ -69,7 +73,7 @@ pub const TRANSITIONS: &[Transition] = {
         // RFC 5034 §4: a failed AUTH is as good as unsaid, so PASS may still follow USER.
         row(Named, Verb::Auth, Transaction, Named),
         row(Named, Verb::Stls, Authorization, Named),
-        row(Named, Verb::Quit, Update, Update),
+        row(Named, Verb::Quit, Closed, Closed),
         row(Transaction, Verb::Capa, Transaction, Transaction),
         row(Transaction, Verb::Stat, Transaction, Transaction),
         row(Transaction, Verb::List, Transaction, Transaction),
@@ -97,9 +101,10 @@ mod tests {
     }
 
     #[test]
-    fn every_state_but_the_last_can_be_left_by_quit() {
+    fn every_state_but_the_last_ones_can_be_left_by_quit() {
         for phase in Phase::ALL {
-            assert_eq!(phase.transition(Verb::Quit).is_some(), phase != Phase::Update);
+            let last = matches!(phase, Phase::Update | Phase::Closed);
+            assert_eq!(phase.transition(Verb::Quit).is_some(), !last);
         }
     }
 }

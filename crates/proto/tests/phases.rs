@@ -78,6 +78,7 @@ fn in_phase(phase: Phase) -> Session<()> {
         Phase::Named => "USER a\r\n",
         Phase::Transaction => "USER a\r\nPASS b\r\n",
         Phase::Update => "USER a\r\nPASS b\r\nQUIT\r\n",
+        Phase::Closed => "QUIT\r\n",
     };
     run(&mut session, lines, Mood::Yes);
     assert_eq!(session.phase(), phase);
@@ -138,10 +139,12 @@ fn every_phase_verb_and_answer_obeys_the_table() {
 
 #[test]
 fn nothing_is_said_after_the_end() {
-    let mut session = in_phase(Phase::Update);
-    for verb in Verb::ALL {
-        let (out, closed) = run(&mut session, line(verb), Mood::Yes);
-        assert_eq!((out.as_str(), closed), ("", Some(Close::Quit)), "{verb:?}");
+    for phase in [Phase::Update, Phase::Closed] {
+        let mut session = in_phase(phase);
+        for verb in Verb::ALL {
+            let (out, closed) = run(&mut session, line(verb), Mood::Yes);
+            assert_eq!((out.as_str(), closed), ("", Some(Close::Quit)), "{verb:?}");
+        }
     }
 }
 

@@ -161,7 +161,7 @@ fn in_phase(phase: Phase) -> Server {
         Phase::Authorization => {}
         Phase::Named => drop(server.hears("USER a")),
         Phase::Transaction => drop(server.says("USER a\r\nPASS b\r\n")),
-        Phase::Update => panic!("there is nothing to say"),
+        Phase::Update | Phase::Closed => panic!("there is nothing to say"),
     }
     server
 }

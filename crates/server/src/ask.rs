@@ -1,23 +1,29 @@
 //! The questions of a session, answered by the directory and the store; and which failure becomes which response code
 //! (RFC 2449 §8.1, RFC 3206).
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use restante_auth::{Verdict, Verifier};
+use restante_auth::Verdict;
 use restante_proto::{
     Marks, Secret, UserName,
     reply::{Refusal, ResponseCode},
     server::{Answer, Ask, Transfer},
 };
 use restante_sasl::{ServerExchange, Step};
-use restante_store::{Maildrop, OpenError, Source, Store, StoreError};
-use tokio::sync::{Notify, mpsc};
-use tracing::{error, warn};
+use restante_store::{Maildrop, OpenError, Source, StoreError};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::{error, info, warn};
 
 use crate::{
     outcome::SessionId,
     registry::{Held, Registry},
-    settings::Limits,
+    server::Live,
 };
 
 /// Answers one session's questions, and holds its maildrop.
@@ -25,11 +31,11 @@ use crate::{
 pub(crate) struct Asker {
     pub(crate) session: SessionId,
     pub(crate) address: IpAddr,
-    pub(crate) limits: Limits,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) live: Arc<Live>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) kick: Arc<Notify>,
+    /// Set once a maildrop is open.
+    pub(crate) logged_in: Arc<AtomicBool>,
     /// Held by whatever must end before the process does.
     pub(crate) alive: mpsc::Sender<()>,
     pub(crate) user: Option<UserName>,
@@ -51,7 +57,7 @@ impl Asker {
         match ask {
             Ask::Password { user, password } => self.password(&user, &password, "PASS").await,
             Ask::Apop { user, stamp, digest } => {
-                let verdict = self.verifier.apop(&user, &stamp, &digest, self.address).await;
+                let verdict = self.live.verifier.apop(&user, &stamp, &digest, self.address).await;
                 self.verdict(verdict, &user, "APOP")
             }
             Ask::SaslStart { mechanism, initial } => {
@@ -98,14 +104,16 @@ impl Asker {
         }
     }
 
-    /// Tells the table whether a command is in flight.
-    pub(crate) fn waits(&self, waits: Waits) {
+    /// The session waits for a command, and the client has received all that was sent.
+    pub(crate) fn idle(&self) {
         if let Some(open) = &self.open {
-            match waits {
-                Waits::ForCommand => open.held.waits(),
-                Waits::ForNothing => open.held.works(),
-            }
+            open.held.idle();
         }
+    }
+
+    /// The session is not idle; `false` if its maildrop is being taken over, so that it has to end.
+    pub(crate) fn busy(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.held.busy())
     }
 
     async fn exchange_step(&mut self, response: Option<&Secret<Vec<u8>>>) -> Answer<Source> {
@@ -126,7 +134,7 @@ impl Asker {
     }
 
     async fn password(&mut self, user: &str, password: &Secret<Vec<u8>>, by: &'static str) -> Answer<Source> {
-        let verdict = self.verifier.password(user, password, self.address).await;
+        let verdict = self.live.verifier.password(user, password, self.address).await;
         self.verdict(verdict, user, by)
     }
 
@@ -150,39 +158,32 @@ impl Asker {
 
     async fn open(&mut self) -> Answer<Source> {
         let Some(user) = self.user.clone() else { return self.not_open() };
-        let mut opened = self.store.open(&user).await;
-        let mut holder = None;
-        if matches!(opened, Err(OpenError::Busy)) {
-            holder = self.registry.holder(&user);
-            if let Some(holder) = &holder
-                && holder.take_over(self.address, self.limits.takeover_idle).await
-            {
-                opened = self.store.open(&user).await;
-            }
+        let mut claim = self.registry.claim(&user, self.address, &self.kick);
+        if let Err(holder) = &claim
+            && holder.take_over(self.address, self.live.settings.limits.takeover_idle).await
+        {
+            claim = self.registry.claim(&user, self.address, &self.kick);
         }
-        let refusal = match opened {
-            Ok(maildrop) => {
-                let (messages, sizes) = (maildrop.messages(), maildrop.known_sizes());
-                let held = self.registry.hold(user, self.address, Arc::clone(&self.kick));
-                self.open = Some(Open { maildrop, held });
-                return Answer::Opened { messages, sizes };
-            }
-            Err(OpenError::Busy) => {
-                let text = match holder {
-                    Some(holder) => holder.describe(),
-                    None => "maildrop in use by another program".into(),
-                };
-                Refusal::coded(ResponseCode::InUse, text)
-            }
-            Err(error) => {
-                warn!(session = %self.session, user = %user, %error, "the maildrop cannot be opened");
-                match error {
-                    OpenError::Broken { .. } => {
-                        Refusal::coded(ResponseCode::SysTemp, "the maildrop cannot be opened")
-                    }
-                    _ => Refusal::coded(ResponseCode::SysPerm, "the maildrop cannot be opened"),
+        let refusal = match claim {
+            Err(holder) => Refusal::coded(ResponseCode::InUse, holder.describe()),
+            Ok(held) => match self.live.store.open(&user).await {
+                Ok(maildrop) => {
+                    let (messages, sizes) = (maildrop.messages(), maildrop.known_sizes());
+                    self.open = Some(Open { maildrop, held });
+                    self.logged_in.store(true, Ordering::Relaxed);
+                    return Answer::Opened { messages, sizes };
                 }
-            }
+                // Another program, a session of another name of this drop, or one that has just ended.
+                Err(OpenError::Busy) => Refusal::coded(ResponseCode::InUse, "maildrop in use"),
+                Err(error) => {
+                    warn!(session = %self.session, user = %user, %error, "the maildrop cannot be opened");
+                    let code = match error {
+                        OpenError::Broken { .. } => ResponseCode::SysTemp,
+                        _ => ResponseCode::SysPerm,
+                    };
+                    Refusal::coded(code, "the maildrop cannot be opened")
+                }
+            },
         };
         // Nobody is logged in.
         self.user = None;
@@ -194,16 +195,24 @@ impl Asker {
     async fn commit(&mut self, deleted: Marks) -> Answer<Source> {
         let Some(Open { maildrop, held }) = self.open.take() else { return self.not_open() };
         let (session, count, alive) = (self.session, deleted.count(), self.alive.clone());
-        let task = tokio::spawn(async move {
+        let (done, committed) = oneshot::channel();
+        tokio::spawn(async move {
             let committed = maildrop.commit(deleted).await;
             drop(held);
-            if let Err(error) = &committed {
-                error!(session = %session, %error, "deleted messages could not be removed");
+            let remain = match &committed {
+                Ok(()) => 0,
+                Err(error) => {
+                    error!(%session, %error, "deleted messages could not be removed");
+                    error.remain
+                }
+            };
+            if done.send(committed.map_err(|error| error.remain)).is_err() {
+                let removed = count.saturating_sub(remain);
+                info!(%session, removed, "messages were removed; the client did not wait for the answer to QUIT");
             }
             drop(alive);
-            committed.map_err(|error| error.remain)
         });
-        match task.await {
+        match committed.await {
             Ok(Ok(())) => {
                 self.deleted = count;
                 Answer::Committed
@@ -221,7 +230,6 @@ impl Asker {
         let user = self.user.as_ref().map_or("-", UserName::as_str);
         warn!(session = %self.session, user, %error, "a message or a list could not be read");
         match error {
-            StoreError::Gone => Answer::Gone,
             StoreError::Denied { .. } => {
                 Answer::Refused(Refusal::coded(ResponseCode::SysPerm, "the server may not read the message"))
             }
@@ -229,7 +237,9 @@ impl Asker {
                 ResponseCode::SysPerm,
                 "the message is stored compressed or encrypted, and cannot be read",
             )),
-            StoreError::Broken { .. } => temporary("the message or list cannot be read now"),
+            StoreError::Gone | StoreError::Broken { .. } => {
+                temporary("the message or list cannot be read now")
+            }
         }
     }
 
@@ -237,13 +247,6 @@ impl Asker {
         error!(session = %self.session, "a question about a maildrop that is not open");
         temporary("internal error")
     }
-}
-
-/// What a session waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waits {
-    ForCommand,
-    ForNothing,
 }
 
 fn temporary(text: &'static str) -> Answer<Source> {

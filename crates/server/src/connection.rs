@@ -1,18 +1,26 @@
 //! One connection from accept to close: what is spoken on it, its session, and what can end it from outside.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use getrandom::fill;
 use restante_proto::server::{Link, Session};
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
+use tokio_rustls::server::TlsStream;
 
 use crate::{
     ask::Asker,
-    drive::{self, Driver, Ended, Stage},
+    drive::{self, Driver, Stage},
     gate::Place,
     listen::{self, Port},
     outcome::{Outcome, SessionId, Why},
@@ -53,18 +61,19 @@ impl Connection {
             deleted: 0,
             received_octets: 0,
             sent_octets: 0,
+            watched_octets: 0,
             begun: std::time::Instant::now(),
             why: Why::Stopped,
         };
-        let kick = Arc::new(Notify::new());
+        let (kick, logged_in) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let login_by = sleep(live.settings.limits.login);
         let asker = Asker {
             session: id,
             address: peer.ip(),
-            limits: live.settings.limits.clone(),
-            store: Arc::clone(&live.store),
-            verifier: Arc::clone(&live.verifier),
+            live,
             registry: Arc::clone(&shared.registry),
             kick: Arc::clone(&kick),
+            logged_in: Arc::clone(&logged_in),
             alive: alive.clone(),
             user: None,
             deleted: 0,
@@ -72,15 +81,26 @@ impl Connection {
             open: None,
         };
         let mut ending = stage.clone();
-        let ended = tokio::select! {
-            biased;
-            () = kick.notified() => (Why::TakenOver, None),
-            _ = ending.wait_for(|stage| *stage == Stage::Ending) => (Why::Stopped, None),
-            ended = serve(stream, asker, &live, stage, port, &mut outcome) => ended,
+        let mut wire = None;
+        let too_late = async {
+            login_by.await;
+            if logged_in.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
         };
-        outcome.why = ended.0;
+        // However it ends, what the session holds is dropped here, and then the socket is closed.
+        outcome.why = tokio::select! {
+            biased;
+            () = kick.notified() => Why::TakenOver,
+            _ = ending.wait_for(|stage| *stage == Stage::Ending) => Why::Stopped,
+            () = too_late => Why::LoginTimeout,
+            why = serve(stream, asker, stage, port, &mut outcome, &mut wire) => why,
+        };
+        let polite = outcome.why.is_polite();
         drop(outcome);
-        if let Some(wire) = ended.1 {
+        if let Some(wire) = wire
+            && polite
+        {
             wire.linger(LINGER).await;
         }
         drop((place, alive));
@@ -90,15 +110,14 @@ impl Connection {
 async fn serve(
     stream: TcpStream,
     asker: Asker,
-    live: &Live,
     stage: watch::Receiver<Stage>,
     port: Port,
     outcome: &mut Outcome,
-) -> Ended {
-    let limits = live.settings.limits.clone();
-    let login_by = Instant::now() + limits.login;
+    slot: &mut Option<Wire>,
+) -> Why {
+    let live = Arc::clone(&asker.live);
     if let Err(error) = listen::prepare(&stream) {
-        return (Why::Connection(error.to_string()), None);
+        return Why::Connection(error.to_string());
     }
     let cleartext = match live.settings.cleartext {
         Cleartext::Never => false,
@@ -106,34 +125,39 @@ async fn serve(
         Cleartext::Always => true,
     };
     let mut link = Link { tls: None, cleartext };
-    let wire = match port {
-        Port::Pop3 => Wire::Plain(stream),
-        Port::Pop3s => {
-            let Some(config) = &live.tls else {
-                return (Why::Handshake("TLS is not configured".into()), None);
-            };
-            let by = Instant::now() + limits.tls_handshake;
-            if let Some(why) = not_tls(&stream, by).await {
-                return (why, None);
+    match port {
+        Port::Pop3 => *slot = Some(Wire::Plain(stream)),
+        Port::Pop3s => match Box::pin(implicit_tls(stream, &live)).await {
+            Err(why) => return why,
+            Ok(stream) => {
+                let facts = tls::facts(stream.get_ref().1);
+                outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
+                link.tls = Some(Box::new(facts));
+                *slot = Some(Wire::Tls(Box::new(stream)));
             }
-            match drive::handshake(config, stream, limits.tls_handshake).await {
-                Err(why) => return (why, None),
-                Ok(stream) => {
-                    let facts = tls::facts(stream.get_ref().1);
-                    outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
-                    link.tls = Some(Box::new(facts));
-                    Wire::Tls(Box::new(stream))
-                }
-            }
-        }
-    };
+        },
+    }
     let stamp = match live.settings.apop.then(|| stamp(&live.settings.hostname, outcome.session)).transpose()
     {
         Ok(stamp) => stamp,
-        Err(error) => return (Why::Connection(format!("no randomness for APOP: {error}")), None),
+        Err(error) => return Why::Connection(format!("no randomness for APOP: {error}")),
     };
     let session = Session::new(Arc::clone(&live.policy), link, stamp);
-    Driver { session, asker, outcome, limits, tls: live.tls.clone(), stage, login_by }.drive(wire).await
+    // Boxed: moved around, it would have its place in each future that it passes.
+    let mut driver = Box::new(Driver { session, asker, outcome, live, stage });
+    driver.drive(slot).await
+}
+
+/// TLS from the first octet.
+async fn implicit_tls(stream: TcpStream, live: &Live) -> Result<TlsStream<TcpStream>, Why> {
+    let Some(config) = &live.tls else {
+        return Err(Why::Handshake("TLS is not configured".into()));
+    };
+    let by = Instant::now() + live.settings.limits.tls_handshake;
+    match not_tls(&stream, by).await {
+        Some(why) => Err(why),
+        None => drive::handshake(config, stream, by).await,
+    }
 }
 
 /// Looks at the first octets without taking them: a TLS handshake begins with 0x16 (RFC 8446 §5.1).
@@ -161,4 +185,19 @@ fn stamp(hostname: &str, id: SessionId) -> Result<Box<str>, getrandom::Error> {
     fill(&mut random)?;
     let host: String = hostname.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
     Ok(format!("<{}.{}.{:x}@{host}>", id.number, id.server, u64::from_ne_bytes(random)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn octets<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_stays_small() {
+        let size = octets(Connection::run) + size_of::<Driver<'_>>();
+        assert!(size <= 4096, "{size} octets for each idle connection");
+    }
 }

@@ -11,25 +11,33 @@ use std::{
 
 use restante_proto::{
     body::Part,
-    server::{Next, Patience, Session},
+    server::{Ask, Next, Session},
 };
 use restante_store::Source;
 use tokio::{
+    net::TcpStream,
     sync::watch,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::warn;
 
 use crate::{
-    ask::{Asker, Waits},
+    ask::Asker,
+    listen::DEAD_AFTER,
     outcome::{Outcome, Why},
-    pool,
+    pool::{self, Buffer},
     send::{self, Broken},
-    settings::Limits,
+    server::Live,
     tls,
-    wire::Wire,
+    wire::{self, Wire, WriteError},
 };
+
+/// Behind this much, in octets, it is looked after whether the client receives what was sent; less is received, or
+/// the peer is dead, long before that matters.
+const WATCHED_FROM_OCTETS: u64 = 16 * 1024;
+/// How often that is looked after at most.
+const WATCHED_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the server as a whole stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,55 +49,52 @@ pub(crate) enum Stage {
     Ending,
 }
 
-/// What a driver needs besides the socket.
+/// What a driver needs besides the socket. Whatever it holds is released when it is dropped, before the socket is
+/// closed.
 pub(crate) struct Driver<'a> {
     pub(crate) session: Session<Source>,
     pub(crate) asker: Asker,
     pub(crate) outcome: &'a mut Outcome,
-    pub(crate) limits: Limits,
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) live: Arc<Live>,
     pub(crate) stage: watch::Receiver<Stage>,
-    pub(crate) login_by: Instant,
 }
 
-/// How it ended: why, and the socket where a last word was said on it.
-pub(crate) type Ended = (Why, Option<Wire>);
-
 impl Driver<'_> {
-    /// Drives a session to its end. Whatever it holds is released when this returns, before the socket is closed.
-    pub(crate) async fn drive(mut self, mut wire: Wire) -> Ended {
-        let (mut buffer, mut used, mut out) = (Vec::new(), 0, pool::lend());
-        let why = loop {
+    /// Drives a session to its end, and says why it ended. The socket stays in `slot`, but not where TLS failed.
+    pub(crate) async fn drive(&mut self, slot: &mut Option<Wire>) -> Why {
+        let (mut buffer, mut used, mut out) = (Buffer::none(), 0, pool::lend());
+        loop {
+            let Some(wire) = slot else { return Why::Stopped };
             let mut input = buffer.get(used..).unwrap_or_default();
             let next = self.session.advance(&mut input, &mut out);
             used = buffer.len() - input.len();
+            if used == buffer.len() {
+                // It goes back to its pool, wiped, while an answer is found: a password may be in it.
+                (buffer, used) = (Buffer::none(), 0);
+            }
             let step = match next {
-                Next::Write => self.flush(&mut wire, &mut out).await,
-                Next::Input => {
-                    pool::give_back(std::mem::take(&mut buffer));
-                    used = 0;
-                    match self.flush(&mut wire, &mut out).await {
-                        Ok(()) => {
-                            pool::give_back(std::mem::take(&mut out));
-                            self.asker.waits(Waits::ForCommand);
-                            self.read(&mut wire).await.map(|read| {
-                                self.asker.waits(Waits::ForNothing);
-                                buffer = read;
-                                out = pool::lend();
-                            })
-                        }
-                        failed => failed,
+                Next::Write => self.flush(wire, &mut out).await,
+                Next::Input => match self.flush(wire, &mut out).await {
+                    Ok(()) => {
+                        drop(std::mem::replace(&mut out, Buffer::none()));
+                        let read = self.read(wire).await;
+                        out = pool::lend();
+                        read.map(|read| buffer = read)
                     }
-                }
-                Next::Ask(ask) => self.ask(ask, &mut wire, &mut out).await,
+                    failed => failed,
+                },
+                Next::Ask(ask) => Box::pin(self.ask(ask, wire, &mut out)).await,
                 Next::Send(transfer) => {
-                    match transfer.part {
-                        Part::Whole => self.outcome.retrieved += 1,
-                        Part::Top(_) => self.outcome.tops += 1,
-                    }
-                    match send::body(transfer, &mut wire, &mut out, self.limits.write).await {
-                        Ok(sent) => {
-                            self.outcome.sent_octets += sent;
+                    let part = transfer.part;
+                    let patience = self.live.settings.limits.write;
+                    let sent = &mut self.outcome.sent_octets;
+                    // Boxed, here and elsewhere, so that an idle connection has no room for it.
+                    match Box::pin(send::body(transfer, wire, &mut out, sent, patience)).await {
+                        Ok(()) => {
+                            match part {
+                                Part::Whole => self.outcome.retrieved += 1,
+                                Part::Top(_) => self.outcome.tops += 1,
+                            }
                             self.session.sent(true, &mut out);
                             Ok(())
                         }
@@ -98,149 +103,182 @@ impl Driver<'_> {
                             self.session.sent(false, &mut out);
                             Ok(())
                         }
-                        Err(Broken::Wire(error)) => Err(failed_write(&error)),
+                        Err(Broken::Wire(error)) => Err(error.into()),
                     }
                 }
-                Next::StartTls => match self.flush(&mut wire, &mut out).await {
-                    Ok(()) => match self.secure(wire).await {
-                        Ok(secured) => {
-                            wire = secured;
-                            Ok(())
-                        }
-                        // RFC 2595 §4: the connection is of no use any more.
-                        Err(why) => {
-                            self.note();
-                            return (why, None);
-                        }
-                    },
+                Next::StartTls => match self.flush(wire, &mut out).await {
+                    Ok(()) => Box::pin(self.secure(slot)).await,
                     failed => failed,
                 },
-                Next::Close(close) => match self.flush(&mut wire, &mut out).await {
-                    Ok(()) => {
-                        self.note();
-                        return (Why::Session(close), Some(wire));
-                    }
+                Next::Close(close) => match self.flush(wire, &mut out).await {
+                    Ok(()) => Err(Why::Session(close)),
                     failed => failed,
                 },
             };
             if let Err(why) = step {
-                break why;
+                return why;
             }
-        };
-        self.note();
-        (why, None)
-    }
-
-    /// What the log line needs to know.
-    fn note(&mut self) {
-        self.outcome.user = self.asker.user.take();
-        self.outcome.deleted = self.asker.deleted;
+        }
     }
 
     async fn flush(&mut self, wire: &mut Wire, out: &mut Vec<u8>) -> Result<(), Why> {
         if !out.is_empty() {
-            wire.write(out, self.limits.write).await.map_err(|error| failed_write(&error))?;
+            wire.write(out, self.live.settings.limits.write).await?;
             self.outcome.sent_octets += out.len() as u64;
             out.clear();
         }
         Ok(())
     }
 
-    /// Waits for input, for as long as the session would. Empty where it only learnt something.
-    async fn read(&mut self, wire: &mut Wire) -> Result<Vec<u8>, Why> {
-        let (deadline, why) = match self.session.patience() {
-            Patience::Login => (self.login_by, Why::LoginTimeout),
-            Patience::Idle | Patience::Busy => (Instant::now() + self.limits.idle, Why::Autologout),
-        };
+    /// Waits for input. Empty where the session only learnt something. Before the login the connection has its own
+    /// bound; behind it, what the client still receives counts as progress (RFC 1939 §3).
+    async fn read(&mut self, wire: &mut Wire) -> Result<Buffer, Why> {
+        let limits = &self.live.settings.limits;
         let draining = *self.stage.borrow_and_update() >= Stage::Draining;
         if draining {
             self.session.drain();
         }
-        tokio::select! {
-            biased;
-            changed = self.stage.changed(), if !draining => {
+        self.asker.idle();
+        let every = WATCHED_EVERY.min(limits.idle / 4).min(match limits.takeover_idle {
+            Duration::ZERO => WATCHED_EVERY,
+            takeover => takeover / 4,
+        });
+        let mut deadline = Instant::now() + limits.idle;
+        let mut watched = (self.outcome.sent_octets - self.outcome.watched_octets >= WATCHED_FROM_OCTETS)
+            .then(|| wire.flow())
+            .flatten();
+        self.outcome.watched_octets = self.outcome.sent_octets;
+        let read = loop {
+            let wake = if watched.is_some() { deadline.min(Instant::now() + every) } else { deadline };
+            let read = tokio::select! {
+                biased;
                 // The session hears of it before the next command does.
-                changed.map(|()| Vec::new()).map_err(|_| Why::Stopped)
-            }
-            read = timeout_at(deadline, wire.read()) => match read {
-                Err(_) => Err(why),
-                Ok(Ok(buffer)) => {
-                    self.outcome.received_octets += buffer.len() as u64;
-                    if buffer.is_empty() {
-                        self.session.eof();
+                _ = self.stage.changed(), if !draining => return Ok(Buffer::none()),
+                read = timeout_at(wake, wire.read()) => read,
+            };
+            match (read, watched) {
+                (Ok(read), _) => break read,
+                (Err(_), None) => return Err(Why::Autologout),
+                (Err(_), Some(before)) => {
+                    let Some(flow) = wire.flow().filter(|flow| !wire::is_dead(flow)) else {
+                        return Err(Why::Dead);
+                    };
+                    if flow.outstanding_octets < before.outstanding_octets {
+                        // The client was not idle, it received.
+                        if self.asker.busy() {
+                            self.asker.idle();
+                        }
+                        deadline = Instant::now() + limits.idle;
+                    } else if Instant::now() >= deadline {
+                        return Err(Why::Autologout);
+                    } else if flow.outstanding_octets > 0 {
+                        // A client that is there and does not read has as long as one that says nothing.
+                        wire.be_patient(limits.idle + DEAD_AFTER);
                     }
-                    Ok(buffer)
+                    watched = (flow.outstanding_octets > 0).then_some(flow);
+                    if watched.is_none() {
+                        wire.be_patient(DEAD_AFTER);
+                    }
                 }
-                // A peer that goes away without closing TLS properly has gone away.
-                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.session.eof();
-                    Ok(Vec::new())
-                }
-                Ok(Err(error)) => Err(Why::Connection(error.to_string())),
             }
+        };
+        if !self.asker.busy() {
+            return Err(Why::TakenOver);
+        }
+        match read {
+            Ok(buffer) => {
+                self.outcome.received_octets += buffer.len() as u64;
+                if buffer.is_empty() {
+                    self.session.eof();
+                }
+                Ok(buffer)
+            }
+            // A peer that goes away without closing TLS properly has gone away.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.session.eof();
+                Ok(Buffer::none())
+            }
+            Err(error) => Err(Why::Connection(error.to_string())),
         }
     }
 
-    /// Finds an answer. What was said before goes out only if that takes time; a reset ends the waiting.
-    async fn ask(
-        &mut self,
-        ask: restante_proto::server::Ask,
-        wire: &mut Wire,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Why> {
+    /// Finds an answer. What was said before goes out meanwhile, if that takes time; a reset ends the waiting.
+    async fn ask(&mut self, ask: Ask, wire: &mut Wire, out: &mut Vec<u8>) -> Result<(), Why> {
         let answer = {
             let mut finding = pin!(self.asker.answer(ask));
-            let once = poll_fn(|context| Poll::Ready(finding.as_mut().poll(context))).await;
-            match once {
+            match poll_fn(|context| Poll::Ready(finding.as_mut().poll(context))).await {
                 Poll::Ready(answer) => answer,
                 Poll::Pending => {
+                    let mut found = None;
                     if !out.is_empty() {
-                        wire.write(out, self.limits.write).await.map_err(|error| failed_write(&error))?;
+                        {
+                            let mut write = pin!(wire.write(out, self.live.settings.limits.write));
+                            tokio::select! {
+                                biased;
+                                written = &mut write => written?,
+                                answer = &mut finding => {
+                                    found = Some(answer);
+                                    write.await?;
+                                }
+                            }
+                        }
                         self.outcome.sent_octets += out.len() as u64;
                         out.clear();
                     }
-                    tokio::select! {
-                        biased;
-                        answer = finding => answer,
-                        () = wire.reset() => return Err(Why::Connection("reset by the client".into())),
+                    match found {
+                        Some(answer) => answer,
+                        None => tokio::select! {
+                            biased;
+                            answer = finding => answer,
+                            () = wire.reset() => return Err(Why::Connection("reset by the client".into())),
+                        },
                     }
                 }
             }
         };
         self.session.answer(answer, out);
+        if self.outcome.user != self.asker.user {
+            self.outcome.user.clone_from(&self.asker.user);
+        }
+        self.outcome.deleted = self.asker.deleted;
         Ok(())
     }
 
-    /// The TLS handshake of STLS.
-    async fn secure(&mut self, wire: Wire) -> Result<Wire, Why> {
-        let (Wire::Plain(stream), Some(config)) = (wire, &self.tls) else {
+    /// The TLS handshake of STLS. When it fails the connection is of no use any more (RFC 2595 §4).
+    async fn secure(&mut self, slot: &mut Option<Wire>) -> Result<(), Why> {
+        let (Some(Wire::Plain(stream)), Some(config)) = (slot.take(), &self.live.tls) else {
             return Err(Why::Handshake("TLS is not configured".into()));
         };
-        let stream = handshake(config, stream, self.limits.tls_handshake).await?;
+        let by = Instant::now() + self.live.settings.limits.tls_handshake;
+        let stream = handshake(config, stream, by).await?;
         let facts = tls::facts(stream.get_ref().1);
         self.outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
         self.session.secured(facts);
-        Ok(Wire::Tls(Box::new(stream)))
+        *slot = Some(Wire::Tls(Box::new(stream)));
+        Ok(())
     }
 }
 
-/// Shakes hands within `patience`.
+/// Shakes hands before `by`.
 pub(crate) async fn handshake(
     config: &Arc<rustls::ServerConfig>,
-    stream: tokio::net::TcpStream,
-    patience: Duration,
-) -> Result<tokio_rustls::server::TlsStream<tokio::net::TcpStream>, Why> {
+    stream: TcpStream,
+    by: Instant,
+) -> Result<TlsStream<TcpStream>, Why> {
     let acceptor = TlsAcceptor::from(Arc::clone(config));
-    match tokio::time::timeout(patience, acceptor.accept(stream)).await {
+    match timeout_at(by, acceptor.accept(stream)).await {
         Err(_) => Err(Why::Handshake("it took too long".into())),
         Ok(Err(error)) => Err(Why::Handshake(tls::explain(&error))),
         Ok(Ok(stream)) => Ok(stream),
     }
 }
 
-fn failed_write(error: &io::Error) -> Why {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Why::WriteTimeout,
-        _ => Why::Connection(error.to_string()),
+impl From<WriteError> for Why {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Patience => Self::WriteTimeout,
+            WriteError::Dead => Self::Dead,
+            WriteError::Io(error) => Self::Connection(error.to_string()),
+        }
     }
 }

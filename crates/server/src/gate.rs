@@ -4,9 +4,15 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use crate::{listen::network, settings::Limits};
+use restante_auth::network;
+
+use crate::settings::Limits;
+
+/// How often refusals are logged at most.
+const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// Counts connections.
 #[derive(Debug, Default)]
@@ -32,6 +38,36 @@ pub(crate) struct Place {
 pub(crate) enum Full {
     Connections,
     ConnectionsPerAddress,
+}
+
+impl Full {
+    /// The setting's name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+        }
+    }
+}
+
+/// Keeps a flood of refusals from flooding the log.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    since: Mutex<(Option<Instant>, u64)>,
+}
+
+impl Refusals {
+    /// Counts a refusal; how many there were since the last time that one was to be logged, if this one is to be.
+    pub(crate) fn count(&self, now: Instant) -> Option<u64> {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, count) = &mut *since;
+        *count += 1;
+        if last.is_some_and(|last| now.duration_since(last) < REFUSALS_LOGGED_EVERY) {
+            return None;
+        }
+        *last = Some(now);
+        Some(std::mem::take(count))
+    }
 }
 
 impl Gate {
@@ -68,6 +104,14 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_logged_now_and_then() {
+        let (refusals, begin) = (Refusals::default(), Instant::now());
+        let logged: Vec<_> =
+            (0..250).filter_map(|n| refusals.count(begin + Duration::from_millis(n * 100))).collect();
+        assert_eq!(logged, [1, 100, 100]);
+    }
 
     #[test]
     fn both_limits_hold_and_places_come_back() {

@@ -20,6 +20,6 @@ mod wire;
 
 pub use listen::{BindError, Port};
 pub use rustls::ServerConfig as TlsConfig;
-pub use server::{Config, Handle, Server};
+pub use server::{Config, Handle, ReloadError, Server};
 pub use settings::{Cleartext, Limits, Settings};
 pub use tls::{TlsError, server_config};

@@ -1,25 +1,30 @@
 //! Listening sockets, and what is set on every connection: no waiting for full segments, and a dead peer found out
-//! within two minutes, so that its lock is not held for longer.
+//! within two minutes ([`DEAD_AFTER`]), so that its lock is not held for longer.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
+
+use crate::settings::Settings;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// After so long without a segment a peer is asked whether it is there; after the second bound it is given up.
+/// After so long a peer that answers nothing is given up.
+pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(120);
+/// After so long without a segment a peer is asked whether it is there, four times.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
-const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What is spoken on a listening socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Port {
     /// Clear text that can be upgraded with STLS (RFC 2595).
     Pop3,
@@ -56,15 +61,28 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on an address. `all` are the addresses of the same configuration: `[::]` serves IPv4 too, unless they
-/// give IPv4 a socket of its own on the same port.
-pub(crate) fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener, BindError> {
-    let only_v6 =
-        all.iter().any(|other| other.is_ipv4() && other.port() == address.port() && address.port() != 0);
+/// A socket to listen on: what is spoken there, and where.
+pub(crate) type Place = (Port, SocketAddr);
+
+/// The places of a configuration, each once. `[::]` means IPv4 too, which gets a socket of its own, so that no place
+/// depends on which others there are; but for port 0, where the system would choose two ports.
+pub(crate) fn places(settings: &Settings) -> BTreeSet<Place> {
+    let pop3 = settings.pop3.iter().map(|address| (Port::Pop3, *address));
+    let all = pop3.chain(settings.pop3s.iter().map(|address| (Port::Pop3s, *address)));
+    all.flat_map(|(port, address)| {
+        let both = address.ip() == Ipv6Addr::UNSPECIFIED && address.port() != 0;
+        let v4 = both.then(|| (port, SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))));
+        [Some((port, address)), v4].into_iter().flatten()
+    })
+    .collect()
+}
+
+/// Listens at a place; `None` where it is `[::]` on a machine without IPv6.
+pub(crate) fn bind((_, address): Place) -> Result<Option<TcpListener>, BindError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
-            socket.set_only_v6(only_v6)?;
+            socket.set_only_v6(address.port() != 0)?;
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
@@ -72,8 +90,22 @@ pub(crate) fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListene
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    listen().map_err(|source| BindError { address, source })
+    match listen() {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && address.port() != 0 && no_ipv6(&error) => {
+            warn!(%address, "this machine has no IPv6: listening for IPv4 only");
+            Ok(None)
+        }
+        Err(source) => Err(BindError { address, source }),
+    }
 }
+
+fn no_ipv6(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// «Address family not supported», which has no kind of its own. Linux.
+const EAFNOSUPPORT: i32 = 97;
 
 /// Sets what every connection has.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -84,7 +116,7 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
         .with_interval(KEEPALIVE_EVERY)
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+    socket.set_tcp_user_timeout(Some(DEAD_AFTER))
 }
 
 /// The one form of an address: `::ffff:127.0.0.1` is 127.0.0.1.
@@ -92,10 +124,20 @@ pub(crate) const fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// The address by which connections are counted: IPv6 by its /64.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 @ IpAddr::V4(_) => v4,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_place_depends_on_the_others() {
+        let plan = |pop3: &[&str], pop3s: &[&str]| {
+            let parse = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
+            let settings = Settings { pop3: parse(pop3), pop3s: parse(pop3s), ..Settings::default() };
+            places(&settings).iter().map(|(port, address)| format!("{port} {address}")).collect::<Vec<_>>()
+        };
+        let both = ["pop3 0.0.0.0:110", "pop3 [::]:110"];
+        assert_eq!(plan(&["[::]:110"], &[]), both);
+        assert_eq!(plan(&["0.0.0.0:110", "[::]:110", "[::]:110"], &[]), both);
+        assert_eq!(plan(&["[::1]:110"], &["[::]:0"]), ["pop3 [::1]:110", "pop3s [::]:0"]);
     }
 }

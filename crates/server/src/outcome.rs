@@ -7,6 +7,23 @@ use tracing::info;
 
 use crate::listen::Port;
 
+impl Why {
+    /// Whether a proper end of the connection means anything to the client: TLS tells it from a cut.
+    pub(crate) const fn is_polite(&self) -> bool {
+        match self {
+            Self::Session(_) | Self::Autologout | Self::LoginTimeout | Self::TakenOver | Self::Stopped => {
+                true
+            }
+            Self::WriteTimeout
+            | Self::Dead
+            | Self::Handshake(_)
+            | Self::ClearTextOnTlsPort
+            | Self::HttpOnTlsPort
+            | Self::Connection(_) => false,
+        }
+    }
+}
+
 /// What happened in a session. It is logged when it is dropped, so that a session that is cut off has its line too.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -20,6 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) deleted: u32,
     pub(crate) received_octets: u64,
     pub(crate) sent_octets: u64,
+    /// How many had been sent when it was last looked whether they arrive.
+    pub(crate) watched_octets: u64,
     pub(crate) begun: Instant,
     pub(crate) why: Why,
 }
@@ -48,6 +67,8 @@ pub(crate) enum Why {
     LoginTimeout,
     /// The client did not read.
     WriteTimeout,
+    /// The client answers nothing any more.
+    Dead,
     /// The TLS handshake failed.
     Handshake(String),
     /// Clear text came on the TLS port.
@@ -69,6 +90,7 @@ impl fmt::Display for Why {
             Self::Autologout => f.write_str("idle for too long"),
             Self::LoginTimeout => f.write_str("no login in time"),
             Self::WriteTimeout => f.write_str("the client did not read"),
+            Self::Dead => f.write_str("the client is gone"),
             Self::Handshake(error) => write!(f, "TLS handshake: {error}"),
             Self::ClearTextOnTlsPort => f.write_str("clear text on the TLS port"),
             Self::HttpOnTlsPort => f.write_str("an HTTP request on the TLS port"),

@@ -1,18 +1,19 @@
 //! Who holds which maildrop: for the words of `[IN-USE]`, and for taking a drop over from a session that is idle.
 //!
-//! The lock itself is the store's; this table only knows about the sessions of this process.
+//! A session is *idle* while it waits for a command and the client has received all that was sent to it. The lock
+//! itself is the store's; this table only knows about the sessions of this process.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use restante_proto::UserName;
 use tokio::sync::Notify;
 
-/// The maildrops that are open, by user.
+/// The maildrops that are open or being opened, by user.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     holders: Mutex<HashMap<UserName, Arc<Holder>>>,
@@ -22,13 +23,23 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Holder {
     address: IpAddr,
-    since: SystemTime,
-    /// Since when it has waited for a command; `None` while one is in flight.
-    idle_since: Mutex<Option<Instant>>,
+    since: Instant,
+    activity: Mutex<Activity>,
     /// Tells the session to end.
     kick: Arc<Notify>,
     /// Tells who waits for the maildrop that it is free.
     released: Notify,
+}
+
+/// What a session that holds a maildrop does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    /// It opens the drop, answers a command, or the client still receives the answer.
+    Busy,
+    /// Nothing, since then.
+    Idle(Instant),
+    /// It is being ended; a command that comes now is not run.
+    Taken,
 }
 
 /// A place in the table; dropping it gives the place up. It is dropped after the maildrop is.
@@ -40,22 +51,27 @@ pub(crate) struct Held {
 }
 
 impl Registry {
-    /// Notes that a session has opened the maildrop.
-    pub(crate) fn hold(self: &Arc<Self>, user: UserName, address: IpAddr, kick: Arc<Notify>) -> Held {
-        let holder = Arc::new(Holder {
-            address,
-            since: SystemTime::now(),
-            idle_since: Mutex::new(None),
-            kick,
-            released: Notify::new(),
-        });
-        self.lock().insert(user.clone(), Arc::clone(&holder));
-        Held { registry: Arc::clone(self), user, holder }
-    }
-
-    /// Who holds the user's maildrop, if a session of this process does.
-    pub(crate) fn holder(&self, user: &UserName) -> Option<Arc<Holder>> {
-        self.lock().get(user).cloned()
+    /// Takes the user's place in the table, or says who has it.
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        user: &UserName,
+        address: IpAddr,
+        kick: &Arc<Notify>,
+    ) -> Result<Held, Arc<Holder>> {
+        match self.lock().entry(user.clone()) {
+            Entry::Occupied(taken) => Err(Arc::clone(taken.get())),
+            Entry::Vacant(free) => {
+                let holder = Arc::new(Holder {
+                    address,
+                    since: Instant::now(),
+                    activity: Mutex::new(Activity::Busy),
+                    kick: Arc::clone(kick),
+                    released: Notify::new(),
+                });
+                free.insert(Arc::clone(&holder));
+                Ok(Held { registry: Arc::clone(self), user: user.clone(), holder })
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UserName, Arc<Holder>>> {
@@ -64,14 +80,18 @@ impl Registry {
 }
 
 impl Holder {
-    /// Ends the session if it comes from this address and has been idle for so long with no command in flight
-    /// (without QUIT nothing is lost), and waits until its maildrop is free. `false` if it may not be ended.
+    /// Ends the session if it comes from this address and has been idle for so long (without QUIT nothing is lost),
+    /// and waits until its maildrop is free. `false` if it may not be ended.
     pub(crate) async fn take_over(&self, address: IpAddr, idle: Duration) -> bool {
         const PATIENCE: Duration = Duration::from_secs(5);
         let released = self.released.notified();
-        let idle_enough = self.idle_for().is_some_and(|so_far| so_far >= idle);
-        if idle.is_zero() || address != self.address || !idle_enough {
-            return false;
+        {
+            let mut activity = self.activity();
+            let idle_enough = matches!(*activity, Activity::Idle(since) if since.elapsed() >= idle);
+            if idle.is_zero() || address != self.address || !idle_enough {
+                return false;
+            }
+            *activity = Activity::Taken;
         }
         self.kick.notify_one();
         tokio::time::timeout(PATIENCE, released).await.is_ok()
@@ -79,40 +99,103 @@ impl Holder {
 
     /// The words of `[IN-USE]`.
     pub(crate) fn describe(&self) -> String {
-        let seconds = self.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() % 86_400);
-        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let idle = match self.idle_for() {
-            Some(idle) => format!("idle for {} s", idle.as_secs()),
-            None => "busy now".into(),
-        };
-        format!("maildrop in use since {hours:02}:{minutes:02}:{seconds:02} UTC by a session that is {idle}")
+        let since = spell(self.since.elapsed());
+        match *self.activity() {
+            Activity::Idle(idle) => {
+                format!("maildrop in use since {since} ago by a session idle for {}", spell(idle.elapsed()))
+            }
+            Activity::Busy | Activity::Taken => {
+                format!("maildrop in use since {since} ago by a session that is busy now")
+            }
+        }
     }
 
-    fn idle_for(&self) -> Option<Duration> {
-        self.idle_since.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Held {
-    /// The session waits for a command.
-    pub(crate) fn waits(&self) {
-        let mut idle_since = self.holder.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-        idle_since.get_or_insert_with(Instant::now);
+    /// The session is idle from now on.
+    pub(crate) fn idle(&self) {
+        let mut activity = self.holder.activity();
+        if *activity == Activity::Busy {
+            *activity = Activity::Idle(Instant::now());
+        }
     }
 
-    /// The session has got a command.
-    pub(crate) fn works(&self) {
-        *self.holder.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The session is busy; `false` if it is being taken over, and has to end.
+    pub(crate) fn busy(&self) -> bool {
+        let mut activity = self.holder.activity();
+        if *activity == Activity::Taken {
+            return false;
+        }
+        *activity = Activity::Busy;
+        true
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut holders = self.registry.lock();
-        if holders.get(&self.user).is_some_and(|holder| Arc::ptr_eq(holder, &self.holder)) {
-            holders.remove(&self.user);
-        }
-        drop(holders);
+        self.registry.lock().remove(&self.user);
         self.holder.released.notify_waiters();
+    }
+}
+
+/// A time in the two units that matter: `2 h 5 min`, `5 min 3 s`, `3 s`.
+fn spell(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(registry: &Arc<Registry>) -> Result<Held, Arc<Holder>> {
+        registry.claim(&UserName::new("a").unwrap(), [127, 0, 0, 1].into(), &Arc::default())
+    }
+
+    #[test]
+    fn a_place_is_taken_once_and_given_up() {
+        let registry = Arc::default();
+        let held = claim(&registry).unwrap();
+        assert!(claim(&registry).is_err());
+        drop(held);
+        assert!(claim(&registry).is_ok());
+    }
+
+    #[tokio::test]
+    async fn only_an_idle_session_of_the_same_address_is_taken_over() {
+        let registry = Arc::default();
+        let held = claim(&registry).unwrap();
+        let holder = claim(&registry).unwrap_err();
+        let (here, there) = ([127, 0, 0, 1].into(), [192, 0, 2, 1].into());
+        assert!(!holder.take_over(here, Duration::from_nanos(1)).await, "it is busy");
+        held.idle();
+        assert!(!holder.take_over(there, Duration::from_nanos(1)).await, "another address");
+        assert!(!holder.take_over(here, Duration::from_secs(60)).await, "not for long enough");
+        assert!(!holder.take_over(here, Duration::ZERO).await, "switched off");
+        assert!(held.busy());
+        held.idle();
+        let free = tokio::spawn(async move { holder.take_over(here, Duration::from_nanos(1)).await });
+        while held.busy() {
+            held.idle();
+            tokio::task::yield_now().await;
+        }
+        held.idle();
+        assert!(!held.busy(), "a command that comes now is not run");
+        drop(held);
+        assert!(free.await.unwrap());
+    }
+
+    #[test]
+    fn times_are_spelt_for_people() {
+        let spelt = [3, 303, 7500, 90_000].map(|seconds| spell(Duration::from_secs(seconds)));
+        assert_eq!(spelt, ["3 s", "5 min 3 s", "2 h 5 min", "25 h 0 min"]);
     }
 }

@@ -8,7 +8,10 @@ use restante_proto::{
 };
 use restante_store::Source;
 
-use crate::{pool, wire::Wire};
+use crate::{
+    pool::{self, Buffer},
+    wire::{Wire, WriteError},
+};
 
 /// How much is read from a store at a time, in octets.
 const PIECE_OCTETS: usize = 64 * 1024;
@@ -19,29 +22,30 @@ pub(crate) enum Broken {
     /// The store failed, or the message is shorter than it said.
     Store(io::Error),
     /// The connection failed.
-    Wire(io::Error),
+    Wire(WriteError),
 }
 
-/// Sends the body behind what is in `out`, and says how many octets went to the socket; what is left in `out` is
-/// less than a piece, so that a small message and the final `.` line leave in one write.
+/// Sends the body behind what is in `out`, and counts in `sent` what goes to the socket. What is left in `out` is less
+/// than a piece, so that a small message and the final `.` line leave in one write.
 pub(crate) async fn body(
     transfer: Transfer<Source>,
     wire: &mut Wire,
     out: &mut Vec<u8>,
+    sent: &mut u64,
     patience: Duration,
-) -> Result<u64, Broken> {
+) -> Result<(), Broken> {
     let mut stuffer = Stuffer::new(transfer.form, transfer.part);
     let source = Arc::new(transfer.source);
-    let (mut at, end, mut sent) = (transfer.octets.start, transfer.octets.end, 0);
+    let (mut at, end) = (transfer.octets.start, transfer.octets.end);
     while at < end {
         let want = usize::try_from(end - at).unwrap_or(PIECE_OCTETS).min(PIECE_OCTETS);
         let piece = read(&source, at, want).await.map_err(Broken::Store)?;
         at += piece.len() as u64;
         let progress = stuffer.push(&piece, out);
-        pool::give_back(piece);
+        drop(piece);
         if out.len() >= OUT_SOFT_MAX_OCTETS {
             wire.write(out, patience).await.map_err(Broken::Wire)?;
-            sent += out.len() as u64;
+            *sent += out.len() as u64;
             out.clear();
         }
         if progress == Progress::Done {
@@ -49,14 +53,14 @@ pub(crate) async fn body(
         }
     }
     stuffer.finish(out);
-    Ok(sent)
+    Ok(())
 }
 
 /// Reads up to `want` octets, at least one; files are read off the I/O threads.
-async fn read(source: &Arc<Source>, at: u64, want: usize) -> io::Result<Vec<u8>> {
+async fn read(source: &Arc<Source>, at: u64, want: usize) -> io::Result<Buffer> {
     let mut piece = pool::lend();
     piece.resize(want, 0);
-    let read = move |source: &Source, mut piece: Vec<u8>| {
+    let read = move |source: &Source, mut piece: Buffer| {
         let octets = loop {
             match source.read_at(at, &mut piece) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,7 +1,7 @@
 //! The server as a whole: it listens, lets connections in, takes a new configuration, and stops in good order.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -20,14 +20,14 @@ use restante_store::Store;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot, watch},
-    task::AbortHandle,
+    task::JoinHandle,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     connection::Connection,
     drive::Stage,
-    gate::{Full, Gate},
+    gate::{Gate, Refusals},
     listen::{self, BindError, Port},
     outcome::SessionId,
     registry::Registry,
@@ -51,7 +51,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    listeners: HashMap<(Port, SocketAddr), TcpListener>,
+    listeners: BTreeMap<listen::Place, TcpListener>,
     handle: Handle,
     orders: mpsc::Receiver<Order>,
 }
@@ -60,9 +60,20 @@ pub struct Server {
 #[derive(Clone, Debug)]
 pub struct Handle(mpsc::Sender<Order>);
 
+/// Why a new configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// An address of it cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
 #[derive(Debug)]
 enum Order {
-    Reload(Box<Config>, oneshot::Sender<Result<(), BindError>>),
+    Reload(Box<Config>, oneshot::Sender<Result<(), ReloadError>>),
     Stop,
 }
 
@@ -81,6 +92,7 @@ pub(crate) struct Live {
 pub(crate) struct Shared {
     live: ArcSwap<Live>,
     gate: Arc<Gate>,
+    refusals: Refusals,
     pub(crate) registry: Arc<Registry>,
     began: u32,
     connections: AtomicU64,
@@ -107,14 +119,17 @@ impl Live {
 impl Server {
     /// Listens on every address of the configuration. Needs a tokio runtime.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let mut listeners = HashMap::new();
-        for (port, address) in wanted(&config.settings) {
-            listeners.insert((port, address), listen::bind(address, &addresses(&config.settings, port))?);
+        let mut listeners = BTreeMap::new();
+        for place in listen::places(&config.settings) {
+            if let Some(listener) = listen::bind(place)? {
+                listeners.insert(place, listener);
+            }
         }
         let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let shared = Arc::new(Shared {
             live: ArcSwap::from_pointee(Live::new(config)),
             gate: Arc::default(),
+            refusals: Refusals::default(),
             registry: Arc::default(),
             began: began as u32, // a name, not a time
             connections: AtomicU64::new(0),
@@ -125,13 +140,8 @@ impl Server {
 
     /// Where it listens, with the ports that the system chose where port 0 was asked for.
     pub fn addresses(&self) -> Vec<(SocketAddr, Port)> {
-        let mut addresses: Vec<_> = self
-            .listeners
-            .iter()
-            .filter_map(|((port, _), listener)| Some((listener.local_addr().ok()?, *port)))
-            .collect();
-        addresses.sort_by_key(|(address, port)| (port.to_string(), *address));
-        addresses
+        let listening = self.listeners.iter();
+        listening.filter_map(|((port, _), listener)| Some((listener.local_addr().ok()?, *port))).collect()
     }
 
     /// What gives it orders while it runs.
@@ -140,35 +150,42 @@ impl Server {
     }
 
     /// Serves until it is told to stop: then nobody logs in any more, sessions may reach QUIT for a while, and a
-    /// commit that has begun is always finished.
+    /// commit that has begun is always finished. Told to stop again, it does not wait for sessions.
+    ///
+    /// Dropped, it stops listening and ends its sessions; commits that have begun go on in their runtime.
     pub async fn run(self) {
-        let Self { shared, listeners, handle, mut orders } = self;
-        drop(handle);
+        // Its own handle is kept: without any other it serves for ever.
+        let Self { shared, listeners, handle: _handle, mut orders } = self;
         let (stage, _) = watch::channel(Stage::Running);
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
-        let accept = |port, listener| {
-            tokio::spawn(accept(listener, port, Arc::clone(&shared), stage.subscribe(), alive.clone()))
-                .abort_handle()
+        let accept = |(port, _): listen::Place, listener| {
+            let accept = accept(listener, port, Arc::clone(&shared), stage.subscribe(), alive.clone());
+            Accepting(tokio::spawn(accept))
         };
-        let mut accepting: HashMap<(Port, SocketAddr), AbortHandle> =
-            listeners.into_iter().map(|(key, listener)| (key, accept(key.0, listener))).collect();
+        let mut accepting: BTreeMap<_, _> =
+            listeners.into_iter().map(|(place, listener)| (place, accept(place, listener))).collect();
         while let Some(order) = orders.recv().await {
             let (config, done) = match order {
                 Order::Stop => break,
                 Order::Reload(config, done) => (config, done),
             };
-            let reloaded = reload(&shared, *config, &mut accepting, &accept);
+            let reloaded = reload(&shared, *config, &mut accepting, &accept).await;
             // Nobody may be waiting for the result.
-            let _nobody = done.send(reloaded);
+            let _nobody = done.send(reloaded.map_err(ReloadError::from));
         }
-        accepting.values().for_each(AbortHandle::abort);
         drop(accepting);
         let drain = shared.live.load().settings.limits.drain;
         info!(seconds = drain.as_secs(), "stopping: sessions may reach QUIT");
-        // Fails only where no session is left to hear it; likewise below.
+        // Sending fails only where no session is left to hear it; likewise below.
         let _no_sessions = stage.send(Stage::Draining);
         drop(alive);
-        if tokio::time::timeout(drain, all_gone.recv()).await.is_err() {
+        let drained = async {
+            tokio::select! {
+                _ = all_gone.recv() => true,
+                () = again(&mut orders) => false,
+            }
+        };
+        if !tokio::time::timeout(drain, drained).await.unwrap_or(false) {
             let _no_sessions = stage.send(Stage::Ending);
             all_gone.recv().await;
         }
@@ -176,15 +193,45 @@ impl Server {
     }
 }
 
+/// Waits until the server is told to stop once more; refuses what else it is told.
+async fn again(orders: &mut mpsc::Receiver<Order>) {
+    loop {
+        match orders.recv().await {
+            Some(Order::Reload(_, done)) => {
+                let _nobody = done.send(Err(ReloadError::Stopping));
+            }
+            Some(Order::Stop) => return,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A task that lets connections in; it ends when this is dropped.
+#[derive(Debug)]
+struct Accepting(JoinHandle<()>);
+
+impl Accepting {
+    /// Ends it, and waits until its socket is closed.
+    async fn end(mut self) {
+        self.0.abort();
+        // Its end is the wish; there is nothing else to learn.
+        let _aborted = (&mut self.0).await;
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Handle {
     /// Replaces the configuration: sessions go on with the old one, new ones have the new one. When a new address
     /// cannot be listened on, everything stays as it was.
-    pub async fn reload(&self, config: Config) -> Result<(), BindError> {
+    pub async fn reload(&self, config: Config) -> Result<(), ReloadError> {
         let (done, result) = oneshot::channel();
-        if self.0.send(Order::Reload(Box::new(config), done)).await.is_err() {
-            return Ok(()); // the server is stopping: there is nothing to reload
-        }
-        result.await.unwrap_or(Ok(()))
+        self.0.send(Order::Reload(Box::new(config), done)).await.map_err(|_| ReloadError::Stopping)?;
+        result.await.unwrap_or(Err(ReloadError::Stopping))
     }
 
     /// Tells the server to stop.
@@ -194,38 +241,45 @@ impl Handle {
     }
 }
 
-/// Each address once, by what is spoken there.
-fn wanted(settings: &Settings) -> impl Iterator<Item = (Port, SocketAddr)> {
-    let pop3 = settings.pop3.iter().map(|address| (Port::Pop3, *address));
-    pop3.chain(settings.pop3s.iter().map(|address| (Port::Pop3s, *address)))
-}
-
-fn addresses(settings: &Settings, port: Port) -> Vec<SocketAddr> {
-    wanted(settings).filter(|(spoken, _)| *spoken == port).map(|(_, address)| address).collect()
-}
-
-fn reload(
+/// Opens the places that the new configuration adds, closes those that it does not have, and on failure goes back.
+async fn reload(
     shared: &Shared,
     config: Config,
-    accepting: &mut HashMap<(Port, SocketAddr), AbortHandle>,
-    accept: &impl Fn(Port, TcpListener) -> AbortHandle,
+    accepting: &mut BTreeMap<listen::Place, Accepting>,
+    accept: &impl Fn(listen::Place, TcpListener) -> Accepting,
 ) -> Result<(), BindError> {
-    let mut fresh = Vec::new();
-    for key @ (port, address) in wanted(&config.settings) {
-        if !accepting.contains_key(&key) {
-            fresh.push((key, listen::bind(address, &addresses(&config.settings, port))?));
+    let wanted = listen::places(&config.settings);
+    let added: Vec<_> = wanted.iter().filter(|place| !accepting.contains_key(place)).copied().collect();
+    // An address that moves between pop3 and pop3s is in its own way.
+    let moved = |(_, address): &listen::Place| added.iter().any(|(_, other)| other == address);
+    let moving: Vec<_> =
+        accepting.keys().filter(|place| !wanted.contains(place) && moved(place)).copied().collect();
+    for place in &moving {
+        if let Some(task) = accepting.remove(place) {
+            task.end().await;
         }
     }
-    accepting.retain(|key, task| {
-        let kept = wanted(&config.settings).any(|wanted| wanted == *key);
-        if !kept {
-            task.abort();
+    let bound: Result<Vec<_>, _> = added.iter().map(|place| Ok((*place, listen::bind(*place)?))).collect();
+    let (opened, result) = match bound {
+        Ok(opened) => {
+            accepting.retain(|place, _| wanted.contains(place));
+            shared.live.store(Arc::new(Live::new(config)));
+            (opened, Ok(()))
         }
-        kept
-    });
-    shared.live.store(Arc::new(Live::new(config)));
-    accepting.extend(fresh.into_iter().map(|(key, listener)| (key, accept(key.0, listener))));
-    Ok(())
+        Err(error) => {
+            let back = moving.into_iter().filter_map(|place| match listen::bind(place) {
+                Ok(listener) => Some((place, listener)),
+                Err(error) => {
+                    error!("{error}; it was listened on before");
+                    None
+                }
+            });
+            (back.collect(), Err(error))
+        }
+    };
+    let listening = opened.into_iter().filter_map(|(place, listener)| Some((place, listener?)));
+    accepting.extend(listening.map(|(place, listener)| (place, accept(place, listener))));
+    result
 }
 
 /// Lets connections in.
@@ -260,7 +314,9 @@ fn admit(
     let place = match shared.gate.enter(peer.ip(), &live.settings.limits) {
         Ok(place) => place,
         Err(full) => {
-            warn!(address = %peer, limit = full.name(), "connection refused: too many");
+            if let Some(refused) = shared.refusals.count(std::time::Instant::now()) {
+                warn!(address = %peer, limit = full.name(), refused, "connections refused: too many");
+            }
             if port == Port::Pop3 {
                 let mut out = Vec::new();
                 Refusal::coded(ResponseCode::SysTemp, "too many connections, try again later")
@@ -284,13 +340,4 @@ fn admit(
         place,
     };
     tokio::spawn(connection.run());
-}
-
-impl Full {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::ConnectionsPerAddress => "connections_per_address",
-        }
-    }
 }

@@ -19,6 +19,20 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl Default for Settings {
+    /// A server that listens nowhere yet.
+    fn default() -> Self {
+        Self {
+            hostname: "localhost".into(),
+            pop3: Vec::new(),
+            pop3s: Vec::new(),
+            cleartext: Cleartext::Loopback,
+            apop: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// From where passwords are taken without TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cleartext {

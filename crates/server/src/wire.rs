@@ -8,14 +8,22 @@ use std::{
     time::Duration,
 };
 
+use restante_tcp::Flow;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::pool;
+use crate::{
+    listen::DEAD_AFTER,
+    pool::{self, Buffer},
+};
+
+/// How often the kernel is asked about a peer that takes nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A connection's octets.
 #[derive(Debug)]
@@ -24,9 +32,20 @@ pub(crate) enum Wire {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// Why nothing could be written.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The client took nothing for as long as it may.
+    Patience,
+    /// The client answers nothing at all.
+    Dead,
+    /// The connection failed.
+    Io(io::Error),
+}
+
 impl Wire {
-    /// Reads what there is, into a lent buffer that the caller gives back; empty at the end.
-    pub(crate) async fn read(&mut self) -> io::Result<Vec<u8>> {
+    /// Reads what there is into a lent buffer; empty at the end.
+    pub(crate) async fn read(&mut self) -> io::Result<Buffer> {
         poll_fn(|context| {
             // The buffer is lent only while the socket is asked: a connection that waits holds none.
             let mut buffer = pool::lend();
@@ -35,70 +54,104 @@ impl Wire {
             let polled = Pin::new(&mut *self).poll_read(context, &mut read);
             let octets = read.filled().len();
             buffer.truncate(octets);
-            match polled {
-                Poll::Ready(Ok(())) => Poll::Ready(Ok(buffer)),
-                Poll::Ready(Err(error)) => {
-                    pool::give_back(buffer);
-                    Poll::Ready(Err(error))
-                }
-                Poll::Pending => {
-                    pool::give_back(buffer);
-                    Poll::Pending
-                }
-            }
+            polled.map_ok(|()| buffer)
         })
         .await
     }
 
-    /// Writes all of it; fails when the peer takes nothing for `patience`.
-    pub(crate) async fn write(&mut self, mut octets: &[u8], patience: Duration) -> io::Result<()> {
+    /// Writes all of it; gives up when the peer takes nothing for `patience`, or is dead.
+    pub(crate) async fn write(&mut self, mut octets: &[u8], patience: Duration) -> Result<(), WriteError> {
         while !octets.is_empty() {
-            let written = timeout(patience, AsyncWriteExt::write(self, octets)).await??;
+            let written = self.stalling(patience, Step::Write(octets)).await?;
             if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+                return Err(WriteError::Io(io::ErrorKind::WriteZero.into()));
             }
             octets = &octets[written..];
         }
-        timeout(patience, self.flush()).await?
+        self.stalling(patience, Step::Flush).await.map(|_| ())
+    }
+
+    /// Takes one step, and looks after the peer while that takes long.
+    async fn stalling(&mut self, patience: Duration, step: Step<'_>) -> Result<usize, WriteError> {
+        let by = Instant::now() + patience;
+        let mut lifted = false;
+        loop {
+            let look = by.min(Instant::now() + LOOK_EVERY);
+            let stepped = match step {
+                Step::Write(octets) => timeout_at(look, AsyncWriteExt::write(self, octets)).await,
+                Step::Flush => timeout_at(look, self.flush()).await.map(|flushed| flushed.map(|()| 0)),
+            };
+            match stepped {
+                Ok(done) => {
+                    if lifted {
+                        self.be_patient(DEAD_AFTER);
+                    }
+                    return done.map_err(WriteError::Io);
+                }
+                Err(_) if Instant::now() >= by => return Err(WriteError::Patience),
+                Err(_) => {
+                    if self.flow().is_some_and(|flow| is_dead(&flow)) {
+                        return Err(WriteError::Dead);
+                    }
+                    // The kernel would end a peer that is there and does not read.
+                    lifted = true;
+                    self.be_patient(patience + DEAD_AFTER);
+                }
+            }
+        }
+    }
+
+    /// How much has arrived, and when the peer was heard; `None` where the socket cannot tell any more.
+    pub(crate) fn flow(&self) -> Option<Flow> {
+        restante_tcp::flow(self.socket()).ok()
+    }
+
+    /// For how long the kernel bears a peer that acknowledges nothing new.
+    pub(crate) fn be_patient(&self, time: Duration) {
+        // It fails where the connection has failed, which the next call will tell.
+        let _failed = SockRef::from(self.socket()).set_tcp_user_timeout(Some(time));
     }
 
     /// Waits until the peer has reset the connection.
     pub(crate) async fn reset(&self) {
-        let stream = match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
         loop {
-            match stream.ready(Interest::ERROR).await {
-                Ok(ready) if ready.is_error() => return,
-                Ok(_) => tokio::task::yield_now().await,
-                Err(_) => return,
+            match self.socket().ready(Interest::ERROR).await {
+                Ok(ready) if !ready.is_error() => tokio::task::yield_now().await,
+                _ => return,
             }
         }
     }
 
-    /// Shuts the sending side, reads what is left for a while, and closes: unread input would turn the last words
-    /// into a reset.
+    /// Shuts the sending side, which TLS tells the peer, and reads what is left for a while: unread input would turn
+    /// the last words into a reset.
     pub(crate) async fn linger(mut self, patience: Duration) {
-        const LEFT_MAX_OCTETS: usize = 1024 * 1024;
         let rest = async {
-            if self.shutdown().await.is_err() {
-                return;
-            }
-            let mut left = 0;
-            while left < LEFT_MAX_OCTETS {
-                match self.read().await {
-                    Ok(buffer) if !buffer.is_empty() => {
-                        left += buffer.len();
-                        pool::give_back(buffer);
-                    }
-                    _ => return,
-                }
+            if self.shutdown().await.is_ok() {
+                while self.read().await.is_ok_and(|buffer| !buffer.is_empty()) {}
             }
         };
         // The connection is over either way.
         let _timed_out = timeout(patience, rest).await;
     }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+/// What is done to write.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Write(&'a [u8]),
+    Flush,
+}
+
+/// Whether a peer that has to acknowledge something has been silent for too long.
+pub(crate) const fn is_dead(flow: &Flow) -> bool {
+    flow.in_flight_segments > 0 && flow.heard_ago.as_secs() >= DEAD_AFTER.as_secs()
 }
 
 impl AsyncRead for Wire {

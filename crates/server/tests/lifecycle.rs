@@ -28,12 +28,14 @@ async fn a_second_login_is_told_who_holds_the_maildrop() {
     let mut second = connect(running.pop3).await;
     second.say("USER john.doe@anydomain.com").await;
     let answer = second.say(&format!("PASS {PASSWORD}")).await;
-    assert!(answer.starts_with("-ERR [IN-USE] maildrop in use since "), "{answer}");
-    assert!(answer.ends_with(" UTC by a session that is idle for 0 s"), "{answer}");
+    let words = answer.strip_prefix("-ERR [IN-USE] maildrop in use since ").unwrap();
+    let (since, idle) = words.split_once(" ago by a session idle for ").unwrap();
+    assert!(since.ends_with(" s") && idle.ends_with(" s"), "{answer}");
 }
 
 #[tokio::test]
 async fn an_idle_session_is_taken_over_from_the_same_address() {
+    let log = world::log();
     let store = mail(&["a\n"]);
     let mut plan = Plan { store: Arc::new(store.clone()), ..Plan::default() };
     plan.settings.limits.takeover_idle = SHORT;
@@ -42,8 +44,93 @@ async fn an_idle_session_is_taken_over_from_the_same_address() {
     assert_eq!(first.say("DELE 1").await, "+OK msg deleted");
     tokio::time::sleep(SHORT * 2).await; // the idle time is the thing under test
     let mut second = logged_in(running.pop3).await;
+    log.shows("user=\"john.doe@anydomain.com\"").await;
+    log.shows("why=taken over by a new session").await;
     assert_eq!(second.say("STAT").await, "+OK 1 3", "without QUIT nothing is lost");
     assert_eq!(first.rest().await, b"", "and nothing unasked is said");
+}
+
+#[tokio::test]
+async fn who_still_receives_is_not_idle() {
+    // A slow link: much has been written, little has arrived.
+    let store = mail(&[&"x".repeat(3_000_000)]);
+    let mut plan = Plan { store: Arc::new(store), ..Plan::default() };
+    plan.settings.limits.takeover_idle = SHORT * 2;
+    let running = plan.start();
+    let mut slow = logged_in(running.pop3).await;
+    slow.send("RETR 1\r\n").await;
+    let mut piece = vec![0; 30_000];
+    for _ in 0..20 {
+        tokio::io::AsyncReadExt::read_exact(&mut slow.stream, &mut piece).await.unwrap();
+        tokio::time::sleep(SHORT / 2).await;
+    }
+    let mut second = connect(running.pop3).await;
+    second.say("USER john.doe@anydomain.com").await;
+    let answer = second.say(&format!("PASS {PASSWORD}")).await;
+    assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
+    // And it reaches its QUIT.
+    slow.send("QUIT\r\n").await;
+    let rest = slow.rest().await;
+    assert!(rest.ends_with(b".\r\n+OK POP3 Server saying Good-Bye\r\n"));
+}
+
+#[tokio::test]
+async fn a_maildrop_that_is_being_opened_is_in_use_by_a_session() {
+    let inner = mail(&["a\n"]);
+    let (plan, opens) = slow_to_open(&inner);
+    let running = plan.start();
+    let mut first = connect(running.pop3).await;
+    first.say("USER john.doe@anydomain.com").await;
+    first.send(format!("PASS {PASSWORD}\r\n")).await;
+    opens.begun.notified().await;
+    let mut second = connect(running.pop3).await;
+    second.say("USER john.doe@anydomain.com").await;
+    let answer = second.say(&format!("PASS {PASSWORD}")).await;
+    assert!(answer.ends_with("by a session that is busy now"), "{answer}");
+    opens.go.notify_one();
+    assert_eq!(first.line().await, "+OK maildrop locked and ready");
+}
+
+#[tokio::test]
+async fn a_second_stop_does_not_wait_for_sessions() {
+    let log = world::log();
+    let running = Plan::default().start();
+    let mut client = logged_in(running.pop3).await;
+    running.handle.stop().await;
+    running.handle.stop().await;
+    assert_eq!(client.rest().await, b"");
+    timeout(world::PATIENCE, running.server).await.expect("it stops").unwrap();
+    log.shows("why=the server stopped").await;
+    log.shows("user=\"john.doe@anydomain.com\"").await;
+}
+
+#[tokio::test]
+async fn a_server_whose_future_is_dropped_listens_no_more() {
+    let running = Plan::default().start();
+    let mut client = logged_in(running.pop3).await;
+    running.server.abort();
+    assert_eq!(client.rest().await, b"", "its sessions end");
+    timeout(world::PATIENCE, async {
+        while tokio::net::TcpStream::connect(running.pop3).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("nobody listens");
+}
+
+#[tokio::test]
+async fn an_address_may_move_between_the_ports() {
+    // Ports that the system has just chosen are free still.
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (one, other) = (free(), free());
+    let mut plan = Plan::default();
+    (plan.settings.pop3, plan.settings.pop3s) = (vec![one], vec![other]);
+    let running = plan.start();
+    let mut plan = Plan::default();
+    (plan.settings.pop3, plan.settings.pop3s) = (vec![other], vec![one]);
+    running.handle.reload(plan.config(running.folder.path())).await.unwrap();
+    connect(other).await;
 }
 
 #[tokio::test]
@@ -83,6 +170,40 @@ async fn a_drained_session_is_closed_without_a_word() {
     running.handle.stop().await;
     assert_eq!(client.rest().await, b"");
     timeout(world::PATIENCE, running.server).await.expect("it stops").unwrap();
+}
+
+/// What a slow store waits for.
+#[derive(Clone, Debug, Default)]
+struct Gate {
+    begun: Arc<Notify>,
+    go: Arc<Notify>,
+}
+
+/// A memory store whose opening waits until it is let go.
+#[derive(Debug)]
+struct SlowToOpen {
+    inner: MemoryStore,
+    gate: Gate,
+}
+
+impl Store for SlowToOpen {
+    fn open<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Box<dyn Maildrop>, OpenError>> {
+        Box::pin(async move {
+            self.gate.begun.notify_one();
+            self.gate.go.notified().await;
+            self.inner.open(user).await
+        })
+    }
+
+    fn deliver(&self, user: &UserName) -> Result<Box<dyn Delivery>, DeliverError> {
+        self.inner.deliver(user)
+    }
+}
+
+fn slow_to_open(inner: &MemoryStore) -> (Plan, Gate) {
+    let gate = Gate::default();
+    let store = SlowToOpen { inner: inner.clone(), gate: gate.clone() };
+    (Plan { store: Arc::new(store), ..Plan::default() }, gate)
 }
 
 /// A memory store whose commits wait until they are let go, or fail.
@@ -174,6 +295,7 @@ async fn quit_tells_that_the_deletion_failed() {
 
 #[tokio::test]
 async fn a_commit_that_has_begun_is_finished_whatever_happens_to_the_connection() {
+    let log = world::log();
     let inner = mail(&["a\n"]);
     let (plan, begun, go, _) = slow(&inner);
     let running = plan.start();
@@ -183,7 +305,10 @@ async fn a_commit_that_has_begun_is_finished_whatever_happens_to_the_connection(
     begun.notified().await;
     socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
+    // The session has ended, and with it everything that waited for the commit.
+    log.shows("why=connection: reset by the client").await;
     go.notify_one();
+    log.shows("the client did not wait for the answer to QUIT").await;
     timeout(world::PATIENCE, async {
         while !inner.unique_ids(&user()).is_empty() {
             tokio::task::yield_now().await;

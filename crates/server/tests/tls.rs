@@ -115,21 +115,28 @@ async fn without_tls_no_password_is_asked_for_where_clear_text_is_forbidden() {
 }
 
 #[tokio::test]
-async fn strangers_on_the_wrong_port_are_ended() {
+async fn strangers_on_the_wrong_port_are_ended_and_named_in_the_log() {
+    let log = world::log();
     let running = Plan::default().start();
     // A TLS hello on the clear port.
     let mut client = Client::new(TcpStream::connect(running.pop3).await.unwrap());
     client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
     assert_eq!(client.rest().await, b"+OK X1 POP3 Server\r\n");
+    log.shows("why=TLS on the clear-text port").await;
     // HTTP on the clear port.
     let mut client = connect(running.pop3).await;
     client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(client.rest().await, b"-ERR this is a POP3 server\r\n");
+    log.shows("why=an HTTP request\n").await;
     // Clear text, and HTTP, on the TLS port.
-    for text in ["USER a\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+    for (text, why) in [
+        ("USER a\r\n", "why=clear text on the TLS port"),
+        ("GET / HTTP/1.1\r\n\r\n", "why=an HTTP request on the TLS port"),
+    ] {
         let mut client = Client::new(TcpStream::connect(running.pop3s).await.unwrap());
         client.send(text).await;
         assert_eq!(client.rest().await, b"", "{text}");
+        log.shows(why).await;
     }
 }
 
@@ -167,4 +174,16 @@ async fn a_session_cut_off_in_tls_deletes_nothing() {
     let mut next = stls(&running).await;
     next.log_in().await;
     assert_eq!(next.say("STAT").await, "+OK 2 48");
+}
+
+#[tokio::test]
+async fn the_end_is_told_to_tls_also_where_pop3_hears_no_word() {
+    let mut plan = Plan::default();
+    plan.settings.limits.idle = std::time::Duration::from_millis(300);
+    let running = plan.start();
+    let mut client = stls(&running).await;
+    client.log_in().await;
+    let mut rest = Vec::new();
+    let read = client.stream.read_to_end(&mut rest).await;
+    assert_eq!((read.unwrap(), rest.as_slice()), (0, b"".as_slice()), "no truncation: close_notify came");
 }

@@ -81,20 +81,15 @@ async fn a_half_closed_connection_gets_its_answers() {
 
 #[tokio::test]
 async fn a_reset_frees_the_maildrop() {
-    let running = Plan::default().start();
+    let log = world::log();
+    let mut plan = Plan::default();
+    plan.settings.limits.takeover_idle = Duration::ZERO;
+    let running = plan.start();
     let client = logged_in(running.pop3).await;
     socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
-    // The reset is on its way; the next login may be told of the lock until it arrives.
-    let mut next = connect(running.pop3).await;
-    loop {
-        assert_eq!(next.say("USER john.doe@anydomain.com").await, "+OK send your password");
-        let answer = next.say(&format!("PASS {PASSWORD}")).await;
-        if answer == "+OK maildrop locked and ready" {
-            break;
-        }
-        assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
-    }
+    log.shows("why=connection: ").await;
+    logged_in(running.pop3).await;
 }
 
 #[tokio::test]
@@ -120,17 +115,14 @@ async fn a_client_that_never_reads_makes_the_server_stop_reading() {
     let store = mail(&[&"x".repeat(1_000_000)]);
     let running = Plan { store: Arc::new(store), ..Plan::default() }.start();
     let mut client = logged_in(running.pop3).await;
-    // What the server takes in before it stops: socket buffers, and no more.
-    let flood = "RETR 1\r\n".repeat(100_000);
-    let mut taken = 0;
-    let pushed = tokio::time::timeout(Duration::from_secs(3), async {
-        for _ in 0..1_000 {
-            client.stream.write_all(flood.as_bytes()).await.unwrap();
-            taken += flood.len();
-        }
-    });
-    assert!(pushed.await.is_err(), "the server took {taken} octets of commands");
-    assert!(taken < 100_000_000, "{taken}");
+    // What the server takes in before it stops: socket buffers, and no more. Then nothing moves any more.
+    let (flood, mut taken) = ("RETR 1\r\n".repeat(1_000), 0);
+    while let Ok(written) =
+        tokio::time::timeout(Duration::from_secs(1), client.stream.write(flood.as_bytes())).await
+    {
+        taken += written.unwrap();
+        assert!(taken < 32 << 20, "the server took {taken} octets of commands");
+    }
 }
 
 #[tokio::test]

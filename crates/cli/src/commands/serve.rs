@@ -1,6 +1,11 @@
 //! `restante serve`: the server in the foreground, its signals, and its reload.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args as ClapArgs;
 use restante_auth::{UsersFileDirectory, Verifier};
@@ -45,47 +50,48 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
     let loaded = settings::load(&args.config)?;
     logging::start(loaded.settings.log);
-    let parts = Parts::new(loaded, None)?;
-    serve(parts.config.clone(), |_| Ok(()), |handle| reload_on_hangup(handle, args.config, parts))
-}
-
-/// Reads the configuration again at each SIGHUP. One that is wrong changes nothing.
-async fn reload_on_hangup(handle: Handle, file: PathBuf, mut parts: Parts) {
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => return error!(%error, "SIGHUP cannot be heard"),
-    };
-    while hangup.recv().await.is_some() {
-        let fresh = settings::load(&file).and_then(|loaded| Parts::new(loaded, Some(&parts)));
-        match fresh {
-            Err(failure) => error!("the configuration stays as it was: {failure}"),
-            Ok(fresh) => match handle.reload(fresh.config.clone()).await {
-                Ok(()) => {
-                    fresh.directory.reload().await;
+    let mut parts = Parts::new(loaded, None)?;
+    serve(
+        parts.config.clone(),
+        |_| Ok(()),
+        async |handle| {
+            // A configuration that is wrong changes nothing.
+            match reload(handle, &args.config, &parts).await {
+                Ok(fresh) => {
                     parts = fresh;
                     info!("configuration and certificates were read again");
                 }
-                Err(error) => error!("the configuration stays as it was: {error}"),
-            },
-        }
-    }
+                Err(failure) => error!("the configuration stays as it was: {failure}"),
+            }
+        },
+    )
 }
 
-/// Runs a server until SIGTERM or SIGINT. `ready` hears where it listens; `beside` runs beside it and may give it
-/// orders.
-fn serve<F: Future<Output = ()>>(
+/// Reads the configuration again and gives it to the server.
+async fn reload(handle: &Handle, file: &Path, parts: &Parts) -> Result<Parts, Failure> {
+    let loaded = tokio::task::block_in_place(|| settings::load(file))?;
+    let fresh = tokio::task::block_in_place(|| Parts::new(loaded, Some(parts)))?;
+    handle.reload(fresh.config.clone()).await.map_err(|error| Failure::failed(error.to_string()))?;
+    fresh.directory.reload().await;
+    Ok(fresh)
+}
+
+/// Runs a server until SIGTERM or SIGINT; a second one does not wait for sessions. `ready` hears where it listens,
+/// `hangup` is called at each SIGHUP.
+fn serve(
     config: Config,
     ready: impl FnOnce(&[(SocketAddr, Port)]) -> Result<(), Failure>,
-    beside: impl FnOnce(Handle) -> F,
+    mut hangup: impl AsyncFnMut(&Handle),
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
-    runtime.block_on(async {
-        let fail = |error: std::io::Error| Failure::failed(format!("signals cannot be heard: {error}"));
-        let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+    let served = runtime.block_on(async {
+        let hear =
+            |kind| signal(kind).map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")));
+        let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+        let mut hung_up = hear(SignalKind::hangup())?;
         let server = Server::bind(config).map_err(|error| Failure::failed(error.to_string()))?;
         let addresses = server.addresses();
         for (address, port) in &addresses {
@@ -93,19 +99,21 @@ fn serve<F: Future<Output = ()>>(
         }
         ready(&addresses)?;
         let handle = server.handle();
-        let serving = tokio::spawn(server.run());
-        let orders = async {
-            beside(handle.clone()).await;
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = orders => {}
+        let mut serving = tokio::spawn(server.run());
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => handle.stop().await,
+                _ = interrupt.recv() => handle.stop().await,
+                _ = hung_up.recv() => hangup(&handle).await,
+                ended = &mut serving => {
+                    return ended.map_err(|error| Failure::failed(format!("the server failed: {error}")));
+                }
+            }
         }
-        handle.stop().await;
-        serving.await.map_err(|error| Failure::failed(format!("the server failed: {error}")))
-    })
+    });
+    // What was committed is durable; a read that hangs in the store is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 /// A server's parts, and the settings that they were made from.
@@ -165,8 +173,7 @@ fn store(settings: &Settings) -> Arc<dyn Store> {
     match settings.store() {
         settings::Store::Memory => Arc::new(MemoryStore::with_message_limit(limit)),
         settings::Store::Maildir(template) => {
-            let mut options = maildir::Options::default();
-            options.message_limit_octets = Some(limit);
+            let options = maildir::Options { message_limit_octets: Some(limit) };
             Arc::new(MaildirStore::new(template, options))
         }
     }
@@ -192,7 +199,7 @@ fn verification(limits: &settings::Limits) -> restante_auth::Settings {
         failure_delay_first: seconds(limits.failure_delay_seconds),
         failure_delay_max: seconds(limits.failure_delay_max_seconds),
         failures_forgotten_after: seconds(limits.failure_memory_seconds),
-        waiting_per_address: limits.delayed_answers_per_address as usize,
+        waiting_per_address: limits.delayed_answers_per_address,
     }
 }
 

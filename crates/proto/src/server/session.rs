@@ -232,7 +232,7 @@ impl<S> Session<S> {
     pub const fn patience(&self) -> Patience {
         match (&self.step, self.phase) {
             (Step::Owed(_) | Step::Sending | Step::Body(_) | Step::Ask(..), _) => Patience::Busy,
-            (_, Phase::Transaction | Phase::Update) => Patience::Idle,
+            (_, Phase::Transaction | Phase::Update | Phase::Closed) => Patience::Idle,
             _ => Patience::Login,
         }
     }

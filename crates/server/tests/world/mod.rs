@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 #![allow(dead_code)] // each test file uses a part of it
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use restante_auth::{MemoryDirectory, StoredPassword, Verifier};
 use restante_proto::{UniqueId, UserName};
@@ -219,5 +223,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         // A reset is an end too; the tests that care look at what came before it.
         let _reset = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the server closes");
         rest
+    }
+}
+
+/// What this test's server logs; the test has to stay on one thread, as `#[tokio::test]` does.
+pub(crate) struct Log {
+    lines: Arc<Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+/// Begins to keep the log.
+pub(crate) fn log() -> Log {
+    let lines: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let writer = Writer(Arc::clone(&lines));
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(writer)).finish();
+    Log { lines, _guard: tracing::subscriber::set_default(subscriber) }
+}
+
+impl Log {
+    /// Waits until the log holds this text.
+    pub(crate) async fn shows(&self, text: &str) {
+        let seen = || String::from_utf8_lossy(&self.lines.lock().unwrap()).into_owned();
+        let shown = timeout(PATIENCE, async {
+            while !seen().contains(text) {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(shown.await.is_ok(), "{text:?} is not in the log:\n{}", seen());
+    }
+}
+
+struct Writer(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Writer {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
