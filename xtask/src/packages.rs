@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     if !root() {
         let names = missing.join(" ");
         return Err(Failure::Failed(format!(
-            "these Debian packages are missing: {names}\n  install them:  sudo apt-get install -y --no-install-recommends {names}\n  or run the rest:  cargo xtask test --help"
+            "these Debian packages are missing: {names}\n  install them:  sudo apt-get update && sudo apt-get install -y --no-install-recommends {names}\n  or run other steps:  cargo xtask test --help"
         )));
     }
     run::run(&mut apt(&["update", "-qq"]))?;
