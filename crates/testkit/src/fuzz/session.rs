@@ -24,7 +24,7 @@ use restante_sasl::{MECHANISMS, ServerExchange, Step};
 use super::{number, pieces, split_how};
 
 /// The longest input in a drop of many messages, where a short command asks for a long reply.
-const MANY_INPUT_MAX_OCTETS: usize = 128;
+const MANY_INPUT_MAX_OCTETS: usize = 64;
 /// The longest reply that may stand behind the soft limit: a status line, or the list of CAPA.
 const REPLY_MAX_OCTETS: usize = 2 * STATUS_LINE_MAX_OCTETS;
 const PASSWORD: &[u8] = b"abcxyz";
@@ -37,7 +37,8 @@ const MAIL: &[(&str, Form, &[u8])] = &[
     ("-ERR", Form::Local, b"\0\xff\r"),
 ];
 
-static MANY_SIZES: LazyLock<Arc<[u64]>> = LazyLock::new(|| (0..5000).map(|n| 10_000_000_000 + n).collect());
+static MANY_SIZES: LazyLock<Arc<[u64]>> =
+    LazyLock::new(|| (0..3000).map(|n| 1_000_000_000_000_000 + n).collect());
 
 /// What the client meets.
 #[derive(Clone, Copy)]
@@ -127,8 +128,10 @@ pub(super) fn run(data: &[u8]) {
     let cuts = how.get(2..).unwrap_or_default();
     let cut = Player::new(world, store).play(&flights, |flight| pieces(flight, cuts).collect());
     assert_eq!(cut, whole, "in pieces");
-    let octets = Player::new(world, store).play(&flights, |flight| flight.chunks(1).collect());
-    assert_eq!(octets, whole, "octet by octet");
+    if !world.has(World::MANY) {
+        let octets = Player::new(world, store).play(&flights, |flight| flight.chunks(1).collect());
+        assert_eq!(octets, whole, "octet by octet");
+    }
     replies_are_replies(&whole, &flights, world);
 }
 
