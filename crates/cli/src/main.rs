@@ -5,11 +5,13 @@
 use std::process::ExitCode;
 
 mod commands;
+mod duration;
 mod failure;
 mod logging;
 mod output;
 mod password;
 mod settings;
+mod trust;
 mod url;
 
 fn main() -> ExitCode {

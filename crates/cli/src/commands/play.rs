@@ -7,15 +7,16 @@ use restante_proto::dialogue::Slot;
 use serde_json::json;
 
 use self::{
-    connection::Trust,
     game::{Different, Game, Stop},
     report::{Print, Report},
     script::{Handshakes, Player, Script},
 };
 use crate::{
+    duration,
     failure::{Failure, Kind},
     output,
     password::PasswordArgs,
+    trust::TrustArgs,
     url::{Security, Url},
 };
 
@@ -50,16 +51,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     password: PasswordArgs,
 
-    /// Trusts the certificates of this file (PEM) instead of the system's
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-
-    /// Trusts any certificate: for test servers only
-    #[arg(long, conflicts_with = "ca_file")]
-    insecure: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
 
     /// How long to wait for an answer: 10s, 500ms, 2m
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     timeout: Duration,
 
     /// Writes what happened to this file, with times and without secrets
@@ -79,14 +75,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             .hint("a URL that begins with pop3s:// is TLS from the first byte"));
     }
     let player = player(&args, &url, &script)?;
-    let trust = match &args.ca_file {
-        Some(file) => Trust::File(file.clone()),
-        None if args.insecure => Trust::Anybody,
-        None => Trust::System,
-    };
-    if args.insecure {
-        output::warn(&["the server's certificate is not checked (--insecure)".to_owned()]);
-    }
+    let trust = args.trust.trust();
     let print = match (args.json, output::stdout_takes_colour()) {
         (true, _) => Print::Nothing,
         (false, true) => Print::Coloured,
@@ -169,36 +158,4 @@ fn as_json(
     }
     output::print(&format!("{result:#}\n"))?;
     if played.is_ok() { Ok(()) } else { Err(Failure::silent(Kind::Failed)) }
-}
-
-/// A number and `ms`, `s` or `m`; between a millisecond and an hour.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        _ => return Err("write a number and its unit: 10s, 500ms, 2m".into()),
-    };
-    let milliseconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    match milliseconds.filter(|time| (1..=3_600_000).contains(time)) {
-        Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
-        None => Err("a time between 1ms and 60m is needed".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_have_units_and_bounds() {
-        assert_eq!(parse_timeout("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_timeout("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_timeout("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["10", "s", "0s", "-1s", "61m", "99999999999999999999m", "1h"] {
-            assert!(parse_timeout(wrong).is_err(), "{wrong}");
-        }
-    }
 }

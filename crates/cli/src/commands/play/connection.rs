@@ -3,31 +3,18 @@
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
-    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use restante_proto::dialogue::{TlsFacts, Word};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+
+use crate::{
+    failure::Failure,
+    trust::{self, Trust},
+    url::Url,
 };
-
-use crate::{failure::Failure, url::Url};
-
-/// Whom to trust.
-#[derive(Clone, Debug)]
-pub(super) enum Trust {
-    /// The system's roots.
-    System,
-    /// The certificates of this file, and no others.
-    File(PathBuf),
-    /// Anybody.
-    Anybody,
-}
 
 /// A connection.
 pub(super) struct Connection {
@@ -81,7 +68,7 @@ impl Connection {
 
     /// Shakes hands, and gives what was settled.
     pub(super) fn secure(&mut self, trust: &Trust) -> Result<TlsFacts, Failure> {
-        let config = config(trust)?;
+        let config = trust.client_config()?;
         let name = ServerName::try_from(self.host.clone())
             .map_err(|_| Failure::failed("the host's name cannot stand in a certificate"))?;
         let Stream::Plain(mut socket) = std::mem::replace(&mut self.stream, Stream::Broken) else {
@@ -91,16 +78,12 @@ impl Connection {
             .map_err(|error| Failure::failed(format!("TLS cannot begin: {error}")))?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket).map_err(|error| {
-                Failure::failed(format!("the TLS handshake failed: {}", told(&error)))
-                    .hint("--ca-file trusts a certificate of your own, --insecure trusts any")
+                Failure::failed(format!("the TLS handshake failed: {}", trust::told(&error)))
+                    .hint(trust::HINT)
             })?;
         }
         let word = |text: Option<&str>| text.and_then(|text| Word::new(text).ok());
-        let version =
-            tls.protocol_version().and_then(|version| version.as_str().map(|text| text.replace('_', ".")));
-        // The registered names have no 13 in them.
-        let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        let cipher = cipher.map(|name| name.replace("TLS13_", "TLS_"));
+        let (version, cipher) = trust::settled(&tls);
         let facts = TlsFacts {
             version: word(version.as_deref()),
             cipher: word(cipher.as_deref()),
@@ -167,95 +150,5 @@ impl Connection {
             Stream::Tls(tls) => tls.sock.shutdown(Shutdown::Write),
             Stream::Broken => Ok(()),
         }
-    }
-}
-
-/// An error of TLS without its Rust around it.
-fn told(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the server ended the connection".into(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the server does not answer".into(),
-        _ => error.to_string(),
-    }
-}
-
-fn config(trust: &Trust) -> Result<ClientConfig, Failure> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::failed(format!("TLS cannot be set up: {error}")))?;
-    let mut config = match trust {
-        Trust::Anybody => {
-            let verifier = Arc::new(NoVerifier(provider));
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-        }
-        Trust::System => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
-        Trust::File(file) => builder.with_root_certificates(roots_of(file)?).with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"pop3".to_vec()];
-    Ok(config)
-}
-
-/// What the system trusts. Single certificates that cannot be read are no reason to trust none.
-fn system_roots() -> Result<RootCertStore, Failure> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _ignored) = roots.add_parsable_certificates(found.certs);
-    if added > 0 {
-        return Ok(roots);
-    }
-    let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
-    Err(Failure::failed(format!("the system has no certificates that it trusts{why}"))
-        .hint("install the package ca-certificates, or name a file with --ca-file"))
-}
-
-fn roots_of(file: &Path) -> Result<RootCertStore, Failure> {
-    let fail = |why: String| Failure::failed(format!("{}: {why}", file.display()));
-    let certificates = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| fail(format!("{error} (PEM is expected: CERTIFICATE)")))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| fail(error.to_string()))?;
-    }
-    if roots.is_empty() { Err(fail("holds no certificate".into())) } else { Ok(roots) }
-}
-
-/// Takes any certificate, for `--insecure`. Signatures are still checked, so that the handshake stays one.
-#[derive(Debug)]
-struct NoVerifier(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NoVerifier {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

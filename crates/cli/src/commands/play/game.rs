@@ -11,12 +11,13 @@ use restante_proto::dialogue::{
 };
 
 use super::{
-    connection::{Connection, Trust},
+    connection::Connection,
     report::Report,
     script::{Handshakes, Player, Script},
 };
 use crate::{
     failure::Failure,
+    trust::Trust,
     url::{Security, Url},
 };
 

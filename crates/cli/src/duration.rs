@@ -1,0 +1,35 @@
+//! Times as they are written on the command line: a number with its unit, bounded.
+
+use std::time::Duration;
+
+/// A number and `ms`, `s` or `m`; between a millisecond and an hour.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => return Err("write a number and its unit: 10s, 500ms, 2m".into()),
+    };
+    let milliseconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    match milliseconds.filter(|time| (1..=3_600_000).contains(time)) {
+        Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+        None => Err("a time between 1ms and 60m is needed".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units_and_bounds() {
+        assert_eq!(parse("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["10", "s", "0s", "-1s", "61m", "99999999999999999999m", "1h"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
