@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::failure::{Failure, Kind};
 
+mod bench;
 mod completions;
 mod config;
 mod deliver;
@@ -41,6 +42,7 @@ subcommands! {
     User = user;
     Deliver = deliver;
     Play = play;
+    Bench = bench;
     Config = config;
     Completions = completions;
     Man = man;
