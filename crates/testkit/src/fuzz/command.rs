@@ -3,7 +3,14 @@
 use restante_proto::command::Command;
 
 pub(super) fn run(line: &[u8]) {
-    let command = match Command::parse(line) {
+    let parsed = Command::parse(line);
+    if !line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"PASS")) {
+        let spaces = [line, b"   "].concat();
+        let bare = &line[..line.len() - line.iter().rev().take_while(|&&octet| octet == b' ').count()];
+        assert_eq!(Command::parse(&spaces), parsed, "trailing spaces are ignored");
+        assert_eq!(Command::parse(bare), parsed, "trailing spaces are ignored");
+    }
+    let command = match parsed {
         Ok(command) => command,
         Err(error) => {
             // Fixed words: nothing of the line is in them.

@@ -2,15 +2,17 @@
 //! octets come from a stranger.
 //!
 //! The first line holds the lengths of pieces; then comes a dialogue; what the server says stands behind a line `%%`.
+//! It is also taken for what was expected, line by line and as a body: then nothing is different.
 
-use restante_proto::dialogue::{Dialogue, Event, Heard, Listener};
+use restante_proto::dialogue::{Dialogue, Event, Heard, Kind, Line, Listener};
 
-use super::{pieces, split_how};
+use super::{pieces, split_how, stuffing::naive_unstuff};
 
 pub(super) fn run(data: &[u8]) {
     let (cuts, rest) = split_how(data);
     let Some(at) = rest.windows(3).position(|line| line == b"%%\n") else { return };
     let (text, said) = (&rest[..at], &rest[at + 3..]);
+    is_as_expected(said, cuts);
     let Ok(dialogue) = Dialogue::parse(text) else { return };
     let whole = hear(&dialogue.events, said.chunks(said.len().max(1)));
     assert_eq!(hear(&dialogue.events, pieces(said, cuts)), whole);
@@ -61,4 +63,27 @@ fn hear<'a>(events: &[Event], pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Str
         expected = events.next();
     }
     heard
+}
+
+fn is_as_expected(said: &[u8], cuts: &[u8]) {
+    let server = |octets: &[u8]| Event::new(Kind::Server(Line::of(octets)));
+    let lines: Vec<Event> = said.split_inclusive(|&octet| octet == b'\n').map(server).collect();
+    let mut taken = 0;
+    for (heard, line) in
+        hear(&lines, pieces(said, cuts)).iter().zip(said.split_inclusive(|&octet| octet == b'\n'))
+    {
+        taken += line.len();
+        let same = format!("{taken}: same");
+        assert!(*heard == same || (*heard == "ended" && taken == said.len()), "{heard}");
+    }
+    if let (message, Some(end)) = naive_unstuff(said) {
+        let octets = message.len() as u64;
+        let block = [Event::new(Kind::Body { octets }), server(b".\r\n")];
+        let same = format!("{end}: same");
+        assert_eq!(hear(&block, pieces(said, cuts)), [same.clone(), same.clone()]);
+        let block = [Event::new(Kind::Lines), server(b".\r\n")];
+        assert_eq!(hear(&block, pieces(said, cuts)), [same.clone(), same]);
+        let block = [Event::new(Kind::Body { octets: octets + 1 }), server(b".\r\n")];
+        assert!(!hear(&block, pieces(said, cuts))[0].ends_with("same"), "another length");
+    }
 }

@@ -6,6 +6,7 @@
 //! driver does with what it has read.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     sync::{Arc, LazyLock},
 };
@@ -128,6 +129,9 @@ pub(super) fn run(data: &[u8]) {
     let cuts = how.get(2..).unwrap_or_default();
     let cut = Player::new(world, store).play(&flights, |flight| pieces(flight, cuts).collect());
     assert_eq!(cut, whole, "in pieces");
+    let lines = Player::watching(world, store)
+        .play(&flights, |flight| flight.split_inclusive(|&octet| octet == b'\n').collect());
+    assert_eq!(lines, whole, "line by line");
     if !world.has(World::MANY) {
         let octets = Player::new(world, store).play(&flights, |flight| flight.chunks(1).collect());
         assert_eq!(octets, whole, "octet by octet");
@@ -154,6 +158,16 @@ struct Player {
     exchange: Option<Box<dyn ServerExchange>>,
     out: Vec<u8>,
     played: Played,
+    watched: Option<Watched>,
+}
+
+/// What commands and replies tell, where no piece reaches over the end of a line.
+#[derive(Default)]
+struct Watched {
+    /// The numbers of the messages that are marked.
+    marked: BTreeSet<u32>,
+    /// The beginning of a line that stood in an earlier flight.
+    partial: Vec<u8>,
 }
 
 /// How a piece of input ended.
@@ -166,8 +180,12 @@ enum End {
 
 impl Player {
     fn new(world: World, store: Store) -> Self {
-        let (exchange, out) = (None, Vec::new());
-        Self { session: world.session(), world, store, exchange, out, played: Played::default() }
+        let (exchange, out, played) = (None, Vec::new(), Played::default());
+        Self { session: world.session(), world, store, exchange, out, played, watched: None }
+    }
+
+    fn watching(world: World, store: Store) -> Self {
+        Self { watched: Some(Watched::default()), ..Self::new(world, store) }
     }
 
     fn play<'a>(mut self, flights: &[&'a [u8]], cut: impl Fn(&'a [u8]) -> Vec<&'a [u8]>) -> Played {
@@ -180,12 +198,15 @@ impl Player {
                 if end != End::Consumed {
                     break;
                 }
+                let before = self.played.said.len();
                 end = self.advance(piece);
+                self.watch(piece, before);
             }
             if end == End::Tls {
                 self.session.secured(facts());
                 assert_eq!(self.session.phase(), Phase::Authorization, "nobody is named (RFC 2595 §4)");
                 self.played.secured = true;
+                self.watched.iter_mut().for_each(|watched| watched.partial.clear());
                 end = End::Consumed;
             }
         }
@@ -234,6 +255,30 @@ impl Player {
         };
         self.write();
         end
+    }
+
+    /// Follows DELE, RSET and STAT by what the client said and was told.
+    fn watch(&mut self, piece: &[u8], before: usize) {
+        let messages = self.messages() as usize;
+        let Some(Watched { marked, partial }) = &mut self.watched else { return };
+        partial.extend_from_slice(piece);
+        if !piece.ends_with(b"\n") {
+            return;
+        }
+        let line = std::mem::take(partial);
+        let reply = String::from_utf8_lossy(&self.played.said[before..]);
+        let Some(reply) = reply.strip_prefix("+OK") else { return };
+        let line = String::from_utf8_lossy(&line).to_ascii_uppercase();
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            ["DELE", number] => assert!(marked.insert(number.parse().unwrap()), "marked twice"),
+            ["RSET"] => marked.clear(),
+            ["STAT"] => {
+                let left = reply.split_ascii_whitespace().next().unwrap();
+                assert_eq!(left.parse(), Ok(messages - marked.len()));
+            }
+            _ => {}
+        }
     }
 
     fn check_bound(&self) {
@@ -317,6 +362,11 @@ impl Player {
             Ask::Message { .. } if self.store.fails(Store::MESSAGE) => failed(),
             Ask::Message { number, part } => {
                 assert!(number.index() < self.messages());
+                let watched = self.watched.as_ref();
+                assert!(
+                    watched.is_none_or(|watched| !watched.marked.contains(&number.get())),
+                    "it is marked"
+                );
                 let source = number.index() as usize;
                 let mail = &MAIL[source % MAIL.len()];
                 let transfer = Transfer { source, octets: 0..mail.2.len() as u64, form: mail.1, part };
@@ -327,6 +377,9 @@ impl Player {
                 self.played.committed = Some(deleted.count());
                 assert_eq!(deleted.iter().count(), deleted.count() as usize);
                 assert!(deleted.iter().all(|index| index < self.messages()));
+                if let Some(watched) = &self.watched {
+                    assert!(deleted.iter().map(|index| index + 1).eq(watched.marked.iter().copied()));
+                }
                 if self.store.fails(Store::COMMIT) {
                     Answer::Remain(deleted.count())
                 } else {
@@ -380,6 +433,8 @@ fn replies_are_replies(played: &Played, flights: &[&[u8]], world: World) {
     said.extend_from_slice(&played.said[from..]);
 
     let (mut replies, mut deleted, mut block, mut may_block) = (0, 0, false, false);
+    // How many lines a listing has said that it has, and how many came.
+    let (mut announced, mut listed) = (None, 0);
     for line in said.split_inclusive(|&octet| octet == b'\n') {
         assert!(line.len() <= STATUS_LINE_MAX_OCTETS);
         let line = line.strip_suffix(b"\r\n").expect("a line ends in CRLF");
@@ -388,13 +443,22 @@ fn replies_are_replies(played: &Played, flights: &[&[u8]], world: World) {
             |word: &[u8]| line == word || line.strip_prefix(word).is_some_and(|rest| rest.starts_with(b" "));
         if block {
             block = line != b".";
+            listed += u64::from(block);
+            assert!(block || announced.is_none_or(|announced| announced == listed), "so many lines");
             assert!(!is(b"+OK") && !is(b"-ERR") && !is(b"+"), "a reply inside a block");
         } else if is(b"+OK") || is(b"-ERR") || is(b"+") {
             (replies, may_block) = (replies + 1, is(b"+OK"));
             deleted += u32::from(line == b"+OK msg deleted");
+            let words: Vec<&str> = std::str::from_utf8(line).unwrap().split(' ').collect();
+            announced = match words.as_slice() {
+                ["+OK", number, "messages", ..] => Some(number.parse::<u64>().unwrap()),
+                _ => None,
+            };
         } else {
             assert!(may_block, "a block without +OK: {}", line.escape_ascii());
             (block, may_block) = (line != b".", false);
+            listed = u64::from(block);
+            assert!(block || announced.is_none_or(|announced| announced == 0), "so many lines");
         }
     }
     assert!(!block || played.closed == Some(Close::BrokenOff), "a block ends");

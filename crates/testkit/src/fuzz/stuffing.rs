@@ -119,7 +119,7 @@ fn unstuff(wire: &[u8], cuts: &[u8]) -> (Vec<u8>, Option<usize>) {
 }
 
 /// Line by line by the letter of RFC 1939 §3; only CRLF ends a line.
-fn naive_unstuff(wire: &[u8]) -> (Vec<u8>, Option<usize>) {
+pub(super) fn naive_unstuff(wire: &[u8]) -> (Vec<u8>, Option<usize>) {
     let (mut message, mut rest) = (Vec::new(), wire);
     while !rest.is_empty() {
         let end = rest.windows(2).position(|pair| pair == b"\r\n").map(|at| at + 2);
