@@ -228,6 +228,7 @@ fn a_duration_ends_a_run_and_the_table_has_every_step_and_the_server() {
         assert!(table.contains(word), "{word} is not in\n{table}");
     }
     assert!(table.contains("server    1 process, ") && table.contains("ms a session"), "{table}");
+    assert!(table.contains("generator ") && table.contains(" % busy"), "{table}");
     assert!(table.contains("memory    PSS ") && !table.contains("errors"), "{table}");
 }
 

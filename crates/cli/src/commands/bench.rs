@@ -160,6 +160,7 @@ async fn bench(plan: Plan, processes: Option<Processes>, threads: usize, json: b
     let run = Run::new(plan);
     let secured = rehearse(&run).await?;
     let before = processes.as_ref().and_then(Processes::look);
+    let own = process::own_cpu();
     let begun = Instant::now();
     let (end, held) = match run.plan.mode {
         Mode::Idle => {
@@ -169,6 +170,7 @@ async fn bench(plan: Plan, processes: Option<Processes>, threads: usize, json: b
         Mode::Sessions | Mode::Retr | Mode::List => (load::work(&run).await, None),
     };
     let took = begun.elapsed();
+    let own_cpu = process::own_cpu().zip(own).map(|(after, before)| after.saturating_sub(before));
     let mut server = None;
     if let Some(processes) = &processes {
         tokio::time::sleep(SETTLE).await;
@@ -183,7 +185,7 @@ async fn bench(plan: Plan, processes: Option<Processes>, threads: usize, json: b
         }
     }
     let tally = run.tally();
-    let report = Report { plan: &run.plan, threads, secured, took, end, tally: &tally, server };
+    let report = Report { plan: &run.plan, threads, own_cpu, secured, took, end, tally: &tally, server };
     let text = if json { format!("{:#}\n", report.json()) } else { report.table() };
     output::print(&text)?;
     match tally.errors.count() {

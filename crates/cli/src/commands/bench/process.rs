@@ -50,10 +50,19 @@ impl Processes {
         let ticks: u64 = tree.iter().filter_map(|pid| all.get(pid)).map(|stat| stat.ticks).sum();
         Some(Usage {
             processes: tree.len(),
-            cpu: Duration::from_micros(ticks.saturating_mul(1_000_000) / self.ticks_per_second.max(1)),
+            cpu: time(ticks, self.ticks_per_second),
             pss_kib: tree.iter().map(|pid| pss_kib(*pid)).sum(),
         })
     }
+}
+
+/// The CPU time of this process: a load generator that is busy all the time measures itself.
+pub(super) fn own_cpu() -> Option<Duration> {
+    stat(std::process::id()).map(|stat| time(stat.ticks, rustix::param::clock_ticks_per_second()))
+}
+
+fn time(ticks: u64, ticks_per_second: u64) -> Duration {
+    Duration::from_micros(ticks.saturating_mul(1_000_000) / ticks_per_second.max(1))
 }
 
 fn all() -> io::Result<HashMap<u32, Stat>> {

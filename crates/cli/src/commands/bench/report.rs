@@ -16,6 +16,8 @@ use super::{
 pub(super) struct Report<'a> {
     pub(super) plan: &'a Plan,
     pub(super) threads: usize,
+    /// The CPU time of the load generator itself.
+    pub(super) own_cpu: Option<Duration>,
     pub(super) secured: Option<Secured>,
     pub(super) took: Duration,
     pub(super) end: End,
@@ -94,6 +96,7 @@ impl Report<'_> {
             "users": self.plan.users.len(),
             "pipeline": self.plan.pipeline,
             "threads": self.threads,
+            "own_cpu_seconds": self.own_cpu.map(|time| rounded(time.as_secs_f64())),
             "tls": self.secured.as_ref().map(|secured| json!({
                 "version": secured.version,
                 "cipher": secured.cipher,
@@ -191,6 +194,11 @@ impl Report<'_> {
         }
         if counts.unannounced > 0 {
             writeln!(out, "          {} of them with no length announced: not checked", counts.unannounced)?;
+        }
+        if let Some(own) = self.own_cpu {
+            let busy = own.as_secs_f64() / (seconds.max(1e-9) * self.threads as f64) * 100.0;
+            let threads = some(self.threads, "thread");
+            writeln!(out, "generator {:.2} s CPU, {threads} {busy:.0} % busy", own.as_secs_f64())?;
         }
         if let Some(server) = &self.server {
             self.write_server(out, server)?;

@@ -174,7 +174,8 @@ impl Client {
         }
     }
 
-    /// Retrieves the first messages, as many commands under way as the plan says. Ends early where the run does.
+    /// Retrieves the first messages, as many commands under way as the plan says. A session
+    /// that downloads a whole drop ends early where the run does.
     async fn retrieve(
         &mut self,
         connection: &mut Connection,
@@ -183,12 +184,13 @@ impl Client {
     ) -> Result<(), Failed> {
         let run = Arc::clone(&self.run);
         let failed = |problem| (Step::Retr, problem);
+        let may_ask = || run.plan.mode != Mode::Retr || !run.is_over();
         let (mut asked, mut commands) = (0, Vec::new());
         let mut under_way = VecDeque::new();
         let mut last = Instant::now();
         for answered in 0..messages {
             // Commands leave in batches: when half of the pipeline is empty it is filled again.
-            if under_way.len() <= (run.plan.pipeline / 2) as usize && !run.is_over() {
+            if under_way.len() <= (run.plan.pipeline / 2) as usize && may_ask() {
                 commands.clear();
                 while asked < messages && under_way.len() < run.plan.pipeline as usize {
                     let Some(number) = MessageNumber::from_index(asked) else { break };
