@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, SystemTime},
 };
 
 use tempfile::TempDir;
@@ -29,7 +30,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         fs::create_dir(path.join("mail")).unwrap();
-        fs::write(path.join("users"), "ann@example.org:{PLAIN}abcxyz\nroot:{PLAIN}abcxyz\n").unwrap();
+        let users = path.join("users");
+        write_settled(&users, "ann@example.org:{PLAIN}abcxyz\nroot:{PLAIN}abcxyz\n");
         let config = path.join("restante.toml");
         let text = format!(
             "[auth]\nusers = \"{0}/users\"\n[store]\nmaildir = \"{0}/mail/{{domain}}/{{local}}\"\n{more}",
@@ -72,6 +74,13 @@ impl World {
         let in_folder = |name: &str| files(&self.maildir().join(name));
         ["new", "cur", "tmp"].into_iter().flat_map(in_folder).collect()
     }
+}
+
+/// Writes a file as if it had last been changed an hour ago.
+fn write_settled(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -165,6 +174,53 @@ fn status_75_a_users_file_that_is_missing_or_damaged() {
     assert!(told.contains("line 1") && !told.contains("abcxyz"), "{told}");
     fs::remove_file(world.path("users")).unwrap();
     world.deliver("ann@example.org", MESSAGE).fails(75);
+}
+
+/// An editor between truncating and writing: mail must not bounce for good meanwhile.
+#[test]
+fn status_75_a_users_file_that_is_being_rewritten() {
+    for half in [
+        "",
+        "root:{PLAIN}abcxyz\nann@examp",
+        "root:{PLAIN}abcxyz\nann@example.org:{PLAIN}abcxyz\nbob:{PLAIN}x",
+    ] {
+        let world = World::new();
+        write_settled(&world.path("users"), half);
+        let told = world.deliver("carl@example.org", MESSAGE).fails(75);
+        assert!(told.contains("no line for") || told.contains("no sound line for"), "{told}");
+    }
+    // Once it stands still, a fresh file is believed.
+    let world = World::new();
+    fs::write(world.path("users"), "root:{PLAIN}abcxyz\n").unwrap();
+    world.deliver("carl@example.org", MESSAGE).fails(67);
+}
+
+/// The rest of the file is written while we wait.
+#[test]
+fn a_user_who_comes_while_the_file_is_rewritten_gets_the_mail() {
+    let world = World::new();
+    fs::write(world.path("users"), "").unwrap();
+    std::thread::scope(|scope| {
+        let delivery = scope.spawn(|| world.deliver("ann@example.org", MESSAGE));
+        fs::write(world.path("users"), "ann@example.org:{PLAIN}abcxyz\n").unwrap();
+        delivery.join().unwrap().ok();
+    });
+    assert_eq!(world.files().len(), 1);
+}
+
+#[test]
+fn one_damaged_line_does_not_keep_others_mail_from_bouncing() {
+    let world = World::new();
+    let sound = "root:{PLAIN}abcxyz\nann@example.org:!{PLAIN}abcxyz\ncarl@example.org:{SSHA}abcxyz\n";
+    write_settled(&world.path("users"), sound);
+    world.deliver("ann@example.org", MESSAGE).ok();
+    assert_eq!(world.files().len(), 1, "who is locked out has mail all the same");
+    let told = world.deliver("carl@example.org", MESSAGE).fails(75);
+    assert!(told.contains("line 3") && !told.contains("abcxyz"), "{told}");
+    world.deliver("eve@example.org", MESSAGE).fails(67);
+    write_settled(&world.path("users"), &format!("{sound}eve {{PLAIN}}abcxyz\n"));
+    let told = world.deliver("eve@example.org", MESSAGE).fails(75);
+    assert!(told.contains("line 4") && !told.contains("abcxyz"), "{told}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use restante_proto::UserName;
@@ -17,15 +17,14 @@ use tokio::{task, time::Instant};
 use super::{Directory, LookupError, Task};
 use crate::{
     scheme::StoredPassword,
-    users::{UsersFile, edit},
+    users::{
+        UsersFile, edit,
+        reading::{SETTLES_AFTER, Stamp, is_quiet},
+    },
 };
 
 /// How often, at most, a lookup looks whether the file has changed.
 pub const CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// A file changed this recently may change again within one tick of the file system's clock, unnoticed; it is read
-/// again until it is older.
-const SETTLES_AFTER: Duration = Duration::from_secs(2);
 
 /// The directory that is a users file.
 pub struct UsersFileDirectory {
@@ -39,7 +38,8 @@ impl UsersFileDirectory {
     /// Loads the file; damaged lines go to the log. Blocking.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, edit::EditError> {
         let path = path.into();
-        let seen = Seen { stamp: None, trouble: None, contents: RandomState::new(), digest: None };
+        let seen =
+            Seen { stamp: None, first: None, trouble: None, contents: RandomState::new(), digest: None };
         let watched = Watched { path, seen: Mutex::new(seen), users: RwLock::default() };
         watched.load()?;
         Ok(Self {
@@ -102,26 +102,18 @@ struct Watched {
     users: RwLock<Arc<UsersFile>>,
 }
 
-/// What the file was like when it was last read.
+/// What the file was like when it was last read. One changed a moment ago may change again, unnoticed; it is read
+/// again until it has settled.
 struct Seen {
     /// `None` where it has to be read again in any case.
     stamp: Option<Stamp>,
+    /// The stamp of the last reading, and when it was first seen.
+    first: Option<(Stamp, Instant)>,
     /// The last failure, so that it is told once and not every second.
     trouble: Option<String>,
     contents: RandomState,
     /// Of the contents, so that the same damage is told once.
     digest: Option<u64>,
-}
-
-/// What changes when a file changes: device, inode, size, and the times of contents and inode with nanoseconds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp(u64, u64, u64, (i64, i64), (i64, i64));
-
-impl Stamp {
-    fn of(file: &fs::Metadata) -> Self {
-        let (changed, inode) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
-        Self(file.dev(), file.ino(), file.size(), changed, inode)
-    }
 }
 
 impl Watched {
@@ -148,11 +140,15 @@ impl Watched {
     fn load(&self) -> Result<(), edit::EditError> {
         // Held while reading, so that an older reading never replaces a newer one.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (text, file) = edit::read_path(&self.path)?;
-        let settled = file
-            .modified()
-            .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > SETTLES_AFTER));
-        seen.stamp = settled.then(|| Stamp::of(&file));
+        let mut file = edit::open(&self.path)?;
+        let metadata = edit::look_at(&self.path, &file)?;
+        let text = edit::read_file(&self.path, &mut file)?;
+        let (stamp, now) = (Stamp::of(&metadata), Instant::now());
+        // A time in the future never gets old: what has stayed as it is for long enough has settled, too.
+        let first = seen.first.filter(|(first, _)| *first == stamp).map_or(now, |(_, at)| at);
+        seen.first = Some((stamp, first));
+        let settled = is_quiet(&metadata) || now.duration_since(first) > SETTLES_AFTER;
+        seen.stamp = settled.then_some(stamp);
         seen.trouble = None;
         let digest = Some(seen.contents.hash_one(&text));
         if seen.digest == digest {
@@ -164,7 +160,7 @@ impl Watched {
         for error in errors {
             tracing::warn!("{path}: {error}");
         }
-        if file.mode() & 0o004 != 0 {
+        if metadata.mode() & 0o004 != 0 {
             tracing::warn!("{path} can be read by everybody on this machine; `chmod 640` it");
         }
         tracing::info!(users = users.len(), "{path} loaded");

@@ -70,7 +70,7 @@ pub fn remove(path: &Path, user: &UserName) -> Result<(), EditError> {
 
 /// Reads the file: its users, and its damaged lines.
 pub fn list(path: &Path) -> Result<(UsersFile, Vec<LineError>), EditError> {
-    Ok(UsersFile::parse(&read_path(path)?.0))
+    Ok(UsersFile::parse(&read_file(path, &mut open(path)?)?))
 }
 
 /// The text with one user more.
@@ -169,7 +169,7 @@ fn change(
     if u64::try_from(new.len()).is_ok_and(|octets| octets > FILE_MAX_OCTETS) {
         return Err(EditError::TooLong);
     }
-    let like = file.metadata().map_err(|source| io_error("looking at", path, source))?;
+    let like = look_at(path, &file)?;
     replace(path, &new, &like)
 }
 
@@ -264,19 +264,22 @@ fn write_like(path: &Path, text: &[u8], like: &fs::Metadata) -> Result<(), EditE
     file.sync_all().map_err(fail)
 }
 
-/// Reads a whole users file, within its bounds, and what the file was like before it was read.
-pub(crate) fn read_path(path: &Path) -> Result<(Vec<u8>, fs::Metadata), EditError> {
+/// Opens a users file for reading.
+pub(crate) fn open(path: &Path) -> Result<File, EditError> {
     let metadata = fs::metadata(path).map_err(|source| io_error("opening", path, source))?;
     // Before opening: that would wait for ever on a FIFO.
     if !metadata.is_file() {
         return Err(EditError::NotReadable(path.to_owned()));
     }
-    let mut file = File::open(path).map_err(|source| io_error("opening", path, source))?;
-    let metadata = file.metadata().map_err(|source| io_error("looking at", path, source))?;
-    Ok((read_file(path, &mut file)?, metadata))
+    File::open(path).map_err(|source| io_error("opening", path, source))
 }
 
-fn read_file(path: &Path, file: &mut File) -> Result<Vec<u8>, EditError> {
+/// What an open users file is like now.
+pub(crate) fn look_at(path: &Path, file: &File) -> Result<fs::Metadata, EditError> {
+    file.metadata().map_err(|source| io_error("looking at", path, source))
+}
+
+pub(crate) fn read_file(path: &Path, file: &mut File) -> Result<Vec<u8>, EditError> {
     let mut text = Vec::new();
     let read = file.take(FILE_MAX_OCTETS + 1).read_to_end(&mut text);
     read.map_err(|source| io_error("reading", path, source))?;

@@ -14,6 +14,7 @@ use restante_proto::{UserName, user::InvalidUserName};
 use crate::scheme::{SchemeError, StoredPassword};
 
 pub mod edit;
+pub mod reading;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,8 @@ pub struct UsersFile {
     /// In the order of the file.
     users: Vec<User>,
     by_name: HashMap<UserName, Place>,
+    /// Whether some line was left out whose name is not known.
+    names_are_missing: bool,
 }
 
 /// Where a name is.
@@ -42,8 +45,28 @@ pub struct UsersFile {
 enum Place {
     /// At this index of the users.
     Sound(usize),
+    /// In this line, which locks the user out.
+    LockedOut { line: usize },
     /// In this line, whose password is damaged.
     Damaged { line: usize },
+}
+
+/// What a users file knows of a name. Who cannot log in may well be there, and have mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// A user who can log in.
+    User,
+    /// A user who is locked out by a `!` or `*` in front of the password.
+    LockedOut,
+    /// The name stands in this line, whose password is damaged or of an unsupported scheme.
+    Damaged {
+        /// The number of the line, from 1.
+        line: usize,
+    },
+    /// Not seen; but some line's name could not be read, and it may be this one.
+    Unclear,
+    /// There is no such user.
+    Stranger,
 }
 
 struct User {
@@ -59,6 +82,13 @@ pub struct LineError {
     pub line: usize,
     /// What is wrong with it.
     pub problem: LineProblem,
+}
+
+impl LineError {
+    /// Whether it is known whose line it is.
+    pub const fn has_name(&self) -> bool {
+        matches!(self.problem, LineProblem::Password(_) | LineProblem::Duplicate { .. })
+    }
 }
 
 /// What is wrong with a line.
@@ -122,11 +152,13 @@ impl UsersFile {
                 Ok(None) => continue,
                 Ok(Some(fields)) => fields,
                 Err(problem) => {
+                    file.names_are_missing = true;
                     errors.push(number, problem);
                     continue;
                 }
             };
             if file.by_name.len() == USERS_MAX {
+                file.names_are_missing = true;
                 errors.push(number, LineProblem::TooManyUsers);
                 break;
             }
@@ -145,7 +177,7 @@ impl UsersFile {
             Slot::Occupied(slot) => {
                 let first = match *slot.get() {
                     Place::Sound(index) => self.users.get(index).map_or(0, |user| user.line),
-                    Place::Damaged { line } => line,
+                    Place::LockedOut { line } | Place::Damaged { line } => line,
                 };
                 return Err(LineProblem::Duplicate { first });
             }
@@ -157,7 +189,10 @@ impl UsersFile {
                 Ok(())
             }
             Err(error) => {
-                slot.insert(Place::Damaged { line });
+                slot.insert(match error {
+                    SchemeError::LockedOut { .. } => Place::LockedOut { line },
+                    _ => Place::Damaged { line },
+                });
                 Err(error.into())
             }
         }
@@ -171,7 +206,18 @@ impl UsersFile {
     fn at(&self, place: Place) -> Option<&User> {
         match place {
             Place::Sound(index) => self.users.get(index),
-            Place::Damaged { .. } => None,
+            Place::LockedOut { .. } | Place::Damaged { .. } => None,
+        }
+    }
+
+    /// What the file knows of a name: whether it stands there, be the rest of its line sound or damaged.
+    pub fn knows(&self, user: &UserName) -> Knowledge {
+        match self.by_name.get(user) {
+            Some(Place::Sound(_)) => Knowledge::User,
+            Some(Place::LockedOut { .. }) => Knowledge::LockedOut,
+            Some(&Place::Damaged { line }) => Knowledge::Damaged { line },
+            None if self.names_are_missing => Knowledge::Unclear,
+            None => Knowledge::Stranger,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use proptest::prelude::*;
@@ -11,6 +11,7 @@ use restante_proto::Secret;
 
 use super::{
     edit::{EditError, with_password, with_user, without_user},
+    reading::Reading,
     *,
 };
 
@@ -101,6 +102,46 @@ fn a_damaged_line_is_not_undone_by_a_later_one() {
     let text = b"ann:!{PLAIN}x\nann:{PLAIN}y\nbob:{PLAIN}b\n";
     assert_eq!(users(text), [("bob".to_owned(), "b".to_owned())]);
     assert_eq!(errors(text).last(), Some(&(2, LineProblem::Duplicate { first: 1 })));
+}
+
+#[test]
+fn a_name_is_known_by_its_line_however_damaged_the_rest_is() {
+    let text = b"ann:{PLAIN}a\nbob:!{PLAIN}b\ncarl:{SSHA}xyz\ndora:\n";
+    let knows = |text: &[u8], user: &str| UsersFile::parse(text).0.knows(&name(user));
+    assert_eq!(knows(text, "Ann"), Knowledge::User);
+    assert_eq!(knows(text, "bob"), Knowledge::LockedOut);
+    assert_eq!(knows(text, "carl"), Knowledge::Damaged { line: 3 });
+    assert_eq!(knows(text, "dora"), Knowledge::Damaged { line: 4 });
+    assert_eq!(knows(text, "eve"), Knowledge::Stranger);
+    for unreadable in
+        [&b"eve {PLAIN}e\n"[..], b"e/ve:{PLAIN}e\n", b"\xff:{PLAIN}e\n", &[b'x'; LINE_MAX_OCTETS + 1]]
+    {
+        let text = [text, unreadable].concat();
+        assert_eq!((knows(&text, "eve"), knows(&text, "ann")), (Knowledge::Unclear, Knowledge::User));
+    }
+}
+
+#[test]
+fn a_reading_is_settled_when_it_is_whole_and_old_or_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let read = |text: &str, age: i64| {
+        fs::write(&path, text).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        let age_or_future = Duration::from_secs(age.unsigned_abs());
+        let now = SystemTime::now();
+        file.set_modified(if age < 0 { now + age_or_future } else { now - age_or_future }).unwrap();
+        Reading::of(&path).unwrap()
+    };
+    assert!(read("ann:{PLAIN}a\n", 3).is_settled());
+    for (text, age) in [("", 3), ("ann:{PLAIN}a", 3), ("ann:{PLAIN}a\n", 0), ("ann:{PLAIN}a\n", -9)] {
+        let first = read(text, age);
+        assert!(!first.is_settled(), "{text:?} {age}");
+        let second = Reading::of(&path).unwrap();
+        assert_eq!(second.is_settled_since(&first), second.is_whole(), "{text:?} {age}");
+    }
+    let first = read("ann:{PLAIN}a\n", 0);
+    assert!(!read("ann:{PLAIN}a\nbob:{PLAIN}b\n", 0).is_settled_since(&first));
 }
 
 #[test]

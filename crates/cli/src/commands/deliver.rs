@@ -6,11 +6,16 @@
 use std::{
     ffi::OsString,
     io::{self, Read},
+    mem::replace,
     panic::{self, UnwindSafe},
     path::PathBuf,
+    thread,
 };
 
-use restante_auth::users::edit;
+use restante_auth::users::{
+    Knowledge, LineError,
+    reading::{Reading, SETTLES_AFTER},
+};
 use restante_proto::UserName;
 use restante_store::{
     DeliverError, MaildirStore, Store as _,
@@ -44,7 +49,9 @@ Examples:
   restante deliver --user john.doe@example.org < message
   Postfix, master.cf:
     restante unix - n n - - pipe flags=DRX user=vmail
-      argv=/usr/bin/restante deliver --user ${recipient}")]
+      argv=/usr/bin/restante deliver --user ${recipient}
+  and main.cf, since each call delivers to one user (without it, mail to two is deferred for ever):
+    restante_destination_recipient_limit = 1")]
 pub(crate) struct Args {
     // A recipient may begin with a hyphen, and is unknown then, not wrong usage.
     /// Whose maildrop
@@ -91,19 +98,40 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// The user, if the users file has it.
+/// The user, if the users file has it. Mail bounces only if the file certainly lacks the name.
 fn known_user(name: &str, settings: &Settings) -> Result<UserName, Failure> {
     let unknown = || Failure::failed(format!("there is no user {name:?}")).with_kind(Kind::NoUser);
     // What is no user name is nobody's name.
     let user = UserName::new(name).map_err(|_| unknown())?;
     let file = &settings.auth.users;
-    let (users, damaged) = edit::list(file).map_err(|error| Failure::failed(error.to_string()))?;
-    match (users.get(&user), damaged.first()) {
-        (Some(_), _) => Ok(user),
-        (None, None) => Err(unknown()),
+    let read = || Reading::of(file).map_err(|error| Failure::failed(error.to_string()));
+    let mut reading = read()?;
+    let mut settled = reading.is_settled();
+    // Somebody may be writing the file just now, and the name may still come.
+    if !settled && reading.users.knows(&user) == Knowledge::Stranger {
+        thread::sleep(SETTLES_AFTER);
+        let earlier = replace(&mut reading, read()?);
+        settled = reading.is_settled_since(&earlier);
+    }
+    let path = file.display();
+    match reading.users.knows(&user) {
+        // Who is locked out has mail all the same.
+        Knowledge::User | Knowledge::LockedOut => Ok(user),
+        Knowledge::Damaged { line } => {
+            Err(Failure::failed(format!("no sound line for {user} in {path}: line {line} is damaged"))
+                .hint("`restante user list` says what is wrong with it"))
+        }
         // The damaged line may be this user's: mail must not bounce for a slip of the pen.
-        (None, Some(error)) => {
-            Err(Failure::failed(format!("no sound line for {user} in {}: {error}", file.display())))
+        Knowledge::Unclear => {
+            let damaged = reading.damaged.iter().find(|error| !error.has_name());
+            let damaged = damaged.map_or_else(|| "damaged lines".to_owned(), LineError::to_string);
+            Err(Failure::failed(format!("no sound line for {user} in {path}: {damaged}")))
+        }
+        Knowledge::Stranger if settled => Err(unknown()),
+        Knowledge::Stranger => {
+            let why =
+                if reading.is_whole() { "is being changed" } else { "is empty, or its last line has no end" };
+            Err(Failure::failed(format!("no line for {user} in {path}, which {why}")))
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::PermissionsExt as _,
     sync::atomic::{AtomicUsize, Ordering},
+    time::SystemTime,
 };
 
 use tokio::time::advance;
@@ -72,6 +73,24 @@ async fn a_change_of_the_same_size_is_seen_however_soon_it_comes() {
     place.settle();
     directory.reload().await;
     assert!(knows(&directory, "zoe").await, "the inode's time changes even if the file's time is set back");
+}
+
+/// A clock that was wrong, or a copy from elsewhere: such a file was read once a second for ever.
+#[tokio::test(start_paused = true)]
+async fn a_time_in_the_future_does_not_keep_a_file_from_settling() {
+    let place = place("ann:{PLAIN}a\n");
+    let file = fs::File::options().write(true).open(&place.path).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    let directory = UsersFileDirectory::open(&place.path).unwrap();
+    let settled = || directory.watched.seen.lock().unwrap().stamp.is_some();
+    directory.reload().await;
+    assert!(!settled(), "it may change again within this tick of the clock");
+    advance(SETTLES_AFTER + Duration::from_millis(1)).await;
+    directory.reload().await;
+    assert!(settled());
+    place.write("bob:{PLAIN}b\n");
+    directory.reload().await;
+    assert!(knows(&directory, "bob").await);
 }
 
 #[tokio::test(start_paused = true)]
