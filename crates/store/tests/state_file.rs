@@ -131,9 +131,13 @@ async fn an_id_returns_with_its_message_and_goes_to_no_other() {
     world.rename("tmp/aside", "cur/1,S=2:2,S");
     assert_eq!(world.ids().await, ["1", "2", &ids[1]]);
     // Also after it was deleted by a session, and restored from a backup.
+    let file = |name| world.maildir().join(name);
+    let time = fs::metadata(file("cur/1,S=2:2,S")).unwrap().modified().unwrap();
     let drop = world.open().await;
     drop.commit(marks(&[0], 3)).await.unwrap();
     world.put("cur", b"1,S=2:2,S", b"a\n");
+    let restored = fs::File::options().write(true).open(file("cur/1,S=2:2,S")).unwrap();
+    restored.set_modified(time).unwrap();
     assert_eq!(world.ids().await, ["1", "2", &ids[1]]);
 }
 

@@ -268,6 +268,42 @@ async fn another_message_under_a_deleted_ones_name_stays() {
     world.put("new", b"1", b"Subject: another, by a program that repeats names\n");
     drop.commit(marks(&[0], 1)).await.unwrap();
     assert_eq!(world.files(), ["new/1".to_owned()].into());
+    let ids = world.ids().await;
+    assert!(ids.len() == 1 && ids[0] != "1", "nor is it shown under the deleted one's id: {ids:?}");
+    assert_eq!(world.ids().await, ids);
+}
+
+#[tokio::test]
+async fn a_message_whose_name_gets_sizes_under_an_open_session_is_found_again() {
+    let world = World::with(&[
+        ("new/1", b"Subject: 11\n"),
+        ("new/2", b"Subject: 22\n"),
+        ("new/3", b"Subject: 3\n"),
+        ("cur/4,S=11:2,", b"Subject: 4\n"),
+    ]);
+    let mut drop = world.open().await;
+    world.rename("new/1", "cur/1,S=12:2,S");
+    world.rename("new/2", "cur/2,S=12:2,S");
+    world.rename("cur/4,S=11:2,", "cur/4,S=11,W=12:2,S");
+    assert_eq!(read(&mut *drop, 0).await, b"Subject: 11\r\n");
+    world.rename("cur/1,S=12:2,S", "cur/1,S=12,W=13:2,S");
+    assert_eq!(read(&mut *drop, 0).await, b"Subject: 11\r\n");
+    drop.commit(marks(&[0, 1, 3], 4)).await.unwrap();
+    assert_eq!(world.files(), ["new/3".to_owned()].into(), "+OK says that they are gone");
+}
+
+#[tokio::test]
+async fn a_twin_of_a_deleted_message_stays() {
+    // One stem, one size, one time: only the names tell them apart.
+    let world = World::with(&[("new/1,S=11", b"Subject: 1\n"), ("new/1,S=11,W=12", b"Subject: 2\n")]);
+    let now = std::time::SystemTime::now();
+    for name in ["new/1,S=11", "new/1,S=11,W=12"] {
+        fs::File::options().write(true).open(world.maildir().join(name)).unwrap().set_modified(now).unwrap();
+    }
+    let drop = world.open().await;
+    assert_eq!(drop.messages(), 2);
+    drop.commit(marks(&[0], 2)).await.unwrap();
+    assert_eq!(world.files(), ["new/1,S=11,W=12".to_owned()].into());
 }
 
 #[tokio::test]

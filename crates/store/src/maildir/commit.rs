@@ -2,10 +2,7 @@
 //!
 //! A crash between any two steps leaves some of the marked messages removed and nothing else changed.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-};
+use std::{collections::HashMap, io};
 
 use restante_proto::Marks;
 use rustix::io::Errno;
@@ -14,7 +11,8 @@ use super::{
     dir::{Dir, Fault, Folder, Place, modified_ns, size_octets},
     maildrop::{LOOKS_FOR_THE_GONE, Open, ROUNDS_MAX, now_seconds},
     name, quota,
-    scan::{self, Located},
+    scan::{self, Located, Sought},
+    state::Record,
 };
 use crate::{CommitError, crash};
 
@@ -24,7 +22,9 @@ struct Update<'a> {
     folders: [Option<Folder>; 2],
     /// Where something was removed, and is not durably so yet.
     touched: [bool; 2],
-    marked: HashMap<&'a [u8], Fate>,
+    records: &'a [Record],
+    /// By their places in the records.
+    marked: HashMap<usize, Fate>,
     freed: quota::Change,
     error: Option<io::Error>,
 }
@@ -72,12 +72,13 @@ impl Open {
         let folders = [dir.folder(Place::New).map_err(failed)?, dir.folder(Place::Cur).map_err(failed)?];
         let marked = places.iter().map(|&place| {
             let record = &self.snapshot.records[place];
-            (&*record.base, Fate { stored: record.stored, modified_ns: record.modified_ns, end: End::Sought })
+            (place, Fate { stored: record.stored, modified_ns: record.modified_ns, end: End::Sought })
         });
         let mut update = Update {
             dir,
             folders,
             touched: [false; 2],
+            records: &self.snapshot.records,
             marked: marked.collect(),
             freed: quota::Change::default(),
             error: None,
@@ -85,7 +86,7 @@ impl Open {
         crash::point("commit: begun");
         for &place in places {
             if let Some(located) = &self.snapshot.located[place] {
-                update.unlink(&self.snapshot.records[place].base, located);
+                update.unlink(place, &self.snapshot.records[place].base, located);
             }
             crash::point("commit: one removed");
         }
@@ -107,8 +108,8 @@ impl Update<'_> {
     }
 
     /// Removes one file of a marked message; whether there was something to try.
-    fn unlink(&mut self, base: &[u8], located: &Located) -> bool {
-        let Some(fate) = self.marked.get(base).copied().filter(|fate| fate.end != End::Refused) else {
+    fn unlink(&mut self, place: usize, base: &[u8], located: &Located) -> bool {
+        let Some(fate) = self.marked.get(&place).copied().filter(|fate| fate.end != End::Refused) else {
             return false;
         };
         let name = located.name(base);
@@ -131,7 +132,7 @@ impl Update<'_> {
                 End::Refused
             }
         };
-        if let Some(fate) = self.marked.get_mut(base) {
+        if let Some(fate) = self.marked.get_mut(&place) {
             fate.end = end;
         }
         true
@@ -147,13 +148,12 @@ impl Update<'_> {
     /// Finds the marked messages that were renamed under us, and copies of those that were removed, until a look finds
     /// nothing more to do.
     fn pursue(&mut self) -> Result<(), Fault> {
-        let bases: Vec<Box<[u8]>> = self.marked.keys().map(|&base| base.into()).collect();
-        let wanted: HashSet<&[u8]> = bases.iter().map(|base| &**base).collect();
+        let wanted = Sought::new(self.records, self.marked.keys().copied());
         let mut empty_looks = 0;
         for _ in 0..ROUNDS_MAX {
             let mut tried = false;
-            for (base, located) in scan::locate(self.dir, &wanted)? {
-                tried |= self.unlink(&base, &located);
+            for found in scan::locate(self.dir, &wanted)? {
+                tried |= self.unlink(found.place, &found.base, &found.located);
             }
             crash::point("commit: looked again");
             empty_looks = if tried { 0 } else { empty_looks + 1 };
@@ -164,8 +164,8 @@ impl Update<'_> {
             }
         }
         // They kept moving: what is sought and still there was not removed.
-        for (base, _) in scan::locate(self.dir, &wanted)? {
-            if let Some(fate) = self.marked.get_mut(&*base).filter(|fate| fate.end == End::Sought) {
+        for found in scan::locate(self.dir, &wanted)? {
+            if let Some(fate) = self.marked.get_mut(&found.place).filter(|fate| fate.end == End::Sought) {
                 fate.end = End::Refused;
                 self.error.get_or_insert_with(|| io::ErrorKind::ResourceBusy.into());
             }

@@ -121,13 +121,13 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Calls `see` with each name that does not begin with a dot, until it says `false`.
-    pub(super) fn each(&self, mut see: impl FnMut(&[u8], FileType) -> bool) -> Result<(), Fault> {
+    /// Calls `see` with each name that does not begin with a dot, its kind and its inode, until it says `false`.
+    pub(super) fn each(&self, mut see: impl FnMut(&[u8], FileType, u64) -> bool) -> Result<(), Fault> {
         let fault = |errno: Errno| Fault::new("reading", &self.path, errno);
         for entry in fs::Dir::read_from(&self.fd).map_err(fault)? {
             let entry = entry.map_err(fault)?;
             let name = entry.file_name().to_bytes();
-            if name.first() != Some(&b'.') && !see(name, entry.file_type()) {
+            if name.first() != Some(&b'.') && !see(name, entry.file_type(), entry.ino()) {
                 break;
             }
         }

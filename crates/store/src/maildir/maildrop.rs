@@ -3,7 +3,6 @@
 //! UPDATE is `commit.rs`.
 
 use std::{
-    collections::HashSet,
     fs::File,
     io::Read,
     ops::Range,
@@ -24,7 +23,7 @@ use super::{
     dir::{Fault, modified_ns, size_octets},
     encoded::{Encoding, MAGIC_MAX_OCTETS},
     lock::Lock,
-    scan,
+    scan::{self, Placement, Sought},
     snapshot::Snapshot,
     state::{Count, State},
     state_io,
@@ -206,14 +205,15 @@ impl Open {
     /// Reads the folders again, and takes note of where the session's messages are now; whether this one was seen.
     fn find_again(&mut self, sought: usize) -> Result<bool, StoreError> {
         let Some(dir) = self.lock.dir() else { return Ok(false) };
-        let bases = self.shown.iter().map(|&place| &*self.snapshot.records[place as usize].base);
-        let wanted: HashSet<&[u8]> = bases.collect();
-        let mut now: std::collections::HashMap<_, _> = scan::locate(dir, &wanted)?.into_iter().collect();
+        let wanted = Sought::new(&self.snapshot.records, self.shown.iter().map(|&place| place as usize));
         let mut found = false;
-        for &place in &self.shown {
-            if let Some(located) = now.remove(&self.snapshot.records[place as usize].base) {
-                self.snapshot.located[place as usize] = Some(located);
-                found |= place as usize == sought;
+        for Placement { place, base, located } in scan::locate(dir, &wanted)? {
+            found |= place == sought;
+            self.snapshot.located[place] = Some(located);
+            if base != self.snapshot.records[place].base {
+                // Another program added or corrected `,S=` or `,W=`.
+                self.snapshot.records[place].base = base;
+                self.snapshot.dirty = true;
             }
         }
         Ok(found)

@@ -2,7 +2,7 @@
 //!
 //! Names are octets: not UTF-8, and anything but `/` and NUL may stand in them.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use restante_proto::{UniqueId, maildrop::UNIQUE_ID_MAX_OCTETS};
 use sha2::{Digest, Sha256};
@@ -23,14 +23,18 @@ pub(super) fn is_trashed(suffix: &[u8]) -> bool {
 }
 
 /// The base without its `,S=` and `,W=` fields: what stays the same when another program adds them.
-pub(super) fn stem(base: &[u8]) -> Vec<u8> {
+pub(super) fn stem(base: &[u8]) -> Cow<'_, [u8]> {
+    let is_size = |field: &[u8]| field.starts_with(b"S=") || field.starts_with(b"W=");
+    if !base.split(|&octet| octet == b',').skip(1).any(is_size) {
+        return base.into();
+    }
     let mut fields = base.split(|&octet| octet == b',');
     let mut stem = fields.next().unwrap_or_default().to_vec();
-    for field in fields.filter(|field| !field.starts_with(b"S=") && !field.starts_with(b"W=")) {
+    for field in fields.filter(|field| !is_size(field)) {
         stem.push(b',');
         stem.extend_from_slice(field);
     }
-    stem
+    stem.into()
 }
 
 /// The number of octets that the base's field of this letter claims, if it has one and it is a number.
@@ -51,14 +55,19 @@ pub(super) fn claimed_octets(base: &[u8], stored: u64) -> Option<u64> {
 
 /// The unique-id of a message: the stem of its base where that is a legal id and free, else a digest.
 ///
-/// `taken` says which ids other messages of the drop have or had. Only names decide, so that the same drop gets the
-/// same ids again when the state file is lost.
+/// `taken` says which ids other messages of the drop have or had.
 pub(super) fn unique_id(base: &[u8], taken: impl Fn(&UniqueId) -> bool) -> UniqueId {
     let stem = stem(base);
     let plain = UniqueId::new(&stem);
     // A stem that two messages share tells them apart by their whole bases.
     let candidates = plain.is_none().then(|| digest(&[&stem])).into_iter().chain(salted(base));
     plain.into_iter().chain(candidates).find(|id| !taken(id)).unwrap_or_else(|| digest(&[base]))
+}
+
+/// The unique-id of a message whose stem another message has too, and none of them was there before: a digest of the
+/// whole base, for each of them. So names alone decide, and not which of them was looked at first.
+pub(super) fn twins_unique_id(base: &[u8], taken: impl Fn(&UniqueId) -> bool) -> UniqueId {
+    salted(base).find(|id| !taken(id)).unwrap_or_else(|| digest(&[base]))
 }
 
 /// Digests of the base without end: the first that is free is taken, and that is the first in all but contrived drops.

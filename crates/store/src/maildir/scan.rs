@@ -3,13 +3,17 @@
 //! `readdir` may miss a file that is renamed meanwhile, so that a message that is known and not seen is looked for
 //! again before its absence is believed.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet, hash_map::Entry},
+};
 
 use rustix::{fs::FileType, io::Errno};
 
 use super::{
     dir::{Dir, Fault, Folder, Place, modified_ns, size_octets},
     name,
+    state::Record,
 };
 
 /// The most messages that one maildrop may hold; more are not looked at.
@@ -27,6 +31,8 @@ pub(super) struct Located {
     pub(super) place: Place,
     /// The file's name from the `:` on, or nothing.
     pub(super) suffix: Box<[u8]>,
+    /// The file's inode, as its folder tells it.
+    pub(super) inode: u64,
 }
 
 impl Located {
@@ -49,6 +55,13 @@ pub(super) struct Facts {
     pub(super) stored: u64,
     /// When it was last written, in nanoseconds since 1970.
     pub(super) modified_ns: i64,
+}
+
+impl Facts {
+    /// The facts that a record remembers.
+    pub(super) const fn of(record: &Record) -> Self {
+        Self { stored: record.stored, modified_ns: record.modified_ns }
+    }
 }
 
 /// What was seen: each message once, by its base.
@@ -78,6 +91,11 @@ pub(super) fn scan<'k>(dir: Dir<'_>, known: impl Iterator<Item = &'k [u8]> + Clo
         }
         let again = self::look(dir)?;
         let quiet = !(again.changed || again.vanished || again.unsettled);
+        if quiet {
+            // Nothing moved meanwhile: what this look saw is what is there.
+            look = again;
+            break;
+        }
         // A file that only one look saw was renamed or removed; if it was removed, reading it will tell.
         let mut seen = std::mem::take(&mut look.seen);
         for (base, found) in again.seen {
@@ -85,9 +103,6 @@ pub(super) fn scan<'k>(dir: Dir<'_>, known: impl Iterator<Item = &'k [u8]> + Clo
             seen.insert(base, Found { facts, ..found });
         }
         look = Look { seen, ..again };
-        if quiet {
-            break;
-        }
     }
     report(dir, &look);
     Ok(look.seen)
@@ -98,7 +113,7 @@ fn look(dir: Dir<'_>) -> Result<Look, Fault> {
     for place in Place::BOTH {
         let Some(folder) = dir.folder(place)? else { continue };
         let before = folder.changed_ns();
-        folder.each(|name, kind| look.see(&folder, name, kind))?;
+        folder.each(|name, kind, inode| look.see(&folder, name, kind, inode))?;
         look.changed |= before != folder.changed_ns();
         look.unsettled |= !is_settled(before);
     }
@@ -114,12 +129,12 @@ fn is_settled(changed_ns: Option<i64>) -> bool {
 }
 
 impl Look {
-    fn see(&mut self, folder: &Folder, name: &[u8], kind: FileType) -> bool {
+    fn see(&mut self, folder: &Folder, name: &[u8], kind: FileType, inode: u64) -> bool {
         if self.seen.len() >= MESSAGES_MAX {
             self.full = true;
             return false;
         }
-        if let Err(what) = self.take(folder, name, kind) {
+        if let Err(what) = self.take(folder, name, kind, inode) {
             self.odd_count += 1;
             if self.odd.len() < ODD_LOGGED_MAX {
                 self.odd.push((folder.place, name.to_vec(), what));
@@ -129,7 +144,7 @@ impl Look {
     }
 
     /// Takes a message, or says what else it is.
-    fn take(&mut self, folder: &Folder, name: &[u8], kind: FileType) -> Result<(), &'static str> {
+    fn take(&mut self, folder: &Folder, name: &[u8], kind: FileType, inode: u64) -> Result<(), &'static str> {
         if !matches!(kind, FileType::RegularFile | FileType::Unknown) {
             return Err(describe(kind));
         }
@@ -144,7 +159,7 @@ impl Look {
         // Of two files with one base, the one that could be looked at is the one that is there.
         let before = self.seen.get(base).and_then(|before| before.facts);
         if facts.is_some() || before.is_none() {
-            let located = Located { place: folder.place, suffix: suffix.into() };
+            let located = Located { place: folder.place, suffix: suffix.into(), inode };
             self.seen.insert(base.into(), Found { located, facts });
         }
         Ok(())
@@ -193,23 +208,75 @@ fn report(dir: Dir<'_>, look: &Look) {
     }
 }
 
-/// A message's base, and where its file is.
-pub(super) type Placement = (Box<[u8]>, Located);
+/// Messages to look for: by their bases, and by their stems, since another program may add `,S=` or `,W=` to a name.
+pub(super) struct Sought<'a> {
+    records: &'a [Record],
+    /// Their places in the records, by base.
+    bases: HashMap<&'a [u8], usize>,
+    /// By stem; `None` where two of them share one, so that it tells nothing.
+    stems: HashMap<Cow<'a, [u8]>, Option<usize>>,
+    /// Names with one of these stems that belong to other messages.
+    others: HashSet<&'a [u8]>,
+}
 
-/// Where the messages with these bases are now; a base that is not there is not in the answer.
-pub(super) fn locate(dir: Dir<'_>, wanted: &HashSet<&[u8]>) -> Result<Vec<Placement>, Fault> {
-    let mut located = Vec::new();
+/// A file of a message that was looked for.
+pub(super) struct Placement {
+    /// The message's place in the records.
+    pub(super) place: usize,
+    /// The base that its name has now.
+    pub(super) base: Box<[u8]>,
+    pub(super) located: Located,
+}
+
+impl<'a> Sought<'a> {
+    /// The messages at these `places` of the records.
+    pub(super) fn new(records: &'a [Record], places: impl Iterator<Item = usize>) -> Self {
+        let (mut bases, mut stems) = (HashMap::new(), HashMap::new());
+        for place in places {
+            let base = &*records[place].base;
+            bases.insert(base, place);
+            match stems.entry(name::stem(base)) {
+                Entry::Vacant(free) => {
+                    free.insert(Some(place));
+                }
+                Entry::Occupied(mut taken) => {
+                    taken.insert(None);
+                }
+            }
+        }
+        let all = records.iter().map(|record| &*record.base);
+        let others = all.filter(|base| !bases.contains_key(base) && stems.contains_key(&name::stem(base)));
+        let others = others.collect();
+        Self { records, bases, stems, others }
+    }
+
+    /// Which message's file a name is. Under another base it is the same message if the file is the same by its facts.
+    fn whose(&self, folder: &Folder, name: &[u8], base: &[u8]) -> Option<usize> {
+        if let Some(&place) = self.bases.get(base) {
+            return Some(place);
+        }
+        let place = self.stems.get(&name::stem(base)).copied().flatten()?;
+        let stat = (!self.others.contains(base)).then(|| folder.stat(name).ok()).flatten()?;
+        let facts = Facts { stored: size_octets(&stat), modified_ns: modified_ns(&stat) };
+        (facts == Facts::of(&self.records[place])).then_some(place)
+    }
+}
+
+/// Where the messages that are looked for are now; one that is not there is not in the answer.
+pub(super) fn locate(dir: Dir<'_>, sought: &Sought<'_>) -> Result<Vec<Placement>, Fault> {
+    let mut found = Vec::new();
     for place in Place::BOTH {
         let Some(folder) = dir.folder(place)? else { continue };
-        folder.each(|name, kind| {
+        folder.each(|name, kind, inode| {
             if let Some((base, suffix)) = name::split(name)
-                && wanted.contains(base)
                 && matches!(kind, FileType::RegularFile | FileType::Unknown)
+                && let Some(whose) = sought.whose(&folder, name, base)
             {
-                located.push((base.into(), Located { place, suffix: suffix.into() }));
+                let located = Located { place, suffix: suffix.into(), inode };
+                found.push(Placement { place: whose, base: base.into(), located });
             }
             true
         })?;
     }
-    Ok(located)
+    Ok(found)
 }

@@ -18,6 +18,9 @@ pub(super) const MISSING_KEPT_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// How many names that are missing are kept at most; the ones that are missing longest go first.
 pub(super) const MISSING_NAMES_MAX: usize = 10_000;
 
+/// A message that is seen for the first time: its base, where its file is, and the file's facts.
+type Arrival = (Box<[u8]>, Located, Facts);
+
 /// A maildrop as one session sees it, and as the state file remembers it.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
@@ -55,7 +58,13 @@ impl Snapshot {
 
     /// A record that is remembered: there, missing, or missing for too long.
     fn meet(&mut self, mut record: Record, seen: &mut Seen, now: u64) {
-        let found = seen.remove(&record.base);
+        let comes_back = |found: &Found| found.facts == Some(Facts::of(&record));
+        let found = if record.missing_since.is_none() || seen.get(&record.base).is_some_and(comes_back) {
+            seen.remove(&record.base)
+        } else {
+            // Nothing, or another message under the name of the one that is missing: its id is not for that one.
+            None
+        };
         match (&found, record.missing_since) {
             (Some(_), None) => {}
             (Some(_), Some(_)) => {
@@ -81,37 +90,70 @@ impl Snapshot {
 
     /// Messages that are seen for the first time, in the order of arrival.
     fn welcome(&mut self, arrivals: Vec<(Box<[u8]>, Found)>, now: u64) {
+        // A file that moved faster than it could be looked at waits for the next session.
+        let arrivals =
+            arrivals.into_iter().filter_map(|(base, found)| Some((base, found.located, found.facts?)));
+        let arrivals = self.same_again(arrivals.collect());
+        self.dirty |= !arrivals.is_empty();
+        let mut of_stem: HashMap<Vec<u8>, u32> = HashMap::new();
+        arrivals.iter().for_each(|(base, ..)| *of_stem.entry(name::stem(base).into()).or_default() += 1);
         let mut taken: HashSet<UniqueId> = self.records.iter().map(|record| record.id.clone()).collect();
-        let missing =
-            || self.records.iter().zip(0usize..).filter(|(record, _)| record.missing_since.is_some());
-        let mut by_stem: HashMap<Vec<u8>, usize> =
-            missing().map(|(record, place)| (name::stem(&record.base), place)).collect();
-        let lost: HashSet<Facts> = missing()
-            .filter(|(record, _)| record.missing_since == Some(now))
-            .map(|(record, _)| Facts { stored: record.stored, modified_ns: record.modified_ns })
-            .collect();
-        for (base, found) in arrivals {
-            // A file that moved faster than it could be looked at waits for the next session.
-            let Found { located, facts: Some(facts) } = found else { continue };
-            self.dirty = true;
-            // Another program added or corrected `,S=` or `,W=`: the same message under a longer name.
-            let before = by_stem.get(&name::stem(&base)).copied();
-            if let Some(place) = before.filter(|&place| self.records[place].stored == facts.stored) {
-                by_stem.remove(&name::stem(&base));
-                let record = &mut self.records[place];
-                record.base = base;
-                record.missing_since = None;
-                refresh(record, facts);
-                self.located[place] = Some(located);
-                continue;
-            }
+        let lost = self.records.iter().filter(|record| record.missing_since == Some(now));
+        let lost: HashSet<Facts> = lost.map(Facts::of).collect();
+        for (base, located, facts) in arrivals {
             self.changed_ids += usize::from(lost.contains(&facts));
-            let id = name::unique_id(&base, |id| taken.contains(id));
+            let id = if of_stem.get(&*name::stem(&base)).is_some_and(|&messages| messages > 1) {
+                name::twins_unique_id(&base, |id| taken.contains(id))
+            } else {
+                name::unique_id(&base, |id| taken.contains(id))
+            };
             taken.insert(id.clone());
             let (stored, modified_ns, count) = (facts.stored, facts.modified_ns, claim(&base, facts.stored));
             self.records.push(Record { base, id, stored, modified_ns, count, missing_since: None });
             self.located.push(Some(located));
         }
+    }
+
+    /// Finds the messages that are known under another base, because another program added or corrected `,S=` or `,W=`.
+    /// Returns the ones that are new.
+    fn same_again(&mut self, arrivals: Vec<Arrival>) -> Vec<Arrival> {
+        let stems: HashSet<_> = arrivals.iter().map(|(base, ..)| name::stem(base)).collect();
+        let mut known: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        for (record, place) in self.records.iter().zip(0..) {
+            let stem = name::stem(&record.base);
+            if stems.contains(&stem) {
+                known.entry(stem.into()).or_default().push(place);
+            }
+        }
+        drop(stems);
+        let (mut new, mut met) = (Vec::new(), HashSet::new());
+        for (base, located, facts) in arrivals {
+            let stem = name::stem(&base);
+            let places = known.get(&*stem).map(Vec::as_slice).unwrap_or_default();
+            let same = |&&place: &&usize| {
+                let there = self.located[place].as_ref();
+                Facts::of(&self.records[place]) == facts
+                    && there.is_none_or(|there| there.inode == located.inode)
+            };
+            match places.iter().find(same).map(|&place| (place, &self.located[place])) {
+                // Renamed while the folders were read, and seen under both names.
+                Some((_, Some(_))) => {}
+                Some((place, None)) => {
+                    let record = &mut self.records[place];
+                    record.base = base;
+                    record.missing_since = None;
+                    refresh(record, facts);
+                    self.located[place] = Some(located);
+                    self.dirty = true;
+                }
+                _ => {
+                    if met.insert((stem.to_vec(), facts, located.inode)) {
+                        new.push((base, located, facts));
+                    }
+                }
+            }
+        }
+        new
     }
 
     /// Lets go of the names that are missing longest, where there are too many.

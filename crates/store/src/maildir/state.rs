@@ -2,7 +2,7 @@
 //!
 //! A line with the version, the number of records, the records in the order of first sight, and a SHA-256 over all of
 //! that. Parsing is bounded by its input and never panics; what does not parse is rebuilt from the Maildir, with the
-//! same unique-ids, since they come from the names. Reading and writing the file is `state_io.rs`.
+//! same unique-ids as far as they come from the names. Reading and writing the file is `state_io.rs`.
 
 use std::collections::HashSet;
 
@@ -83,7 +83,7 @@ pub enum StateError {
     /// A record is cut, or holds what no record can.
     #[error("record {0} of the state file is damaged")]
     Record(u32),
-    /// Two records have the same name or the same unique-id.
+    /// Two records have the same unique-id, or two messages that are there have the same name.
     #[error("record {0} of the state file repeats another one's name or unique-id")]
     Repeated(u32),
     /// Something follows the last record.
@@ -121,7 +121,9 @@ impl State {
         }
         let (mut bases, mut ids) = (HashSet::new(), HashSet::new());
         for (record, number) in records.iter().zip(0..) {
-            if !bases.insert(&record.base) || !ids.insert(&record.id) {
+            // The name of a message that is missing may be another one's by now.
+            let repeated = record.missing_since.is_none() && !bases.insert(&record.base);
+            if repeated || !ids.insert(&record.id) {
                 return Err(StateError::Repeated(number));
             }
         }

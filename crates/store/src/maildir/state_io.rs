@@ -32,7 +32,8 @@ pub(super) fn read(dir: Dir<'_>) -> State {
     match load(dir) {
         Ok(state) => state.unwrap_or_default(),
         Err(why) => {
-            // The ids come from the names, so that a rebuilt state has the same.
+            // A rebuilt state has the same ids where they come from the names: all but those of messages that share
+            // a name with another one, now or before.
             let maildir = dir.path.display();
             tracing::warn!(%maildir, file = STATE_FILE, %why, "the state file is not used, and is rebuilt");
             State::default()

@@ -6,9 +6,14 @@ const NOW: u64 = 1_700_000_000;
 
 fn found(stored: u64, modified_ns: i64) -> Found {
     Found {
-        located: Located { place: Place::Cur, suffix: (*b":2,").into() },
+        // Each test's files differ in their times, so that these make inodes.
+        located: Located { place: Place::Cur, suffix: (*b":2,").into(), inode: modified_ns.unsigned_abs() },
         facts: Some(Facts { stored, modified_ns }),
     }
+}
+
+fn files(files: &[(&str, u64, i64)]) -> Seen {
+    files.iter().map(|&(name, stored, time)| (name.as_bytes().into(), found(stored, time))).collect()
 }
 
 fn seen(names: &[&str]) -> Seen {
@@ -108,9 +113,42 @@ fn two_messages_whose_names_differ_only_in_sizes_have_two_ids() {
     let mut both = seen(&["1,S=10"]);
     both.insert((*b"1,S=11").into(), found(11, 77));
     let snapshot = Snapshot::new(State::default(), both, NOW);
-    let ids = ids(&snapshot);
-    assert_eq!(ids[0], "1");
-    assert!(ids[1].len() == 32);
+    let given = ids(&snapshot);
+    assert!(given.iter().all(|id| id.len() == 32) && given[0] != given[1], "{given:?}");
+    // Names alone decide: the same without the state file, and whichever was there first the rest keeps its id.
+    let again = Snapshot::new(State::default(), files(&[("1,S=11", 11, 77), ("1,S=10", 10, 0)]), NOW);
+    assert_eq!(ids(&again), given);
+    let first = Snapshot::new(State::default(), files(&[("1,S=11", 11, 77)]), NOW);
+    let second = Snapshot::new(state(first), files(&[("1,S=11", 11, 77), ("1,S=10", 10, 0)]), NOW);
+    assert_eq!(ids(&second), ["1", &given[0]]);
+}
+
+#[test]
+fn a_deleted_messages_id_goes_to_no_other_under_its_name() {
+    let first = Snapshot::new(State::default(), files(&[("1", 10, 5)]), NOW);
+    let gone = Snapshot::new(state(first), Seen::new(), NOW);
+    for (stored, time) in [(11, 6), (10, 6), (11, 5)] {
+        let gone = State { records: gone.records.clone() };
+        let other = Snapshot::new(gone, files(&[("1", stored, time)]), NOW);
+        let given = ids(&other);
+        assert!(given.len() == 1 && given[0] != "1", "{given:?}");
+        // It is remembered, and the first one still has its own when it comes back.
+        let octets = state(other).to_octets();
+        let other = Snapshot::new(State::parse(&octets).unwrap(), files(&[("1", stored, time)]), NOW);
+        assert_eq!((ids(&other), other.dirty), (given, false));
+        let back = Snapshot::new(state(other), files(&[("1", 10, 5)]), NOW);
+        assert_eq!(ids(&back), ["1"]);
+    }
+}
+
+#[test]
+fn a_message_that_was_seen_under_two_names_of_one_stem_is_one() {
+    let known = Snapshot::new(State::default(), files(&[("1", 10, 5)]), NOW);
+    let both = files(&[("1", 10, 5), ("1,S=10", 10, 5), ("2", 10, 6), ("2,S=10", 10, 6)]);
+    let snapshot = Snapshot::new(state(known), both, NOW);
+    assert_eq!(ids(&snapshot), ["1", "2"]);
+    let later = Snapshot::new(state(snapshot), files(&[("1,S=10", 10, 5), ("2,S=10", 10, 6)]), NOW);
+    assert_eq!(ids(&later), ["1", "2"]);
 }
 
 #[test]
