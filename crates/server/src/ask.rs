@@ -2,6 +2,7 @@
 //! (RFC 2449 §8.1, RFC 3206).
 
 use std::{
+    io,
     net::IpAddr,
     sync::{
         Arc,
@@ -165,7 +166,7 @@ impl Asker {
             claim = self.registry.claim(&user, self.address, &self.kick);
         }
         let refusal = match claim {
-            Err(holder) => Refusal::coded(ResponseCode::InUse, holder.describe()),
+            Err(holder) => self.in_use(&user, holder.describe()),
             Ok(held) => match self.live.store.open(&user).await {
                 Ok(maildrop) => {
                     let (messages, sizes) = (maildrop.messages(), maildrop.known_sizes());
@@ -174,9 +175,10 @@ impl Asker {
                     return Answer::Opened { messages, sizes };
                 }
                 // Another program, a session of another name of this drop, or one that has just ended.
-                Err(OpenError::Busy) => Refusal::coded(ResponseCode::InUse, "maildrop in use"),
+                Err(OpenError::Busy) => self.in_use(&user, "maildrop in use".into()),
                 Err(error) => {
-                    warn!(session = %self.session, user = %user, %error, "the maildrop cannot be opened");
+                    let (user, error_text) = (user.as_str(), error.to_string());
+                    warn!(session = %self.session, user, error = error_text.as_str(), "the maildrop cannot be opened");
                     let code = match error {
                         OpenError::Broken { .. } => ResponseCode::SysTemp,
                         _ => ResponseCode::SysPerm,
@@ -190,25 +192,31 @@ impl Asker {
         Answer::Refused(refusal)
     }
 
+    fn in_use(&self, user: &UserName, text: String) -> Refusal {
+        info!(session = %self.session, user = user.as_str(), why = text.as_str(), "login refused");
+        Refusal::coded(ResponseCode::InUse, text)
+    }
+
     /// UPDATE, in a task of its own: no disconnect, kick or drain cuts it short. The lock is free before QUIT is
     /// answered.
     async fn commit(&mut self, deleted: Marks) -> Answer<Source> {
         let Some(Open { maildrop, held }) = self.open.take() else { return self.not_open() };
         let (session, count, alive) = (self.session, deleted.count(), self.alive.clone());
+        let user = self.user.as_ref().map(|user| user.as_str().to_owned());
         let (done, committed) = oneshot::channel();
         tokio::spawn(async move {
             let committed = maildrop.commit(deleted).await;
             drop(held);
-            let remain = match &committed {
-                Ok(()) => 0,
+            let user = user.as_deref();
+            let removed = match &committed {
+                Ok(()) => count,
                 Err(error) => {
-                    error!(%session, %error, "deleted messages could not be removed");
-                    error.remain
+                    error!(%session, user, error = error.to_string().as_str(), "deleted messages could not be removed");
+                    count.saturating_sub(error.remain)
                 }
             };
-            if done.send(committed.map_err(|error| error.remain)).is_err() {
-                let removed = count.saturating_sub(remain);
-                info!(%session, removed, "messages were removed; the client did not wait for the answer to QUIT");
+            if done.send(committed).is_err() {
+                info!(%session, user, removed, "messages were removed; the client did not wait for the answer to QUIT");
             }
             drop(alive);
         });
@@ -217,9 +225,13 @@ impl Asker {
                 self.deleted = count;
                 Answer::Committed
             }
-            Ok(Err(remain)) => {
-                self.deleted = count.saturating_sub(remain);
-                Answer::Remain(remain)
+            Ok(Err(error)) => {
+                self.deleted = count.saturating_sub(error.remain);
+                if is_permanent(&error.source) {
+                    let text = format!("{} deleted messages may not be removed by the server", error.remain);
+                    return Answer::Refused(Refusal::coded(ResponseCode::SysPerm, text));
+                }
+                Answer::Remain(error.remain)
             }
             // The store panicked: nothing is known of what is left.
             Err(_) => Answer::Remain(count),
@@ -227,8 +239,8 @@ impl Asker {
     }
 
     fn failed(&self, error: &StoreError) -> Answer<Source> {
-        let user = self.user.as_ref().map_or("-", UserName::as_str);
-        warn!(session = %self.session, user, %error, "a message or a list could not be read");
+        let user = self.user.as_ref().map(UserName::as_str);
+        warn!(session = %self.session, user, error = error.to_string().as_str(), "mail could not be read");
         match error {
             StoreError::Denied { .. } => {
                 Answer::Refused(Refusal::coded(ResponseCode::SysPerm, "the server may not read the message"))
@@ -247,6 +259,11 @@ impl Asker {
         error!(session = %self.session, "a question about a maildrop that is not open");
         temporary("internal error")
     }
+}
+
+/// Whether somebody has to mend it (RFC 3206 §4).
+fn is_permanent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn temporary(text: &'static str) -> Answer<Source> {

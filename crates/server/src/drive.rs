@@ -237,7 +237,7 @@ impl Driver<'_> {
             }
         };
         self.session.answer(answer, out);
-        if self.outcome.user != self.asker.user {
+        if self.asker.user.is_some() && self.outcome.user != self.asker.user {
             self.outcome.user.clone_from(&self.asker.user);
         }
         self.outcome.deleted = self.asker.deleted;

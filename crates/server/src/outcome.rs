@@ -93,7 +93,7 @@ impl fmt::Display for Why {
             Self::Dead => f.write_str("the client is gone"),
             Self::Handshake(error) => write!(f, "TLS handshake: {error}"),
             Self::ClearTextOnTlsPort => f.write_str("clear text on the TLS port"),
-            Self::HttpOnTlsPort => f.write_str("an HTTP request on the TLS port"),
+            Self::HttpOnTlsPort => f.write_str("HTTP on the TLS port"),
             Self::TakenOver => f.write_str("taken over by a new session"),
             Self::Connection(error) => write!(f, "connection: {error}"),
             Self::Stopped => f.write_str("the server stopped"),
@@ -103,19 +103,21 @@ impl fmt::Display for Why {
 
 impl Drop for Outcome {
     fn drop(&mut self) {
+        // Texts are recorded as such, so that every format quotes them.
         info!(
             session = %self.session,
             port = %self.port,
-            address = %self.peer,
-            user = self.user.as_ref().map_or("-", UserName::as_str),
-            tls = self.tls.as_deref().unwrap_or("-"),
+            address = %self.peer.ip(),
+            client_port = self.peer.port(),
+            user = self.user.as_ref().map(UserName::as_str),
+            tls = self.tls.as_deref(),
             retr = self.retrieved,
             top = self.tops,
             dele = self.deleted,
             received = self.received_octets,
             sent = self.sent_octets,
             seconds = self.begun.elapsed().as_millis() as f64 / 1000.0,
-            why = %self.why,
+            why = self.why.to_string().as_str(),
             "session ended"
         );
     }

@@ -74,6 +74,16 @@ impl Registry {
         }
     }
 
+    /// Waits until nobody has been logged in for a moment: others have nothing to lose when the server stops.
+    pub(crate) async fn empty(&self) {
+        const LOOK_EVERY: Duration = Duration::from_millis(250);
+        let mut empty_looks = 0;
+        while empty_looks < 4 {
+            tokio::time::sleep(LOOK_EVERY).await;
+            empty_looks = if self.lock().is_empty() { empty_looks + 1 } else { 0 };
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<UserName, Arc<Holder>>> {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }

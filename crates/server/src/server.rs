@@ -183,6 +183,7 @@ impl Server {
             tokio::select! {
                 _ = all_gone.recv() => true,
                 () = again(&mut orders) => false,
+                () = shared.registry.empty() => false,
             }
         };
         if !tokio::time::timeout(drain, drained).await.unwrap_or(false) {
@@ -262,7 +263,16 @@ async fn reload(
     let bound: Result<Vec<_>, _> = added.iter().map(|place| Ok((*place, listen::bind(*place)?))).collect();
     let (opened, result) = match bound {
         Ok(opened) => {
-            accepting.retain(|place, _| wanted.contains(place));
+            accepting.retain(|place @ (port, address), _| {
+                let kept = wanted.contains(place);
+                if !kept {
+                    info!("no longer listening on {address} ({port})");
+                }
+                kept
+            });
+            for (port, address) in added {
+                info!("listening on {address} ({port})");
+            }
             shared.live.store(Arc::new(Live::new(config)));
             (opened, Ok(()))
         }
@@ -295,7 +305,9 @@ async fn accept(
             Ok((stream, peer)) => admit(stream, listen::canonical(peer), port, &shared, &stage, &alive),
             Err(error) => {
                 // Out of file descriptors, most likely: waiting lets sessions end.
-                warn!(%error, "cannot accept connections");
+                if let Some(times) = shared.refusals.count(std::time::Instant::now()) {
+                    warn!(error = error.to_string().as_str(), times, "cannot accept connections");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

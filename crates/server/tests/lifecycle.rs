@@ -45,7 +45,7 @@ async fn an_idle_session_is_taken_over_from_the_same_address() {
     tokio::time::sleep(SHORT * 2).await; // the idle time is the thing under test
     let mut second = logged_in(running.pop3).await;
     log.shows("user=\"john.doe@anydomain.com\"").await;
-    log.shows("why=taken over by a new session").await;
+    log.shows("why=\"taken over by a new session").await;
     assert_eq!(second.say("STAT").await, "+OK 1 3", "without QUIT nothing is lost");
     assert_eq!(first.rest().await, b"", "and nothing unasked is said");
 }
@@ -100,7 +100,7 @@ async fn a_second_stop_does_not_wait_for_sessions() {
     running.handle.stop().await;
     assert_eq!(client.rest().await, b"");
     timeout(world::PATIENCE, running.server).await.expect("it stops").unwrap();
-    log.shows("why=the server stopped").await;
+    log.shows("why=\"the server stopped").await;
     log.shows("user=\"john.doe@anydomain.com\"").await;
 }
 
@@ -306,7 +306,7 @@ async fn a_commit_that_has_begun_is_finished_whatever_happens_to_the_connection(
     socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     // The session has ended, and with it everything that waited for the commit.
-    log.shows("why=connection: reset by the client").await;
+    log.shows("why=\"connection: reset by the client").await;
     go.notify_one();
     log.shows("the client did not wait for the answer to QUIT").await;
     timeout(world::PATIENCE, async {

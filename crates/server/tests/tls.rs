@@ -122,16 +122,16 @@ async fn strangers_on_the_wrong_port_are_ended_and_named_in_the_log() {
     let mut client = Client::new(TcpStream::connect(running.pop3).await.unwrap());
     client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
     assert_eq!(client.rest().await, b"+OK X1 POP3 Server\r\n");
-    log.shows("why=TLS on the clear-text port").await;
+    log.shows("why=\"TLS on the clear-text port").await;
     // HTTP on the clear port.
     let mut client = connect(running.pop3).await;
     client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(client.rest().await, b"-ERR this is a POP3 server\r\n");
-    log.shows("why=an HTTP request\n").await;
+    log.shows("why=\"HTTP on the clear-text port").await;
     // Clear text, and HTTP, on the TLS port.
     for (text, why) in [
-        ("USER a\r\n", "why=clear text on the TLS port"),
-        ("GET / HTTP/1.1\r\n\r\n", "why=an HTTP request on the TLS port"),
+        ("USER a\r\n", "why=\"clear text on the TLS port"),
+        ("GET / HTTP/1.1\r\n\r\n", "why=\"HTTP on the TLS port"),
     ] {
         let mut client = Client::new(TcpStream::connect(running.pop3s).await.unwrap());
         client.send(text).await;

@@ -88,7 +88,7 @@ async fn a_reset_frees_the_maildrop() {
     let client = logged_in(running.pop3).await;
     socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
-    log.shows("why=connection: ").await;
+    log.shows("why=\"connection: ").await;
     logged_in(running.pop3).await;
 }
 

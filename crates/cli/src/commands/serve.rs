@@ -11,8 +11,9 @@ use clap::Args as ClapArgs;
 use restante_auth::{UsersFileDirectory, Verifier};
 use restante_server::{Cleartext, Config, Handle, Limits, Port, Server, Settings as ServerSettings};
 use restante_store::{MaildirStore, MemoryStore, Store, maildir};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     failure::Failure,
@@ -51,6 +52,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let loaded = settings::load(&args.config)?;
     logging::start(loaded.settings.log);
     let mut parts = Parts::new(loaded, None)?;
+    raise_file_limit(&parts.settings.limits);
     serve(
         parts.config.clone(),
         |_| Ok(()),
@@ -65,6 +67,25 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             }
         },
     )
+}
+
+/// Lets the process have as many files as it may: each connection is one, and a maildrop that is open another.
+fn raise_file_limit(limits: &settings::Limits) {
+    let files = getrlimit(Resource::Nofile);
+    if files.current != files.maximum {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+        if let Err(error) = raised {
+            warn!(error = error.to_string().as_str(), "the limit of open files cannot be raised");
+        }
+    }
+    let wanted = 2 * u64::from(limits.connections) + 64;
+    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|&files| files < wanted) {
+        warn!(
+            files,
+            wanted,
+            "limits.connections is more than the limit of open files allows (systemd: LimitNOFILE, shell: ulimit -n)"
+        );
+    }
 }
 
 /// Reads the configuration again and gives it to the server.
@@ -130,6 +151,10 @@ impl Parts {
         let Loaded { settings, places } = loaded;
         let tls = settings::check::tls(&settings, &places)
             .map_err(|problem| settings::fail(&places, &[problem]))?;
+        for problem in settings::check::roots(&settings, &places) {
+            // It may be mounted yet; until then opening a maildrop is told as a failure.
+            warn!("{}", places.tell(&problem));
+        }
         let limits = &settings.limits;
         let same_store = |before: &&Self| {
             before.settings.store() == settings.store()

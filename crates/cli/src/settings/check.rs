@@ -101,12 +101,15 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
             problems.push(places.problem("auth.users", message));
         }
     }
-    if let Store::Maildir(template) = settings.store()
-        && let Err(message) = folder(template.root())
-    {
-        problems.push(places.problem("store.maildir", message));
-    }
+    problems.extend(roots(settings, places));
     problems
+}
+
+/// What is wrong with the folder that holds all maildrops.
+pub(crate) fn roots(settings: &Settings, places: &Places) -> Vec<Problem> {
+    let Store::Maildir(template) = settings.store() else { return Vec::new() };
+    let wrong = folder(template.root()).err();
+    wrong.into_iter().map(|message| places.problem("store.maildir", message)).collect()
 }
 
 fn folder(path: &Path) -> Result<(), String> {

@@ -217,10 +217,10 @@ impl fmt::Display for Close {
             Self::Disconnected => "disconnected without quit",
             Self::BadCommands => "too many bad commands",
             Self::LoginFailures => "too many failed logins",
-            Self::EndlessLine => "a line without an end",
+            Self::EndlessLine => "line without an end",
             Self::TlsOnClearPort => "TLS on the clear-text port",
-            Self::HttpRequest => "an HTTP request",
-            Self::BrokenOff => "a body broke off",
+            Self::HttpRequest => "HTTP on the clear-text port",
+            Self::BrokenOff => "body broke off",
             Self::Misuse => "internal error",
         })
     }

@@ -1,10 +1,17 @@
 //! `restante serve --demo`: sample mail in memory, a password and a certificate made for the occasion, and the lines
 //! to paste.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    fs::{self, Permissions},
+    io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::Arc,
+};
 
 use clap::Args;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, DnType, KeyPair};
 use restante_auth::{MemoryDirectory, StoredPassword, Verifier};
 use restante_proto::{UniqueId, UserName};
 use restante_server::{Cleartext, Config, Limits, Port, Settings as ServerSettings, server_config};
@@ -46,6 +53,8 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
     logging::start(Log::default());
     let folder = tempfile::Builder::new()
         .prefix("restante-demo-")
+        // The password is in there.
+        .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
     let password = password()?;
@@ -84,9 +93,12 @@ fn greeting(addresses: &[(SocketAddr, Port)], folder: &Path, password: &str) -> 
     let (pop3, pop3s) = (at(Port::Pop3), at(Port::Pop3s));
     let (certificate, hello) = (folder.join("cert.pem"), folder.join("hello.pop3"));
     let (certificate, hello) = (certificate.display(), hello.display());
+    // As it can be pasted, also where it was started by cargo.
+    let restante =
+        std::env::current_exe().map_or_else(|_| "restante".into(), |path| path.display().to_string());
     format!(
         "\
-Restante is serving sample mail. Nothing here is real, and nothing is kept; Ctrl-C ends it.
+Restante is serving sample mail. What you delete comes back when you start it again; Ctrl-C ends it.
 
   address      {pop3} (clear text, STLS), {pop3s} (TLS)
   user         {USER}
@@ -95,14 +107,14 @@ Restante is serving sample mail. Nothing here is real, and nothing is kept; Ctrl
 
 List the mail, read the first message, and read it with TLS from the first octet, and by STLS:
 
-  curl --user {USER}:{password} pop3://{pop3}/
-  curl --user {USER}:{password} pop3://{pop3}/1
-  curl --user {USER}:{password} --cacert {certificate} pop3s://{pop3s}/1
-  curl --user {USER}:{password} --cacert {certificate} --ssl-reqd pop3://{pop3}/1
+  curl --user {USER}:{password} 'pop3://{pop3}/'
+  curl --user {USER}:{password} 'pop3://{pop3}/1'
+  curl --user {USER}:{password} --cacert {certificate} 'pop3s://{pop3s}/1'
+  curl --user {USER}:{password} --cacert {certificate} --ssl-reqd 'pop3://{pop3}/1'
 
 Watch a whole session, line by line:
 
-  restante play --ca-file {certificate} {hello} pop3s://{pop3s}
+  {restante} play --ca-file {certificate} {hello} 'pop3s://{pop3s}'
 
 "
     )
@@ -111,7 +123,10 @@ Watch a whole session, line by line:
 /// The certificate, its key, and a dialogue to play.
 fn write_files(folder: &Path, password: &str) -> io::Result<()> {
     let names = ["127.0.0.1", "::1", "localhost"].map(String::from);
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).map_err(io::Error::other)?;
+    let mut certificate = CertificateParams::new(names).map_err(io::Error::other)?;
+    certificate.distinguished_name.push(DnType::CommonName, "Restante demo");
+    let signing_key = KeyPair::generate().map_err(io::Error::other)?;
+    let cert = certificate.self_signed(&signing_key).map_err(io::Error::other)?;
     fs::write(folder.join("cert.pem"), cert.pem())?;
     fs::write(folder.join("key.pem"), signing_key.serialize_pem())?;
     fs::write(folder.join("hello.pop3"), hello(password))
