@@ -1,10 +1,11 @@
-//! The chores of the house, as `cargo xtask CHORE`: one file per chore, nothing but the standard library.
+//! The chores of the house, as `cargo xtask CHORE`: one file per chore, and next to no dependencies.
 //!
 //! A chore runs only programs that a person could run by hand, and prints each command line before it runs it. What
 //! the chores check is decided elsewhere: in the tests, in the workspace's lints and in `deny.toml`.
 #![allow(clippy::print_stdout)] // a chore speaks to a terminal
 
 mod audit;
+mod bench;
 mod fuzz;
 mod packages;
 mod run;
@@ -23,6 +24,7 @@ struct Chore {
 const CHORES: &[Chore] = &[
     Chore { name: "test", about: "sets this machine up and runs all tests", run: test::run },
     Chore { name: "audit", about: "checks licences, sources and banned crates", run: audit::run },
+    Chore { name: "bench", about: "measures this server beside Dovecot and Courier", run: bench::run },
     Chore { name: "fuzz", about: "looks for inputs that break something, for a while", run: fuzz::run },
 ];
 

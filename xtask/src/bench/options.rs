@@ -1,0 +1,206 @@
+//! What `cargo xtask bench` can be told: sizes, how often, which servers and cells, where the result goes.
+
+use std::path::PathBuf;
+
+use crate::run::Failure;
+
+/// Most runs of a cell.
+const RUNS_MAX: u32 = 100;
+/// Most messages of a drop, and most idle sessions.
+const COUNT_MAX: u32 = 2_000_000;
+
+/// The names of the servers, ours first.
+pub(super) const SERVERS: &[&str] = &["restante", "dovecot", "courier"];
+
+/// What is measured, how often, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) quick: bool,
+    /// Measured runs of each cell; one before them is not counted.
+    pub(super) runs: u32,
+    /// Sessions of a run of the session cells.
+    pub(super) sessions: u32,
+    /// MiB that each client retrieves in a run of the RETR cells.
+    pub(super) retr_mib: u32,
+    /// The longest that a run may put load on a server.
+    pub(super) run_seconds: u32,
+    /// Messages of the drops that are called small, large and huge; without huge ones that cell is left out.
+    pub(super) small_drop: u32,
+    pub(super) large_drop: u32,
+    pub(super) huge_drop: u32,
+    /// Idle sessions that are held.
+    pub(super) idle: u32,
+    /// Beginnings of names of cells; none for all.
+    pub(super) only: Vec<String>,
+    pub(super) servers: Vec<String>,
+    /// Where the drops are made; a folder of its own is made in it, and removed.
+    pub(super) folder: PathBuf,
+    /// Where the result is written; by default it depends on `quick`.
+    pub(super) out: Option<PathBuf>,
+    pub(super) machine: Option<String>,
+    pub(super) install: bool,
+}
+
+impl Options {
+    fn full() -> Self {
+        Self {
+            quick: false,
+            runs: 5,
+            sessions: 2000,
+            retr_mib: 200,
+            run_seconds: 15,
+            small_drop: 10_000,
+            large_drop: 100_000,
+            huge_drop: 0,
+            idle: 2000,
+            only: Vec::new(),
+            servers: SERVERS.iter().map(|name| (*name).to_owned()).collect(),
+            folder: std::env::temp_dir(),
+            out: None,
+            machine: None,
+            install: true,
+        }
+    }
+
+    fn quick() -> Self {
+        Self {
+            quick: true,
+            runs: 1,
+            sessions: 200,
+            retr_mib: 50,
+            run_seconds: 2,
+            small_drop: 1000,
+            large_drop: 5000,
+            idle: 100,
+            ..Self::full()
+        }
+    }
+
+    /// Reads the arguments; `None` where help is asked for.
+    pub(super) fn parse(arguments: &[String]) -> Result<Option<Self>, Failure> {
+        let quick = arguments.iter().any(|argument| argument == "--quick");
+        let mut options = if quick { Self::quick() } else { Self::full() };
+        let mut rest = arguments.iter();
+        while let Some(name) = rest.next() {
+            let mut value = || {
+                rest.next().cloned().ok_or_else(|| Failure::Usage(format!("{name} takes a value\n\n{HELP}")))
+            };
+            match name.as_str() {
+                "-h" | "--help" => return Ok(None),
+                "--quick" => {}
+                "--no-install" => options.install = false,
+                "--runs" => options.runs = number(name, &value()?, 1, RUNS_MAX)?,
+                "--sessions" => options.sessions = number(name, &value()?, 1, COUNT_MAX)?,
+                "--retr-mib" => options.retr_mib = number(name, &value()?, 50, 100_000)?,
+                "--run-seconds" => options.run_seconds = number(name, &value()?, 1, 600)?,
+                "--small-drop" => options.small_drop = number(name, &value()?, 10, COUNT_MAX)?,
+                "--large-drop" => options.large_drop = number(name, &value()?, 10, COUNT_MAX)?,
+                "--huge-drop" => options.huge_drop = number(name, &value()?, 0, COUNT_MAX)?,
+                "--idle" => options.idle = number(name, &value()?, 1, 20_000)?,
+                "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
+                "--servers" => options.servers = servers(&value()?)?,
+                "--dir" => options.folder = PathBuf::from(value()?),
+                "--out" => options.out = Some(PathBuf::from(value()?)),
+                "--machine" => options.machine = Some(machine(value()?)?),
+                other => return Err(Failure::Usage(format!("bench takes no «{other}»\n\n{HELP}"))),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    /// Whether a cell of this name is to be measured.
+    pub(super) fn takes(&self, cell: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| cell.starts_with(only.as_str()))
+    }
+}
+
+fn number(name: &str, value: &str, least: u32, most: u32) -> Result<u32, Failure> {
+    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| Failure::Usage(format!("{name} takes a number from {least} to {most}")))
+}
+
+/// Always in the order of [`SERVERS`], ours among them: without it there is nothing to compare.
+fn servers(list: &str) -> Result<Vec<String>, Failure> {
+    let wanted: Vec<&str> = list.split(',').collect();
+    if let Some(unknown) = wanted.iter().find(|name| !SERVERS.contains(name)) {
+        let known = SERVERS.join(", ");
+        return Err(Failure::Usage(format!("there is no server «{unknown}»; the servers are {known}")));
+    }
+    Ok(SERVERS.iter().filter(|name| wanted.contains(name)).map(|name| (*name).to_owned()).collect())
+}
+
+/// It becomes part of a file name.
+fn machine(name: String) -> Result<String, Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(Failure::Usage("--machine takes letters, digits, - and _".into()));
+    }
+    Ok(name)
+}
+
+pub(super) const HELP: &str = "\
+Usage: cargo xtask bench [--quick] [OPTION …]
+
+Measures this server beside Dovecot and Courier, on this machine, over loopback: CPU of all the
+server's processes for a session, a GiB, a listing; memory of idle sessions. Needs root: it installs
+the Debian packages dovecot-pop3d, courier-pop and courier-authlib-userdb if they are missing (their
+services are not started), runs each server with a configuration and drops of its own in a temporary
+folder, and removes that folder. The settings of the installed servers stay untouched.
+How it measures, and what the numbers cannot say: docs/benchmarks.md.
+
+The result goes to bench/runs/DATE-MACHINE/ as a table (README.md) and raw numbers (results.json);
+with --quick to target/bench/, since its numbers are no numbers to keep.
+
+Options:
+  --quick            small sizes and one run: under three minutes, shows that all works
+  --only NAME,…      only cells whose names begin so, such as session or retr-50k
+  --servers NAME,…   only these of restante, dovecot, courier
+  --runs N           measured runs of each cell                        [5; quick 1]
+  --sessions N       sessions of a run in the session cells            [2000; quick 200]
+  --retr-mib N       MiB a client retrieves in a run of a RETR cell    [200; quick 50]
+  --run-seconds N    the longest that one run puts load on a server    [15; quick 2]
+  --small-drop N     messages of the smaller of the large drops        [10000; quick 1000]
+  --large-drop N     messages of the large drop                        [100000; quick 5000]
+  --huge-drop N      adds a cell with a drop of so many, such as 1000000
+  --idle N           idle sessions that are held                       [2000; quick 100]
+  --dir DIR          where the temporary folder is made: on the file system to be measured
+  --out DIR          where the result is written instead
+  --machine NAME     the name of this machine in the result            [its host name]
+  --no-install       installs nothing; a server that is missing is left out
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Options>, Failure> {
+        Options::parse(&line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_is_said_is_taken_wherever_quick_stands() {
+        let expected = Options { runs: 3, only: vec!["retr".into(), "idle".into()], ..Options::quick() };
+        assert_eq!(parse("--runs 3 --only retr,idle --quick"), Ok(Some(expected)));
+        assert_eq!(parse(""), Ok(Some(Options::full())));
+        assert_eq!(parse("--servers courier,restante").unwrap().unwrap().servers, ["restante", "courier"]);
+        assert_eq!(parse("--runs 2 --help"), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for line in ["--runs", "--runs 0", "--runs x", "--servers postfix", "--machine ../x", "--fast"] {
+            assert!(matches!(parse(line), Err(Failure::Usage(_))), "{line}");
+        }
+    }
+
+    #[test]
+    fn cells_are_chosen_by_the_beginning_of_their_names() {
+        let options = parse("--only session-tls,idle").unwrap().unwrap();
+        assert!(
+            options.takes("session-tls-0")
+                && options.takes("idle-plain")
+                && !options.takes("session-plain-0")
+        );
+        assert!(Options::full().takes("anything"));
+    }
+}

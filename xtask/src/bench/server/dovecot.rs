@@ -1,0 +1,128 @@
+//! Dovecot 2.3 as an expert sets it up for speed: processes that are used again, no fsync, sizes from file names,
+//! no flags written.
+
+use std::process::Command;
+
+use super::{Kind, MAIL_ID, Place, Shape, Stored, package_version};
+use crate::run::{self, Failure};
+
+pub(super) struct Dovecot;
+
+impl Kind for Dovecot {
+    fn name(&self) -> &'static str {
+        "dovecot"
+    }
+
+    fn packages(&self) -> &'static [&'static str] {
+        &["dovecot-core", "dovecot-pop3d"]
+    }
+
+    fn version(&self) -> Option<String> {
+        run::output(Command::new("/usr/sbin/dovecot").arg("--version"))?;
+        package_version("dovecot-pop3d")
+    }
+
+    fn configured(&self) -> &'static str {
+        "processes used again (service_count=0, some kept ready), mail_fsync=never, pop3_fast_size_lookups, \
+         pop3_no_flag_updates, maildir_very_dirty_syncs, passwords in a passwd-file, static userdb; \
+         for idle sessions pop3 processes are shared (client_limit)"
+    }
+
+    fn configure(&self, place: &Place<'_>) -> Result<(), Failure> {
+        let version = self.version().unwrap_or_default();
+        if !version.starts_with("1:2.3") && !version.starts_with("2.3") {
+            return Err(Failure::Failed(format!(
+                "Dovecot {version} reads another configuration than that of 2.3, which this benchmark writes"
+            )));
+        }
+        let mut users = String::new();
+        for (name, stored) in &place.common.users {
+            let line = match stored {
+                Stored::Cheap => format!("{name}:{{PLAIN}}{}\n", place.common.password),
+                Stored::Sha512Crypt => format!("{name}:{{SHA512-CRYPT}}{}\n", place.common.sha512_crypt),
+            };
+            users.push_str(&line);
+        }
+        let group = super::id_of("/etc/group", "dovecot").unwrap_or(0);
+        place.write("users", &users, group)?;
+        for folder in ["run", "state"] {
+            place.folder(folder)?;
+        }
+        place.write("dovecot.conf", &configuration(place), group)
+    }
+
+    fn commands(&self, place: &Place<'_>) -> Vec<Vec<String>> {
+        vec![["/usr/sbin/dovecot", "-F", "-c", &place.show("dovecot.conf")].map(str::to_owned).to_vec()]
+    }
+}
+
+fn configuration(place: &Place<'_>) -> String {
+    let (common, ports) = (place.common, place.ports);
+    let (pop3_clients, pop3_ready) = match place.shape {
+        Shape::Work => (1, 8),
+        Shape::Idle => (1000, common.processors),
+    };
+    format!(
+        r#"protocols = pop3
+listen = 127.0.0.1
+base_dir = {run}
+state_dir = {state}
+log_path = {log}
+ssl = yes
+ssl_cert = <{certificate}
+ssl_key = <{key}
+ssl_min_protocol = TLSv1.2
+disable_plaintext_auth = no
+auth_mechanisms = plain
+default_client_limit = 30000
+default_process_limit = 30000
+default_vsz_limit = 0
+mail_max_userip_connections = 0
+passdb {{
+  driver = passwd-file
+  args = username_format=%u {users}
+}}
+userdb {{
+  driver = static
+  args = uid={id} gid={id} home={mail}/%u
+}}
+first_valid_uid = {id}
+last_valid_uid = {id}
+first_valid_gid = {id}
+last_valid_gid = {id}
+mail_location = maildir:{mail}/%u/Maildir
+mail_fsync = never
+maildir_very_dirty_syncs = yes
+pop3_fast_size_lookups = yes
+pop3_no_flag_updates = yes
+service pop3-login {{
+  service_count = 0
+  client_limit = 10000
+  process_min_avail = {processors}
+  inet_listener pop3 {{
+    port = {plain}
+  }}
+  inet_listener pop3s {{
+    port = {tls}
+    ssl = yes
+  }}
+}}
+service pop3 {{
+  service_count = 0
+  client_limit = {pop3_clients}
+  process_min_avail = {pop3_ready}
+}}
+"#,
+        run = place.show("run"),
+        state = place.show("state"),
+        log = place.show("log"),
+        certificate = common.certificate.display(),
+        key = common.key.display(),
+        users = place.show("users"),
+        id = MAIL_ID,
+        mail = place.show("mail"),
+        processors = common.processors,
+        plain = ports.plain,
+        tls = ports.tls,
+    )
+}
