@@ -7,7 +7,8 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use restante_store::{OpenError, Store, StoreError, conformance, conformance::read};
@@ -24,6 +25,9 @@ fn mode(path: &Path, mode: u32) {
 
 /// Runs the test `part` of this binary in a process whose user may not everything.
 fn as_somebody_else(world: &World, part: &str) {
+    // A process that another test forks while the copy is written would keep it from being run.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // Nobody must be able to run the binary, wherever the build put it.
     let copy = world.folder.path().join("the-test");
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
@@ -34,7 +38,9 @@ fn as_somebody_else(world: &World, part: &str) {
     if rustix::process::geteuid().is_root() {
         child.uid(NOBODY).gid(NOBODY);
     }
-    let output = child.output().unwrap();
+    let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(alone);
+    let output = child.wait_with_output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
     assert!(String::from_utf8_lossy(&text).contains("1 passed"), "the part was not found");

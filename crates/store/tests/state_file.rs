@@ -34,14 +34,46 @@ async fn a_damaged_state_file_is_rebuilt_with_the_same_ids() {
     flipped[30] ^= 1;
     let longer = [&whole[..], b"x"].concat();
     let cases: [&[u8]; 7] =
-        [b"", b"garbage", &whole[..whole.len() / 2], &flipped, &longer, &[0; 4096], b"restante-index 2\n"];
+        [b"", b"garbage", &whole[..whole.len() / 2], &flipped, &longer, &[0; 4096], b"restante-index \n"];
     for damaged in cases {
         assert!(State::parse(damaged).is_err());
         fs::write(world.state_file(), damaged).unwrap();
         check(&world, &ids).await;
         let rebuilt = State::parse(&fs::read(world.state_file()).unwrap()).unwrap();
         assert_eq!(rebuilt.records.len(), 3);
+        let kept = fs::read(world.maildir().join("restante-index.damaged")).unwrap();
+        assert_eq!(kept, damaged, "it can still be looked into");
     }
+}
+
+#[tokio::test]
+async fn a_state_file_of_another_version_is_left_as_it_is() {
+    let world = World::with(FILES);
+    let ids = world.ids().await;
+    let newer = b"restante-index 2\nwhatever a later version wrote";
+    fs::write(world.state_file(), newer).unwrap();
+    check(&world, &ids).await;
+    let drop = world.open().await;
+    drop.commit(marks(&[0], 3)).await.unwrap();
+    assert_eq!(fs::read(world.state_file()).unwrap(), newer);
+    assert_eq!(world.ids().await, ids[1..]);
+}
+
+#[tokio::test]
+async fn messages_that_are_read_without_a_list_are_remembered_at_the_end() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::with(FILES);
+    let inode = || fs::metadata(world.state_file()).unwrap().ino();
+    let mut drop = world.open().await;
+    let before = inode();
+    for index in 0..3 {
+        read(&mut *drop, index).await;
+        assert_eq!(inode(), before, "not written for each message");
+    }
+    std::mem::drop(drop);
+    // Nobody reached QUIT. A session that follows at once waits until it is written.
+    assert_eq!(*world.open().await.known_sizes().unwrap(), [12, 12, 12]);
+    assert_ne!(inode(), before);
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! The lock of a maildrop: `flock` on the Maildir's own directory, and a table in this process.
 //!
 //! The directory's lock keeps other processes out and dies with this one; no lock file is left behind. The table
-//! speaks where there is no directory yet. Deliveries and other programs' sessions take no lock, and need none.
+//! speaks where there is no directory yet, and lets a client that reconnects quickly wait for the end of its session
+//! that is over, while the pool still saves what that session found out. Deliveries and other programs' sessions take no lock, and need none.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use rustix::{
@@ -19,7 +21,31 @@ use super::dir::{Dir, Fault, open_path, retry};
 use crate::OpenError;
 
 /// The maildrops that this process has locked.
-static HELD: LazyLock<Mutex<BTreeSet<PathBuf>>> = LazyLock::new(Mutex::default);
+static HELD: LazyLock<Mutex<BTreeMap<PathBuf, Holder>>> = LazyLock::new(Mutex::default);
+
+/// Tells those who wait that an entry was removed.
+static FREED: Condvar = Condvar::new();
+
+/// How long a session that is over is waited for: far longer than one state file takes.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    Session,
+    /// A session that is over.
+    Closing,
+}
+
+fn held() -> MutexGuard<'static, BTreeMap<PathBuf, Holder>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says that the session that holds the maildrop at `path` is over and will release it soon. Only its holder does so.
+pub(super) fn closing(path: &Path) {
+    if let Some(holder) = held().get_mut(path) {
+        *holder = Holder::Closing;
+    }
+}
 
 /// A locked maildrop. Dropping it releases the lock.
 #[derive(Debug)]
@@ -49,16 +75,22 @@ struct Held(PathBuf);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        HELD.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        held().remove(&self.0);
+        FREED.notify_all();
     }
 }
 
 impl Lock {
-    /// Locks the Maildir at `path`, which need not exist.
+    /// Locks the Maildir at `path`, which need not exist. Blocks while another session is just ending.
     pub(super) fn acquire(path: &Path) -> Result<Self, OpenError> {
-        if !HELD.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
+        let ending = |held: &mut BTreeMap<PathBuf, Holder>| held.get(path) == Some(&Holder::Closing);
+        let waited = FREED.wait_timeout_while(held(), CLOSING_PATIENCE, ending);
+        let (mut table, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if table.contains_key(path) {
             return Err(OpenError::Busy);
         }
+        table.insert(path.to_owned(), Holder::Session);
+        drop(table);
         let held = Some(Held(path.to_owned()));
         let dir = open_path(path)?.map(|dir| lock(dir, path)).transpose()?;
         Ok(Self { path: path.to_owned(), dir, held })

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::Read,
     ops::Range,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,11 +23,11 @@ use rustix::{
 use super::{
     dir::{Fault, modified_ns, size_octets},
     encoded::{Encoding, MAGIC_MAX_OCTETS},
-    lock::Lock,
-    scan::{self, Placement, Sought},
+    lock::{self, Lock},
+    scan::{self, Facts, Placement, Sought},
     snapshot::Snapshot,
     state::{Count, State},
-    state_io,
+    state_io::{self, Remembered},
 };
 use crate::{CommitError, Maildrop, Message, OpenError, Source, StoreError, Task};
 
@@ -38,6 +39,9 @@ pub(super) const ROUNDS_MAX: u32 = 16;
 
 /// How often a message must not be found before it counts as removed by somebody else.
 pub(super) const LOOKS_FOR_THE_GONE: u32 = 2;
+
+/// How many messages that cannot be counted are logged by name; the rest is only counted.
+const UNCOUNTED_LOGGED_MAX: u32 = 20;
 
 /// How much of a message is read at a time while it is measured.
 const MEASURE_BUFFER_OCTETS: usize = 128 * 1024;
@@ -54,7 +58,7 @@ pub(super) struct Open {
     pub(super) snapshot: Snapshot,
     /// The messages of the session, as places in the snapshot's records.
     pub(super) shown: Vec<u32>,
-    /// Whether the state file could not be written; said once.
+    /// Whether the state file is not to be written, or could not be; said once.
     read_only: bool,
 }
 
@@ -64,7 +68,7 @@ impl Open {
         let Some(dir) = lock.dir() else {
             return Ok(Self { lock, snapshot: Snapshot::default(), shown: Vec::new(), read_only: false });
         };
-        let state = state_io::read(dir);
+        let Remembered { state, keep } = state_io::read(dir)?;
         let known = state.records.iter().filter(|record| record.missing_since.is_none());
         let seen = scan::scan(dir, known.map(|record| &*record.base))?;
         let snapshot = Snapshot::new(state, seen, now_seconds());
@@ -75,7 +79,7 @@ impl Open {
             );
         }
         let shown = snapshot.shown();
-        let mut open = Self { lock, snapshot, shown, read_only: false };
+        let mut open = Self { lock, snapshot, shown, read_only: keep };
         open.save();
         Ok(open)
     }
@@ -96,6 +100,16 @@ impl Open {
         }
     }
 
+    /// Saves what is not saved, releases the lock, and frees what takes memory.
+    ///
+    /// Whoever still holds a handle, such as a count that was given up, finds an empty drop.
+    fn close(&mut self) {
+        self.save();
+        self.lock.release();
+        self.snapshot = Snapshot::default();
+        self.shown = Vec::new();
+    }
+
     /// The place in the records of the message at this index of the session.
     pub(super) fn place(&self, index: u32) -> Option<usize> {
         self.shown.get(index as usize).map(|&place| place as usize)
@@ -108,28 +122,44 @@ impl Open {
 
     /// Counts what is not counted yet, until `abandoned` says that nobody waits any more.
     fn sizes(&mut self, abandoned: &AtomicBool) -> Result<Arc<[u64]>, StoreError> {
+        let counted = self.count(abandoned);
+        self.save();
+        counted?;
+        let octets = self.shown.iter().map(|&place| {
+            let record = &self.snapshot.records[place as usize];
+            record.count.octets(record.stored).unwrap_or(record.stored)
+        });
+        Ok(octets.collect())
+    }
+
+    fn count(&mut self, abandoned: &AtomicBool) -> Result<(), StoreError> {
+        let mut uncounted = 0u32;
         let mut buffer = vec![0; MEASURE_BUFFER_OCTETS];
         for index in 0..self.shown.len() {
             let Some(place) = self.shown.get(index).map(|&place| place as usize) else { continue };
             if self.snapshot.records[place].count != Count::Unknown || abandoned.load(Ordering::Relaxed) {
                 continue;
             }
-            // One message that cannot be counted does not take the others hostage: it is listed by the size of its
-            // file, and RETR will tell what is wrong with it.
             match self.open_file(place).and_then(|file| self.measure(place, &file, &mut buffer)) {
                 Ok(()) | Err(StoreError::Gone) => {}
-                Err(error) => tracing::warn!(
-                    maildir = %self.path(), base = %self.snapshot.records[place].base.escape_ascii(), %error,
-                    "a message could not be counted"
-                ),
+                // One message that cannot be counted does not take the others hostage: it is listed by the size of its
+                // file, and RETR will tell what is wrong with it.
+                Err(error @ (StoreError::Denied { .. } | StoreError::Encoded { .. })) => {
+                    uncounted += 1;
+                    if uncounted <= UNCOUNTED_LOGGED_MAX {
+                        let base = self.snapshot.records[place].base.escape_ascii();
+                        tracing::warn!(maildir = %self.path(), %base, %error, "a message could not be counted");
+                    }
+                }
+                // A system that is out of descriptors or memory, or a disk that fails, makes no sizes.
+                Err(error @ StoreError::Broken { .. }) => return Err(error),
             }
         }
-        self.save();
-        let octets = self.shown.iter().map(|&place| {
-            let record = &self.snapshot.records[place as usize];
-            record.count.octets(record.stored).unwrap_or(record.stored)
-        });
-        Ok(octets.collect())
+        if uncounted > UNCOUNTED_LOGGED_MAX {
+            let messages = uncounted - UNCOUNTED_LOGGED_MAX;
+            tracing::warn!(maildir = %self.path(), messages, "more messages could not be counted");
+        }
+        Ok(())
     }
 
     fn unique_ids(&self, range: Range<u32>) -> UniqueIds {
@@ -140,19 +170,14 @@ impl Open {
     fn message(&mut self, index: u32) -> Result<Message, StoreError> {
         let place = self.place(index).ok_or(StoreError::Gone)?;
         let file = self.open_file(place)?;
-        let listed = self.snapshot.records[place].count;
         let stat = fstat(&file).map_err(|errno| self.fault(place, errno))?;
         let record = &self.snapshot.records[place];
         let same = (record.stored, record.modified_ns) == (size_octets(&stat), modified_ns(&stat));
-        if !same || !matches!(listed, Count::Measured(_) | Count::Encoded(_)) {
+        if !same || !matches!(record.count, Count::Measured(_) | Count::Encoded(_)) {
             self.measure(place, &file, &mut vec![0; MEASURE_BUFFER_OCTETS])?;
         }
         let record = &self.snapshot.records[place];
         let (stored, count) = (record.stored, record.count);
-        if count.octets(stored) != listed.octets(stored) {
-            // LIST has the truth from now on, also in a session after one that does not reach QUIT.
-            self.save();
-        }
         match count {
             Count::Measured(measured) => Ok(Message {
                 source: Source::File(file),
@@ -252,10 +277,11 @@ impl Open {
             None => Count::Measured(measure.finish()),
         };
         let record = &mut self.snapshot.records[place];
+        let before = (Facts::of(record), record.count);
         record.stored = if encoding.is_some() { stored } else { measure.stored_octets() };
         record.modified_ns = modified_ns(&stat);
-        self.snapshot.dirty |= record.count != count;
         record.count = count;
+        self.snapshot.dirty |= before != (Facts::of(record), count);
         Ok(())
     }
 
@@ -268,7 +294,7 @@ impl Open {
     }
 
     /// The path of a message's file, for people to read.
-    fn file_path(&self, place: usize) -> std::path::PathBuf {
+    fn file_path(&self, place: usize) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let path = self.lock.path();
         self.snapshot.located[place].as_ref().map_or_else(
@@ -285,6 +311,9 @@ impl Open {
 #[derive(Debug)]
 pub(super) struct MaildirDrop {
     open: Arc<Mutex<Open>>,
+    path: PathBuf,
+    /// Whether the commit releases the lock.
+    committing: bool,
     messages: u32,
     sizes: Option<Arc<[u64]>>,
     /// Tells the pool's thread that the session ended and nobody waits for sizes any more.
@@ -296,7 +325,9 @@ impl MaildirDrop {
         let sizes = open.known_sizes();
         // `MESSAGES_MAX` is far below.
         let messages = u32::try_from(open.shown.len()).unwrap_or(u32::MAX);
-        Self { open: Arc::new(Mutex::new(open)), messages, sizes, abandoned: Arc::default() }
+        let path = open.lock.path().to_owned();
+        let open = Arc::new(Mutex::new(open));
+        Self { open, path, committing: false, messages, sizes, abandoned: Arc::default() }
     }
 
     /// Runs a call in tokio's pool.
@@ -315,6 +346,22 @@ impl MaildirDrop {
 impl Drop for MaildirDrop {
     fn drop(&mut self) {
         self.abandoned.store(true, Ordering::Relaxed);
+        if self.committing {
+            return;
+        }
+        // Nearly always the lock is free at once. Otherwise there is something to save, or a count to give up, and the
+        // pool releases it some milliseconds later: a client that reconnects meanwhile waits for that.
+        match self.open.try_lock() {
+            Ok(mut open) if !open.snapshot.dirty || open.read_only => open.lock.release(),
+            _ => lock::closing(&self.path),
+        }
+        // A big drop takes its time to be freed.
+        let open = Arc::clone(&self.open);
+        let close = move || lock(&open).close();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(close)),
+            Err(_) => close(),
+        }
     }
 }
 
@@ -368,8 +415,9 @@ impl Maildrop for MaildirDrop {
         })
     }
 
-    fn commit(self: Box<Self>, deleted: Marks) -> Task<'static, Result<(), CommitError>> {
+    fn commit(mut self: Box<Self>, deleted: Marks) -> Task<'static, Result<(), CommitError>> {
         self.abandoned.store(true, Ordering::Relaxed);
+        self.committing = true;
         let open = Arc::clone(&self.open);
         drop(self);
         Box::pin(async move {
@@ -377,8 +425,7 @@ impl Maildrop for MaildirDrop {
             let done = tokio::task::spawn_blocking(move || {
                 let mut open = lock(&open);
                 let done = open.commit(&deleted);
-                // Whoever else still holds a handle, such as a count that was given up, holds no lock any more.
-                open.lock.release();
+                open.close();
                 done
             });
             done.await.unwrap_or_else(|error| Err(CommitError { remain: marked, source: error.into() }))

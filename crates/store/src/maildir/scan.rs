@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The most messages that one maildrop may hold; more are not looked at.
-pub(super) const MESSAGES_MAX: usize = 10_000_000;
+pub(super) const MESSAGES_MAX: usize = 5_000_000;
 
 /// How often the folders are read at most when known messages are missing.
 const LOOKS_MAX: u32 = 4;
@@ -79,6 +79,8 @@ struct Look {
     /// A folder changed so recently that its time proves nothing: file times are coarse.
     unsettled: bool,
     full: bool,
+    /// The system failed, so that nothing can be said.
+    failed: Option<Errno>,
 }
 
 /// Looks which messages there are; `known` are those that were there before.
@@ -114,6 +116,9 @@ fn look(dir: Dir<'_>) -> Result<Look, Fault> {
         let Some(folder) = dir.folder(place)? else { continue };
         let before = folder.changed_ns();
         folder.each(|name, kind, inode| look.see(&folder, name, kind, inode))?;
+        if let Some(errno) = look.failed {
+            return Err(Fault::new("looking into", dir.path.join(place.name()), errno));
+        }
         look.changed |= before != folder.changed_ns();
         look.unsettled |= !is_settled(before);
     }
@@ -134,7 +139,11 @@ impl Look {
             self.full = true;
             return false;
         }
-        if let Err(what) = self.take(folder, name, kind, inode) {
+        let taken = self.take(folder, name, kind, inode);
+        if self.failed.is_some() {
+            return false;
+        }
+        if let Err(what) = taken {
             self.odd_count += 1;
             if self.odd.len() < ODD_LOGGED_MAX {
                 self.odd.push((folder.place, name.to_vec(), what));
@@ -153,6 +162,10 @@ impl Look {
             Err(Errno::NOENT) => {
                 self.vanished = true;
                 None
+            }
+            Err(errno) if !matches!(errno, Errno::ACCESS | Errno::PERM) => {
+                self.failed = Some(errno);
+                return Err("a file whose facts cannot be read");
             }
             facts => facts.map_err(|_| "a file whose facts may not be read")??.into(),
         };

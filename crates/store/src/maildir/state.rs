@@ -13,13 +13,22 @@ use restante_proto::{
 use sha2::{Digest, Sha256};
 
 pub use super::encoded::Encoding;
-use super::name;
+use super::{name, scan::MESSAGES_MAX};
 
 /// The first line of a state file of this version.
 const HEAD: &[u8] = b"restante-index 1\n";
 
 /// The beginning of the first line in every version.
 const HEAD_OF_ANY_VERSION: &[u8] = b"restante-index ";
+
+/// How many octets of a file tell its version, whatever it is.
+pub(super) const HEAD_MAX_OCTETS: usize = 32;
+
+/// How long a record usually is, in octets, and somewhat more.
+const RECORD_USUAL_OCTETS: u64 = 100;
+
+/// The longest state file that is read or written, in octets: enough for as many messages as are shown.
+pub(super) const STATE_MAX_OCTETS: u64 = MESSAGES_MAX as u64 * RECORD_USUAL_OCTETS;
 
 /// The octets of the checksum at the end.
 const CHECKSUM_OCTETS: usize = 32;
@@ -101,10 +110,7 @@ impl State {
     /// assert_eq!(State::parse(b"something else"), Err(StateError::Head));
     /// ```
     pub fn parse(octets: &[u8]) -> Result<Self, StateError> {
-        if !octets.starts_with(HEAD) {
-            let versioned = octets.starts_with(HEAD_OF_ANY_VERSION);
-            return Err(if versioned { StateError::Version } else { StateError::Head });
-        }
+        Self::check_head(octets)?;
         let (body, checksum) = octets.split_last_chunk::<CHECKSUM_OCTETS>().ok_or(StateError::Checksum)?;
         if Sha256::digest(body).as_slice() != checksum {
             return Err(StateError::Checksum);
@@ -128,6 +134,26 @@ impl State {
             }
         }
         Ok(Self { records })
+    }
+
+    /// Whether a file that begins with these octets, [`HEAD_MAX_OCTETS`] or all of them, is a state file of this version.
+    pub(super) fn check_head(start: &[u8]) -> Result<(), StateError> {
+        if start.starts_with(HEAD) {
+            return Ok(());
+        }
+        let version = start.strip_prefix(HEAD_OF_ANY_VERSION).unwrap_or_default();
+        let digits = version.iter().take_while(|octet| octet.is_ascii_digit()).count();
+        Err(if digits > 0 && version.get(digits) == Some(&b'\n') {
+            StateError::Version
+        } else {
+            StateError::Head
+        })
+    }
+
+    /// Whether only this state, and not the names of the files, tells which message has which unique-id.
+    pub(super) fn knows_more_than_names(&self) -> bool {
+        let own = |record: &Record| record.id != name::unique_id(&record.base, |_| false);
+        self.records.iter().any(|record| record.missing_since.is_some() || own(record))
     }
 
     /// The octets of the state file.
@@ -287,7 +313,15 @@ mod tests {
             }
             assert!(State::parse(&octets[..at]).is_err(), "cut at {at}");
         }
-        assert_eq!(State::parse(b"restante-index 2\n"), Err(StateError::Version));
+        for (head, error) in [
+            (&b"restante-index 2\n"[..], StateError::Version),
+            (b"restante-index 10\nwhatever", StateError::Version),
+            (b"restante-index 2", StateError::Head),
+            (b"restante-index \n", StateError::Head),
+            (b"restante-index x\n", StateError::Head),
+        ] {
+            assert_eq!(State::parse(head), Err(error));
+        }
         assert_eq!(State::parse(b""), Err(StateError::Head));
     }
 
