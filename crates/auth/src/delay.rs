@@ -1,10 +1,11 @@
 //! Who failed how often, and how long the answer to the next failure waits.
 //!
 //! Pure bookkeeping: the caller brings the time and does the waiting. Only failures wait, so that nobody can lock
-//! anybody out by guessing at a name. Everything here is bounded, whoever asks for whatever.
+//! anybody out by guessing at a name. Everything here is bounded, whoever asks for whatever. How many may try at once is
+//! in [`rooms`].
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     hash::{BuildHasher as _, Hash, RandomState},
     net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::Settings;
 
+pub(crate) mod rooms;
+
 /// How many addresses, users, and pairs of both are remembered.
 pub(crate) const REMEMBERED_MAX: usize = 16_384;
 
@@ -24,7 +27,6 @@ pub(crate) struct Delays {
     first: Duration,
     max: Duration,
     forget_after: Duration,
-    waiting_per_address: usize,
     names: RandomState,
     book: Mutex<Book>,
 }
@@ -41,9 +43,8 @@ struct Book {
     addresses: Table<IpAddr>,
     users: Table<u64>,
     pairs: Table<Attempt>,
-    /// When the answers that an address waits for are due. Kept until then even if the client has gone: hanging up
-    /// must not buy another guess.
-    due: HashMap<IpAddr, VecDeque<Instant>>,
+    /// How many failures there were ever: the number of the last one.
+    failures: u64,
 }
 
 impl Delays {
@@ -52,7 +53,6 @@ impl Delays {
             first: settings.failure_delay_first,
             max: settings.failure_delay_max,
             forget_after: settings.failures_forgotten_after,
-            waiting_per_address: settings.waiting_per_address,
             names: RandomState::new(),
             book: Mutex::default(),
         }
@@ -63,39 +63,15 @@ impl Delays {
         Attempt { address: network(peer), user: self.names.hash_one(user.to_ascii_lowercase()) }
     }
 
-    /// Whether this address may try now, or has too many answers to wait for.
-    pub(crate) fn admits(&self, attempt: Attempt, now: Instant) -> bool {
-        let mut book = self.book();
-        let Some(due) = book.due.get_mut(&attempt.address) else { return true };
-        due.retain(|&at| at > now);
-        let waiting = due.len();
-        if waiting == 0 {
-            book.due.remove(&attempt.address);
-        }
-        waiting < self.waiting_per_address
-    }
-
     /// Notes a failure, and says when to answer it.
     pub(crate) fn failed(&self, attempt: Attempt, now: Instant) -> Instant {
         let mut book = self.book();
-        let address = book.addresses.add(attempt.address, now, self.forget_after);
-        let user = book.users.add(attempt.user, now, self.forget_after);
-        book.pairs.add(attempt, now, self.forget_after);
-        let until = now + self.delay(address.max(user));
-        if until > now {
-            if book.due.len() >= REMEMBERED_MAX {
-                book.due.retain(|_, due| due.iter().any(|&at| at > now));
-            }
-            // A book that is full although every entry waits forgets one: the delay itself still holds.
-            if book.due.len() < REMEMBERED_MAX || book.due.contains_key(&attempt.address) {
-                let due = book.due.entry(attempt.address).or_default();
-                if due.len() >= self.waiting_per_address {
-                    due.pop_front();
-                }
-                due.push_back(until);
-            }
-        }
-        until
+        book.failures += 1;
+        let Book { addresses, users, pairs, failures } = &mut *book;
+        let address = addresses.count(attempt.address, *failures, now, self.forget_after);
+        let user = users.count(attempt.user, *failures, now, self.forget_after);
+        pairs.count(attempt, *failures, now, self.forget_after);
+        now + self.delay(address.max(user))
     }
 
     /// Notes a success: the failures of this user from this address were the owner's. Others' stay, so that neither
@@ -105,8 +81,8 @@ impl Delays {
         if let Some(forgiven) = book.pairs.entries.remove(&attempt)
             && now.duration_since(forgiven.last) < self.forget_after
         {
-            book.addresses.subtract(attempt.address, forgiven.failures);
-            book.users.subtract(attempt.user, forgiven.failures);
+            book.addresses.subtract(attempt.address, forgiven);
+            book.users.subtract(attempt.user, forgiven);
         }
     }
 
@@ -143,6 +119,8 @@ struct Table<K> {
 #[derive(Clone, Copy, Debug)]
 struct Failures {
     failures: u32,
+    /// The number of the first of them.
+    since: u64,
     last: Instant,
 }
 
@@ -153,22 +131,36 @@ impl<K> Default for Table<K> {
 }
 
 impl<K: Hash + Eq + Copy> Table<K> {
-    /// Counts one more; what is older than `forget_after` is forgotten.
-    fn add(&mut self, key: K, now: Instant, forget_after: Duration) -> u32 {
+    /// Counts one more, of this number; what is older than `forget_after` is forgotten.
+    fn count(&mut self, key: K, number: u64, now: Instant, forget_after: Duration) -> u32 {
         if self.entries.len() >= REMEMBERED_MAX && !self.entries.contains_key(&key) {
             self.make_room(now, forget_after);
         }
-        let entry = self.entries.entry(key).or_insert(Failures { failures: 0, last: now });
+        let entry = self.entries.entry(key).or_insert(Failures { failures: 0, since: number, last: now });
         if now.duration_since(entry.last) >= forget_after {
-            entry.failures = 0;
+            *entry = Failures { failures: 0, since: number, last: now };
         }
-        *entry = Failures { failures: entry.failures.saturating_add(1), last: now };
+        *entry = Failures { failures: entry.failures.saturating_add(1), last: now, ..*entry };
         entry.failures
     }
 
-    fn subtract(&mut self, key: K, failures: u32) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.failures = entry.failures.saturating_sub(failures);
+    /// Notes a key without counting anything.
+    fn add(&mut self, key: K, now: Instant, forget_after: Duration) {
+        self.count(key, 0, now, forget_after);
+    }
+
+    /// Whether the key was noted lately.
+    fn holds(&self, key: K, now: Instant, forget_after: Duration) -> bool {
+        self.entries.get(&key).is_some_and(|entry| now.duration_since(entry.last) < forget_after)
+    }
+
+    /// Takes failures off that are counted here. Those from before this entry, which was dropped meanwhile and began
+    /// anew, are not: it would forgive others' instead.
+    fn subtract(&mut self, key: K, forgiven: Failures) {
+        if let Some(entry) = self.entries.get_mut(&key)
+            && entry.since <= forgiven.since
+        {
+            entry.failures = entry.failures.saturating_sub(forgiven.failures);
             if entry.failures == 0 {
                 self.entries.remove(&key);
             }

@@ -13,7 +13,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     Directory, StoredPassword,
-    delay::{Attempt, Delays},
+    delay::{
+        Attempt, Delays,
+        rooms::{Place, Rooms},
+    },
     pool::{Pool, PoolError, QUEUE_DEFAULT},
 };
 
@@ -30,7 +33,8 @@ pub struct Settings {
     pub failure_delay_max: Duration,
     /// After how long without a failure the earlier ones are forgotten; 10 minutes by default.
     pub failures_forgotten_after: Duration,
-    /// How many delayed answers one address may wait for; then it is [`Verdict::Busy`]. 16 by default.
+    /// How many attempts one address may have under way, wrong ones until they are answered; more wait for a turn, and
+    /// in the end it is [`Verdict::Busy`]. 16 by default.
     pub waiting_per_address: usize,
 }
 
@@ -53,7 +57,10 @@ pub enum Verdict {
     /// It is this user.
     Accepted(UserName),
     /// The name or the password is wrong, and nobody is told which: `[AUTH]` (RFC 3206 §5).
-    Refused,
+    Refused {
+        /// Whether the name is a user's. For the log alone, where a name that is none might be a password.
+        known: bool,
+    },
     /// Too many passwords wait to be verified: `[SYS/TEMP]` (RFC 3206 §4).
     Busy,
     /// The directory is broken, which is in the log: `[SYS/TEMP]`.
@@ -65,7 +72,14 @@ pub enum Verdict {
 pub struct Verifier {
     directory: Arc<dyn Directory>,
     pool: Pool,
-    delays: Arc<Delays>,
+    /// What is kept of failures and who may try, also by what runs in the pool.
+    record: Arc<Record>,
+}
+
+#[derive(Debug)]
+struct Record {
+    delays: Delays,
+    rooms: Arc<Rooms>,
 }
 
 /// Somebody's name, and what the directory has of it.
@@ -80,30 +94,30 @@ impl Verifier {
     /// A verifier of the users of a directory.
     pub fn new(directory: Arc<dyn Directory>, settings: &Settings) -> Self {
         let pool = Pool::new(settings.threads, settings.queue);
-        Self { directory, pool, delays: Arc::new(Delays::new(settings)) }
+        let rooms = Rooms::new(settings.waiting_per_address);
+        Self { directory, pool, record: Arc::new(Record { delays: Delays::new(settings), rooms }) }
     }
 
     /// Whether this is the password of the user. It needs tokio's timer. Dropping it early forgets no failure whose
     /// password was hashed.
     pub async fn password(&self, user: &str, password: &Secret<Vec<u8>>, peer: IpAddr) -> Verdict {
-        let attempt = self.delays.attempt(user, peer);
-        if !self.delays.admits(attempt, Instant::now()) {
-            return Verdict::Busy;
-        }
+        let attempt = self.record.delays.attempt(user, peer);
+        let Some(place) = self.record.rooms.enter(attempt).await else { return Verdict::Busy };
         let Some(Found { name, password: stored }) = self.find(user).await else { return Verdict::Failed };
+        let known = name.is_some();
         // No empty password ever logs in, and nothing longer is hashed than a login may be; the work is done all the
         // same.
         let length = password.expose().len();
         let name = name.filter(|_| matches!(length, 1..=PASSWORD_MAX_OCTETS));
         let password = if length <= PASSWORD_MAX_OCTETS { password.clone() } else { Secret::new(Vec::new()) };
-        let delays = Arc::clone(&self.delays);
+        let record = Arc::clone(&self.record);
         // The record is kept on the pool's thread: a client that hangs up while its guess is hashed leaves it, too.
         let verdict = self.pool.run(move || {
             let fits = stored.verify(password.expose());
-            settle(&delays, attempt, name.filter(|_| fits))
+            record.settle(place, attempt, name.filter(|_| fits))
         });
         match verdict.await {
-            Ok(settled) => answer(settled).await,
+            Ok(settled) => answer(settled, known).await,
             Err(PoolError::Full) => Verdict::Busy,
             Err(PoolError::Broken) => Verdict::Failed,
         }
@@ -117,21 +131,20 @@ impl Verifier {
     /// Whether this is the digest of `stamp`, angle brackets included, and the user's password (RFC 1939 §7, APOP).
     /// Only a user whose password is stored as {PLAIN} can log in so.
     pub async fn apop(&self, user: &str, stamp: &str, digest: &[u8; 16], peer: IpAddr) -> Verdict {
-        let attempt = self.delays.attempt(user, peer);
-        if !self.delays.admits(attempt, Instant::now()) {
-            return Verdict::Busy;
-        }
+        let attempt = self.record.delays.attempt(user, peer);
+        let Some(place) = self.record.rooms.enter(attempt).await else { return Verdict::Busy };
         let Some(Found { name, password: stored }) = self.find(user).await else { return Verdict::Failed };
         let plaintext = stored.plaintext().filter(|password| !password.expose().is_empty());
         if let (Some(name), None) = (&name, plaintext) {
             tracing::info!(user = %name, scheme = stored.scheme(), "APOP needs a password stored as {{PLAIN}}");
         }
+        let known = name.is_some();
         let name = name.filter(|_| plaintext.is_some());
         let mut hasher = Md5::new();
         hasher.update(stamp);
         hasher.update(plaintext.map_or(&[][..], |password| password.expose()));
         let fits = bool::from(hasher.finalize().as_slice().ct_eq(digest));
-        answer(settle(&self.delays, attempt, name.filter(|_| fits))).await
+        answer(self.record.settle(place, attempt, name.filter(|_| fits)), known).await
     }
 
     /// Looks a user up; `None` if the directory failed.
@@ -149,26 +162,39 @@ impl Verifier {
     }
 }
 
-/// Keeps the record: who has logged in, or when a refusal is to be answered.
-fn settle(delays: &Delays, attempt: Attempt, accepted: Option<UserName>) -> Result<UserName, Instant> {
-    match accepted {
-        Some(name) => {
-            delays.succeeded(attempt, Instant::now());
-            Ok(name)
+impl Record {
+    /// Keeps the record: who has logged in, or when a refusal is to be answered.
+    fn settle(
+        &self,
+        place: Place,
+        attempt: Attempt,
+        accepted: Option<UserName>,
+    ) -> Result<UserName, Instant> {
+        let now = Instant::now();
+        match accepted {
+            Some(name) => {
+                self.delays.succeeded(attempt, now);
+                place.succeeded(now);
+                Ok(name)
+            }
+            None => {
+                let due = self.delays.failed(attempt, now);
+                place.keep_until(due);
+                Err(due)
+            }
         }
-        None => Err(delays.failed(attempt, Instant::now())),
     }
 }
 
 /// Answers when the time has come, holding no thread until then.
-async fn answer(settled: Result<UserName, Instant>) -> Verdict {
+async fn answer(settled: Result<UserName, Instant>, known: bool) -> Verdict {
     match settled {
         Ok(name) => Verdict::Accepted(name),
         Err(due) => {
             if due > Instant::now() {
                 sleep_until(due).await;
             }
-            Verdict::Refused
+            Verdict::Refused { known }
         }
     }
 }

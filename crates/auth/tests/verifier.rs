@@ -25,6 +25,9 @@ use tokio::time::Instant;
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
+const REFUSED: Verdict = Verdict::Refused { known: true };
+const UNKNOWN: Verdict = Verdict::Refused { known: false };
+
 fn secret(password: impl AsRef<[u8]>) -> Secret<Vec<u8>> {
     Secret::new(password.as_ref().to_vec())
 }
@@ -112,7 +115,7 @@ async fn the_owner_logs_in_at_once_under_the_folded_name() {
 async fn all_that_is_wrong_costs_the_same_and_looks_the_same() {
     for (user, password) in [
         ("ann", secret("wrong")),
-        ("ann", secret("")),
+        ("ANN", secret("")),
         ("ann", secret([b'a'; 5000])),
         ("nobody", secret("wrong")),
         ("nobody", secret("stand-in")),
@@ -126,7 +129,9 @@ async fn all_that_is_wrong_costs_the_same_and_looks_the_same() {
         let verifier = Verifier::new(counting(&computed, None), &Settings::default());
         for (hashes, delay) in [(1, 0), (2, 1), (3, 2)] {
             let answer = timed(verifier.password(user, &password, PEER)).await;
-            assert_eq!(answer, (Verdict::Refused, delay), "{user:?}");
+            // What the log may know, the client does not.
+            let known = user.eq_ignore_ascii_case("ann");
+            assert_eq!(answer, (Verdict::Refused { known }, delay), "{user:?}");
             assert_eq!(computed.load(Ordering::SeqCst), hashes, "{user:?}");
         }
     }
@@ -140,14 +145,14 @@ async fn all_that_is_wrong_costs_the_same_and_looks_the_same() {
 async fn failures_wait_longer_and_longer_and_the_owner_never() {
     let verifier = verifier();
     for delay in [0, 1, 2, 4, 8, 15, 15] {
-        assert_eq!(timed(verifier.password("ann", &secret("wrong"), PEER)).await, (Verdict::Refused, delay));
+        assert_eq!(timed(verifier.password("ann", &secret("wrong"), PEER)).await, (REFUSED, delay));
     }
     for peer in [ELSEWHERE, PEER] {
         let right = timed(verifier.password("ann", &secret("tan staaf"), peer)).await;
         assert_eq!(right, (Verdict::Accepted(name("ann")), 0));
     }
     // The owner was at PEER all the time, it seems: forgiven.
-    assert_eq!(timed(verifier.password("ann", &secret("wrong"), PEER)).await, (Verdict::Refused, 0));
+    assert_eq!(timed(verifier.password("ann", &secret("wrong"), PEER)).await, (REFUSED, 0));
 }
 
 /// A waiting answer holds no thread: with a pool of one, many wait at the same time while the owner logs in.
@@ -161,27 +166,73 @@ async fn waiting_holds_no_thread() {
         let peer = IpAddr::V4(Ipv4Addr::new(198, 51, 100, octet));
         waiting.spawn(async move { verifier.password("ann", &secret("wrong"), peer).await });
     }
-    assert!(waiting.join_all().await.iter().all(|verdict| *verdict == Verdict::Refused));
+    assert!(waiting.join_all().await.iter().all(|verdict| *verdict == REFUSED));
     assert_eq!(begin.elapsed().as_secs(), 15);
 }
 
-/// An address that has all its answers outstanding is told to come later; others, and the owner, are not held up. It
-/// does not help to hang up.
+/// Guesses at these names from one address, hanging up as soon as the guess is noted.
+async fn guess_and_hang_up(verifier: &Verifier, users: impl IntoIterator<Item = String>) {
+    let wrong = secret("wrong");
+    for user in users {
+        // Long enough to be hashed and noted, not long enough to be answered.
+        let guess = verifier.password(&user, &wrong, PEER);
+        drop(tokio::time::timeout(Duration::from_millis(1), guess).await);
+    }
+}
+
+/// An address that has all its answers outstanding waits for a turn; others are not held up. It does not help to hang
+/// up.
 #[tokio::test(start_paused = true)]
 async fn an_address_has_so_many_answers_to_wait_for() {
     let verifier = Verifier::new(ann(), &Settings { waiting_per_address: 2, ..Settings::default() });
-    let wrong = secret("wrong");
-    for user in ["a", "b", "c"] {
-        let guess = verifier.password(user, &wrong, PEER);
-        // Long enough to be hashed and noted, not long enough to be answered.
-        drop(tokio::time::timeout(Duration::from_millis(100), guess).await);
+    guess_and_hang_up(&verifier, ["a", "b", "c"].map(String::from)).await;
+    let elsewhere = timed(verifier.password("ann", &secret("tan staaf"), ELSEWHERE)).await;
+    assert_eq!(elsewhere, (Verdict::Accepted(name("ann")), 0));
+    // Noted at 1 and 2 ms, due a second or two later.
+    let begin = Instant::now();
+    assert!(matches!(verifier.apop("bob", "<1@x>", &[0; 16], PEER).await, Verdict::Refused { .. }));
+    assert!(
+        begin.elapsed() > Duration::from_millis(900 + 4000),
+        "a turn after a second, an answer after four"
+    );
+}
+
+/// A right password gets in behind an address that somebody guesses from: at once where its owner has logged in from
+/// there, in turn where not.
+#[tokio::test(start_paused = true)]
+async fn a_guesser_locks_nobody_out_behind_the_same_address() {
+    for guessed in ["ann", "nobody"] {
+        let verifier = verifier();
+        guess_and_hang_up(&verifier, (0..40).map(|_| guessed.to_owned())).await;
+        let (verdict, waited) = timed(verifier.password("ann", &secret("tan staaf"), PEER)).await;
+        assert_eq!(verdict, Verdict::Accepted(name("ann")), "{guessed}");
+        assert!(waited <= 15, "{guessed}: {waited}");
+        for round in 0..3 {
+            guess_and_hang_up(&verifier, (0..40).map(|number| format!("nobody{round}-{number}"))).await;
+            let known = timed(verifier.password("ann", &secret("tan staaf"), PEER)).await;
+            assert_eq!(known, (Verdict::Accepted(name("ann")), 0));
+        }
     }
-    assert_eq!(verifier.password("ann", &secret("tan staaf"), PEER).await, Verdict::Busy);
-    assert_eq!(verifier.apop("ann", "<1@x>", &[0; 16], PEER).await, Verdict::Busy);
-    let elsewhere = verifier.password("ann", &secret("tan staaf"), ELSEWHERE).await;
-    assert_eq!(elsewhere, Verdict::Accepted(name("ann")));
-    tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(verifier.password("ann", &secret("tan staaf"), PEER).await, Verdict::Accepted(name("ann")));
+}
+
+/// Many guesses at once are no more guesses than one after the other, and the honest user is next.
+#[tokio::test(start_paused = true)]
+async fn guessing_in_parallel_buys_nothing() {
+    let computed = Arc::new(AtomicUsize::new(0));
+    let settings = Settings { waiting_per_address: 3, ..Settings::default() };
+    let verifier = Arc::new(Verifier::new(counting(&computed, None), &settings));
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let verifier = Arc::clone(&verifier);
+        guesses.spawn(async move { verifier.password("bob", &secret("wrong"), PEER).await });
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The first failure is answered at once and gives its place to the next guess.
+    assert_eq!(computed.load(Ordering::SeqCst), 4);
+    let (verdict, waited) = timed(verifier.password("ann", &secret("a"), PEER)).await;
+    assert_eq!(verdict, Verdict::Accepted(name("ann")));
+    assert!(waited <= 1, "{waited}");
+    guesses.abort_all();
 }
 
 #[tokio::test]
@@ -223,7 +274,7 @@ async fn hanging_up_early_is_a_failure() {
     assert!(guess.await.unwrap_err().is_cancelled());
     drop(open);
     // The pool has one thread, so that this guess is hashed after the first one was noted.
-    assert_eq!(timed(verifier.password("ann", &secret("wrong"), PEER)).await, (Verdict::Refused, 1));
+    assert_eq!(timed(verifier.password("ann", &secret("wrong"), PEER)).await, (REFUSED, 1));
 }
 
 #[derive(Debug)]
@@ -264,13 +315,13 @@ async fn apop_by_the_example_of_rfc_1939() {
     ]);
     let verifier = Verifier::new(Arc::new(directory), &Settings::default());
     assert_eq!(verifier.apop("MRose", STAMP, &digest, PEER).await, Verdict::Accepted(name("mrose")));
-    assert_eq!(timed(verifier.apop("mrose", "<other@stamp>", &digest, PEER)).await, (Verdict::Refused, 0));
-    assert_eq!(timed(verifier.apop("nobody", STAMP, &digest, PEER)).await, (Verdict::Refused, 1));
-    assert_eq!(timed(verifier.apop("hashed", STAMP, &digest, PEER)).await, (Verdict::Refused, 2));
+    assert_eq!(timed(verifier.apop("mrose", "<other@stamp>", &digest, PEER)).await, (REFUSED, 0));
+    assert_eq!(timed(verifier.apop("nobody", STAMP, &digest, PEER)).await, (UNKNOWN, 1));
+    assert_eq!(timed(verifier.apop("hashed", STAMP, &digest, PEER)).await, (REFUSED, 2));
     // Nobody logs in with the digest of the stamp alone, as an empty password would.
     let stamp_alone = Md5::digest(STAMP).into();
-    assert_eq!(timed(verifier.apop("hashed", STAMP, &stamp_alone, PEER)).await, (Verdict::Refused, 4));
-    assert_eq!(timed(verifier.apop("../x", STAMP, &stamp_alone, PEER)).await, (Verdict::Refused, 8));
+    assert_eq!(timed(verifier.apop("hashed", STAMP, &stamp_alone, PEER)).await, (REFUSED, 4));
+    assert_eq!(timed(verifier.apop("../x", STAMP, &stamp_alone, PEER)).await, (UNKNOWN, 8));
     assert_eq!(verifier.apop("mrose", STAMP, &digest, PEER).await, Verdict::Accepted(name("mrose")));
 }
 

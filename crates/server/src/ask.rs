@@ -145,10 +145,10 @@ impl Asker {
                 self.user = Some(user);
                 Answer::Accepted
             }
-            Verdict::Refused => {
-                // A name that is none may be a password typed in the wrong place.
-                let user = UserName::new(user).ok();
-                let user = user.as_ref().map_or("(no user name)", UserName::as_str);
+            Verdict::Refused { known } => {
+                // A name that nobody has may be a password typed in the wrong place.
+                let name = UserName::new(user).ok().filter(|_| known);
+                let user = name.as_ref().map_or("(unknown user)", UserName::as_str);
                 warn!(session = %self.session, address = %self.address, user, by, "login failed");
                 Answer::Refused(Refusal::credentials())
             }
