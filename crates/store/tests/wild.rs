@@ -219,7 +219,8 @@ async fn a_disk_that_is_not_mounted_is_an_error_and_no_empty_drop() {
     assert!(matches!(store.open(&john()).await, Err(OpenError::Broken { .. })));
     assert!(store.deliver(&john()).is_err(), "mail would go to the wrong disk");
     assert!(!world.folder.path().join("not-mounted").exists());
-    std::os::unix::fs::symlink("/nowhere/at/all", world.maildir()).unwrap();
+    std::os::unix::fs::symlink("nowhere", world.maildir()).unwrap();
+    assert!(world.store.deliver(&john()).is_err() && !world.folder.path().join("nowhere").exists());
     assert!(matches!(world.try_open().await, Err(OpenError::Broken { .. })), "a link that leads nowhere");
 }
 
@@ -230,6 +231,27 @@ async fn folders_that_are_symlinks_are_not_followed() {
     std::os::unix::fs::symlink(other.maildir().join("new"), world.maildir().join("new")).unwrap();
     assert!(matches!(world.try_open().await, Err(OpenError::Broken { .. })));
     assert!(world.store.deliver(&john()).is_err());
+}
+
+#[tokio::test]
+async fn a_maildir_that_is_a_link_is_followed_only_if_an_operator_made_it() {
+    let world = World::with(&[("new/1", b"of john\n")]);
+    let mal = restante_proto::UserName::new("mal").unwrap();
+    let link = world.folder.path().join("mal");
+    std::os::unix::fs::symlink("john", &link).unwrap();
+    assert_eq!(world.store.open(&mal).await.unwrap().messages(), 1, "our own");
+    if !rustix::process::geteuid().is_root() {
+        return; // Only root can give a link away.
+    }
+    std::os::unix::fs::lchown(&link, Some(65534), Some(65534)).unwrap();
+    let Err(OpenError::Broken { context, source }) = world.store.open(&mal).await else { panic!("followed") };
+    assert!(context.contains("mal") && source.to_string().contains("uid 65534"), "{context}: {source}");
+    assert!(world.store.deliver(&mal).is_err());
+    // Nor on the way that another link leads.
+    let jack = restante_proto::UserName::new("jack").unwrap();
+    std::os::unix::fs::symlink("mal", world.folder.path().join("jack")).unwrap();
+    assert!(matches!(world.store.open(&jack).await, Err(OpenError::Broken { .. })));
+    assert_eq!(world.files().len(), 1);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use rustix::{
 
 use super::{
     MaildirStore,
-    dir::{Dir, Fault, open_path, retry},
+    dir::{Dir, Fault, Missing, make_folder, open_below, retry},
     local::ToLocal,
     quota,
 };
@@ -179,19 +179,8 @@ impl Drop for MaildirDelivery {
 /// Opens the user's Maildir and creates what is missing of its path, but not the root that all users share: where that
 /// is missing, a disk is not mounted.
 fn prepare(root: &Path, path: &Path) -> Result<OwnedFd, Fault> {
-    if let Some(maildir) = open_path(path)? {
-        return Ok(maildir);
-    }
-    let missing = || Fault::new("opening", root, io::ErrorKind::NotFound);
-    let mut parent = open_path(root)?.ok_or_else(missing)?;
-    let below = if root == Path::new(".") { path } else { path.strip_prefix(root).unwrap_or(path) };
-    let mut at = root.to_owned();
-    for component in below.components() {
-        at.push(component);
-        make_folder(&parent, component, &at)?;
-        parent = open_path(&at)?.ok_or_else(|| Fault::new("opening", &at, io::ErrorKind::NotFound))?;
-    }
-    Ok(parent)
+    open_below(root, path, Missing::Create)?
+        .ok_or_else(|| Fault::new("opening", path, io::ErrorKind::NotFound))
 }
 
 /// Opens tmp/, new/ or cur/, and creates it where it is missing.
@@ -200,24 +189,12 @@ fn open_folder(maildir: &OwnedFd, path: &Path, name: &str) -> Result<OwnedFd, Fa
     let open = || retry(|| fs::openat(maildir, name, flags, Mode::empty()));
     let opened = match open() {
         Err(Errno::NOENT) => {
-            make_folder(maildir, name, &path.join(name))?;
+            make_folder(maildir, name.as_ref(), &path.join(name))?;
             open()
         }
         opened => opened,
     };
     opened.map_err(|errno| Fault::new("opening", path.join(name), errno))
-}
-
-fn make_folder(parent: &OwnedFd, name: impl AsRef<Path>, path: &Path) -> Result<(), Fault> {
-    match retry(|| fs::mkdirat(parent, name.as_ref(), Mode::RWXU)) {
-        // A delivery that came at the same time.
-        Err(Errno::EXIST) => Ok(()),
-        made => made.and_then(|()| {
-            crash::point("deliver: folder made");
-            retry(|| fs::fsync(parent))
-        }),
-    }
-    .map_err(|errno| Fault::new("creating", path, errno))
 }
 
 fn with_new_name<T>(create: impl Fn(&str) -> rustix::io::Result<T>) -> io::Result<(String, T)> {
@@ -279,7 +256,11 @@ fn rename_without_replacing(
 
 /// What a rename that replaces nothing does, in two steps. A crash between them leaves a file in tmp/, which is ignored.
 fn link_and_unlink(from: &OwnedFd, name: &str, to: &OwnedFd, final_name: &str) -> rustix::io::Result<()> {
-    retry(|| fs::linkat(from, name, to, final_name, AtFlags::empty()))?;
+    match retry(|| fs::linkat(from, name, to, final_name, AtFlags::empty())) {
+        // NFS repeats a call whose answer was lost: then the link that is in the way is ours.
+        Err(Errno::EXIST) if is_one_file(from, name, to, final_name)? => {}
+        linked => linked?,
+    }
     crash::point("deliver: linked");
     if let Err(error) = retry(|| fs::unlinkat(from, name, AtFlags::empty())) {
         // The message is there; the rest in tmp/ harms nobody.
@@ -288,9 +269,15 @@ fn link_and_unlink(from: &OwnedFd, name: &str, to: &OwnedFd, final_name: &str) -
     Ok(())
 }
 
+fn is_one_file(a_dir: &OwnedFd, a: &str, b_dir: &OwnedFd, b: &str) -> rustix::io::Result<bool> {
+    let stat = |dir, name| retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
+    let (a, b) = (stat(a_dir, a)?, stat(b_dir, b)?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::dir::open_path, *};
 
     #[test]
     fn names_are_unlike_each_other_and_make_unique_ids() {
@@ -328,5 +315,9 @@ mod tests {
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["b", "d", "e"]);
+        // A link that succeeded, and whose answer was lost.
+        std::fs::hard_link(folder.path().join("d"), folder.path().join("f")).unwrap();
+        assert_eq!(link_and_unlink(&dir, "d", &dir, "f"), Ok(()));
+        assert!(!folder.path().join("d").exists());
     }
 }

@@ -1,4 +1,5 @@
-//! A Maildir on disk, by descriptors: no path is resolved twice, and no symlink inside a Maildir is ever followed.
+//! A Maildir on disk, by descriptors: no path is resolved twice, and no symlink inside a Maildir is ever followed,
+//! nor one on the way to it that a user could have planted.
 //!
 //! What the files mean is decided elsewhere.
 
@@ -6,7 +7,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use rustix::{
@@ -14,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{OpenError, StoreError};
+use crate::{OpenError, StoreError, crash};
 
 /// The two folders that hold mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,14 +83,144 @@ fn whose(path: &Path) -> (PathBuf, Option<u32>) {
     seen.map_or_else(|| (path.to_owned(), None), |(place, uid)| (place.to_owned(), Some(uid)))
 }
 
-/// Opens a directory by its path; `None` if there is none.
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// How many symlinks one path may lead over.
+const LINKS_MAX: u32 = 20;
+
+/// Opens a directory by a path that only the operator decides; `None` if there is none.
 pub(super) fn open_path(path: &Path) -> Result<Option<OwnedFd>, Fault> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match retry(|| fs::open(path, flags, Mode::empty())) {
+    match retry(|| fs::open(path, DIRECTORY, Mode::empty())) {
         Ok(dir) => Ok(Some(dir)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(Fault::new("opening", path, errno)),
     }
+}
+
+/// What a [`Walk`] does where a folder is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It ends: there is no Maildir.
+    Tell,
+    /// It creates the folder.
+    Create,
+}
+
+/// Opens the Maildir at `path`, below the `root` that all users share; `None` if it is not there.
+///
+/// Below the root users may have rights of their own, so that a symlink is followed only if it belongs to root or to
+/// the server's user: one that a user planted would lead to another user's mail.
+pub(super) fn open_below(root: &Path, path: &Path, missing: Missing) -> Result<Option<OwnedFd>, Fault> {
+    let Some(dir) = open_path(root)? else { return Ok(None) };
+    let below = if root == Path::new(".") { path } else { path.strip_prefix(root).unwrap_or(path) };
+    let mut walk = Walk { dir, at: root.to_owned(), links: 0, missing };
+    Ok(walk.along(below)?.then_some(walk.dir))
+}
+
+/// The way to a Maildir, folder by folder.
+struct Walk {
+    dir: OwnedFd,
+    /// Where it is by now.
+    at: PathBuf,
+    links: u32,
+    missing: Missing,
+}
+
+impl Walk {
+    /// Whether the path led to a directory.
+    fn along(&mut self, path: &Path) -> Result<bool, Fault> {
+        for component in path.components() {
+            let there = match component {
+                Component::RootDir => {
+                    self.at = PathBuf::from("/");
+                    self.dir =
+                        retry(|| fs::open("/", DIRECTORY, Mode::empty())).map_err(|e| self.fault(e))?;
+                    true
+                }
+                Component::Prefix(_) | Component::CurDir => true,
+                Component::ParentDir | Component::Normal(_) => self.step(component.as_ref())?,
+            };
+            if !there {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn step(&mut self, name: &Path) -> Result<bool, Fault> {
+        let above = self.at.clone();
+        self.at.push(name);
+        let open = || retry(|| fs::openat(&self.dir, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()));
+        let opened = match open() {
+            Err(Errno::NOENT) if self.missing == Missing::Create => {
+                make_folder(&self.dir, name, &self.at)?;
+                open()
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok(dir) => {
+                self.dir = dir;
+                Ok(true)
+            }
+            Err(Errno::NOENT) => Ok(false),
+            // What a symlink answers, and what is no directory.
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                let target = self.target(name)?;
+                self.at = above;
+                // Where a link leads nowhere, a disk is not mounted: nothing is created in its place.
+                let missing = std::mem::replace(&mut self.missing, Missing::Tell);
+                let there = self.along(&target);
+                self.missing = missing;
+                there
+            }
+            Err(errno) => Err(self.fault(errno)),
+        }
+    }
+
+    /// Where a symlink leads, if it may be followed.
+    fn target(&mut self, name: &Path) -> Result<PathBuf, Fault> {
+        use std::os::unix::ffi::OsStringExt;
+        // By its descriptor, so that the owner is that of the very link that is read.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let link = retry(|| fs::openat(&self.dir, name, flags, Mode::empty())).map_err(|e| self.fault(e))?;
+        let stat = retry(|| fs::fstat(&link)).map_err(|errno| self.fault(errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Err(self.fault(Errno::NOTDIR));
+        }
+        if !is_trusted(stat.st_uid, rustix::process::geteuid().as_raw()) {
+            let why = format!(
+                "a symlink that belongs to uid {} is not followed, only one of root or of this server's user",
+                stat.st_uid
+            );
+            return Err(Fault::new("opening", &self.at, io::Error::other(why)));
+        }
+        self.links += 1;
+        if self.links > LINKS_MAX {
+            return Err(self.fault(Errno::LOOP));
+        }
+        let target = retry(|| fs::readlinkat(&link, "", Vec::new())).map_err(|errno| self.fault(errno))?;
+        Ok(std::ffi::OsString::from_vec(target.into_bytes()).into())
+    }
+
+    fn fault(&self, errno: Errno) -> Fault {
+        Fault::new("opening", &self.at, errno)
+    }
+}
+
+/// Whether a symlink of this owner may be followed.
+const fn is_trusted(owner: u32, server: u32) -> bool {
+    owner == 0 || owner == server
+}
+
+/// Creates a folder, durably. It may have been created meanwhile by another delivery, which has not synced it yet.
+pub(super) fn make_folder(parent: &OwnedFd, name: &Path, path: &Path) -> Result<(), Fault> {
+    let made = match retry(|| fs::mkdirat(parent, name, Mode::RWXU)) {
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
+    };
+    crash::point("deliver: folder made");
+    made.and_then(|()| retry(|| fs::fsync(parent))).map_err(|errno| Fault::new("creating", path, errno))
 }
 
 /// A Maildir that is open.
@@ -139,9 +270,9 @@ impl Folder {
         retry(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
     }
 
-    /// Whether a regular file may be read.
+    /// Whether a regular file may be read, by the user that the server acts as.
     pub(super) fn is_readable(&self, name: &[u8]) -> bool {
-        retry(|| fs::accessat(&self.fd, name, Access::READ_OK, AtFlags::empty())).is_ok()
+        retry(|| fs::accessat(&self.fd, name, Access::READ_OK, AtFlags::EACCESS)).is_ok()
     }
 
     /// Opens a regular file for reading. A FIFO that took its place does not block, a device is not touched.
@@ -195,5 +326,42 @@ pub(super) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rusti
             Err(Errno::INTR) => {}
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_of_root_and_of_the_server_are_trusted() {
+        assert!(
+            is_trusted(0, 1000) && is_trusted(1000, 1000) && !is_trusted(1001, 1000) && !is_trusted(1001, 0)
+        );
+    }
+
+    #[test]
+    fn a_way_over_links_leads_where_the_kernel_would() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        symlink(root.join("a"), root.join("absolute")).unwrap();
+        symlink("absolute/./b", root.join("relative")).unwrap();
+        symlink("../a/b/../b", root.join("a/around")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        symlink("nowhere", root.join("dangling")).unwrap();
+        std::fs::write(root.join("file"), "").unwrap();
+        let open = |name: &str| open_below(root, &root.join(name), Missing::Tell);
+        for name in ["a/b", "absolute/b", "relative", "a/around", "absolute/around", "a/../relative"] {
+            let dir = open(name).unwrap().unwrap();
+            let there = std::fs::metadata(root.join(name)).unwrap().ino();
+            assert_eq!(fs::fstat(&dir).unwrap().st_ino, there, "{name}");
+        }
+        assert!(open("dangling").unwrap().is_none() && open("none/at/all").unwrap().is_none());
+        assert_eq!(open("loop").unwrap_err().source.raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        assert_eq!(open("file").unwrap_err().source.kind(), io::ErrorKind::NotADirectory);
     }
 }

@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::dir::{Dir, Fault, open_path, retry};
+use super::dir::{Dir, Fault, Missing, open_below, retry};
 use crate::OpenError;
 
 /// The maildrops that this process has locked.
@@ -81,8 +81,8 @@ impl Drop for Held {
 }
 
 impl Lock {
-    /// Locks the Maildir at `path`, which need not exist. Blocks while another session is just ending.
-    pub(super) fn acquire(path: &Path) -> Result<Self, OpenError> {
+    /// Locks the Maildir at `path` below `root`, which need not exist. Blocks while another session is just ending.
+    pub(super) fn acquire(root: &Path, path: &Path) -> Result<Self, OpenError> {
         let ending = |held: &mut BTreeMap<PathBuf, Holder>| held.get(path) == Some(&Holder::Closing);
         let waited = FREED.wait_timeout_while(held(), CLOSING_PATIENCE, ending);
         let (mut table, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +92,7 @@ impl Lock {
         table.insert(path.to_owned(), Holder::Session);
         drop(table);
         let held = Some(Held(path.to_owned()));
-        let dir = open_path(path)?.map(|dir| lock(dir, path)).transpose()?;
+        let dir = open_below(root, path, Missing::Tell)?.map(|dir| lock(dir, path)).transpose()?;
         Ok(Self { path: path.to_owned(), dir, held })
     }
 

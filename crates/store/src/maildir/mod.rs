@@ -60,7 +60,7 @@ impl MaildirStore {
 
     fn open_blocking(&self, user: &UserName) -> Result<Box<dyn Maildrop>, OpenError> {
         let path = self.template.path(user).ok_or(OpenError::NoPlace)?;
-        let lock = lock::Lock::acquire(&path)?;
+        let lock = lock::Lock::acquire(self.template.root(), &path)?;
         if lock.dir().is_none() {
             self.check_absence(&path)?;
         }
