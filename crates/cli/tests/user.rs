@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -136,6 +136,25 @@ fn names_that_are_none_are_wrong_usage() {
         world.user(&["add", name], "abc\n").fails(2);
     }
     world.user(&["remove", "a/b"], "").fails(2);
+}
+
+#[test]
+fn a_name_that_would_be_a_comment_is_refused_and_makes_no_file() {
+    let world = World::new();
+    assert!(world.user(&["add", "#x"], "abc\n").fails(1).contains("comment"));
+    assert!(!fs::exists(&world.users).unwrap());
+}
+
+#[test]
+fn root_is_told_how_to_let_the_server_read_a_new_file() {
+    let world = World::new();
+    let folder = fs::metadata(world.folder.path()).unwrap();
+    let is_told =
+        |ran: &binary::Ran| ran.stderr().contains("chown root:vmail") && ran.stderr().contains("chmod 640");
+    let first = world.user(&["add", "ann"], "abc\n");
+    // Whoever is not root reads what they make; in a folder of another group, that group does.
+    assert_eq!(is_told(&first), (folder.uid(), folder.gid()) == (0, 0), "{}", first.stderr());
+    assert!(!is_told(&world.user(&["add", "bob"], "abc\n")));
 }
 
 #[test]

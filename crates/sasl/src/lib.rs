@@ -10,8 +10,8 @@ mod plain;
 /// Every mechanism there is, the one to prefer first. Configuration, CAPA and AUTH are renderings of this slice.
 pub const MECHANISMS: &[Mechanism] = &[plain::MECHANISM, login::MECHANISM];
 
-/// The longest password that is taken, in octets: RFC 4616 §4 asks for 255 at least, and a hash that is quadratic in
-/// the password's length (SHA-crypt) must not be fed more.
+/// The longest password that is taken, in octets: RFC 4616 §4 asks for 255 at least. Schemes whose cost grows with the
+/// password's length take less.
 pub const PASSWORD_MAX_OCTETS: usize = 1024;
 
 /// The mechanism of this name, which is compared without case (RFC 5034 §4).

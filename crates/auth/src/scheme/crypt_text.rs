@@ -2,6 +2,7 @@
 //! (U. Drepper, «Unix crypt using SHA-256 and SHA-512»).
 
 use restante_proto::Secret;
+use subtle::ConstantTimeEq as _;
 
 use super::{CreateError, SchemeError};
 
@@ -10,14 +11,22 @@ pub const CRYPT_ROUNDS_MIN: u32 = 1_000;
 /// The most rounds that a stored password may ask for: about a second.
 pub const CRYPT_ROUNDS_MAX: u32 = 1_000_000;
 
+/// The longest password that is hashed so, in octets: each round hashes the password as well, so that a long one would
+/// multiply the cost. RFC 4616 §4 asks for 255.
+pub const CRYPT_PASSWORD_MAX_OCTETS: usize = 256;
+
 /// What a text without `rounds=` means.
 const ROUNDS_UNSAID: u32 = 5_000;
 /// For new passwords: the 5,000 of 2007 are too few today.
-pub(super) const ROUNDS_NEW: u32 = 100_000;
+const ROUNDS_NEW: u32 = 100_000;
 
 const SALT_MAX_OCTETS: usize = 16;
 /// The alphabet of salts and digests, in which 64 signs make each of them six fair bits.
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A scheme's hash of a password, a salt and so many rounds; `None` if the rounds are out of the library's bounds,
+/// which are wider than ours.
+pub(super) type Digest = fn(&[u8], &[u8], u32) -> Option<Secret<String>>;
 
 /// A hash taken apart.
 pub(super) struct CryptText {
@@ -71,8 +80,30 @@ fn read_rounds(digits: &[u8], scheme: &'static str) -> Result<u32, SchemeError> 
     if (CRYPT_ROUNDS_MIN..=CRYPT_ROUNDS_MAX).contains(&rounds) { Ok(rounds) } else { Err(cost) }
 }
 
+/// Verifies by a scheme's hash. A password that is too long is never right, and costs what the longest one does.
+pub(super) fn verify(text: &CryptText, password: &[u8], digest: Digest) -> bool {
+    let hashed = &password[..password.len().min(CRYPT_PASSWORD_MAX_OCTETS)];
+    let fits = |found: &Secret<String>| found.expose().as_bytes().ct_eq(text.digest.expose()).into();
+    digest(hashed, &text.salt, text.rounds).as_ref().is_some_and(fits) && hashed.len() == password.len()
+}
+
+/// Makes a new `{SCHEME}hash`.
+pub(super) fn create(
+    password: &[u8],
+    scheme: &'static str,
+    prefix: &str,
+    digest: Digest,
+) -> Result<Secret<String>, CreateError> {
+    if password.len() > CRYPT_PASSWORD_MAX_OCTETS {
+        return Err(CreateError::TooLongFor { scheme, max: CRYPT_PASSWORD_MAX_OCTETS });
+    }
+    let salt = new_salt()?;
+    let digest = digest(password, salt.as_bytes(), ROUNDS_NEW).ok_or(CreateError::Failed { scheme })?;
+    Ok(Secret::new(format!("{{{scheme}}}{prefix}rounds={ROUNDS_NEW}${salt}${}", digest.expose())))
+}
+
 /// A new salt.
-pub(super) fn new_salt() -> Result<String, CreateError> {
+fn new_salt() -> Result<String, CreateError> {
     let mut random = [0; SALT_MAX_OCTETS];
     getrandom::fill(&mut random).map_err(CreateError::Random)?;
     Ok(random.iter().map(|octet| char::from(ALPHABET[usize::from(octet % 64)])).collect())

@@ -20,7 +20,7 @@ mod sha512_crypt;
 mod tests;
 
 pub use argon2::{ARGON2_MEMORY_MAX_KIB, ARGON2_PARALLELISM_MAX, ARGON2_PASSES_MAX};
-pub use crypt_text::{CRYPT_ROUNDS_MAX, CRYPT_ROUNDS_MIN};
+pub use crypt_text::{CRYPT_PASSWORD_MAX_OCTETS, CRYPT_ROUNDS_MAX, CRYPT_ROUNDS_MIN};
 
 /// Every scheme there is, the default for new passwords first.
 pub const SCHEMES: &[Scheme] =
@@ -177,6 +177,14 @@ pub enum CreateError {
     /// Longer than any that is accepted at login.
     #[error("the password has more than {PASSWORD_MAX_OCTETS} octets")]
     TooLong,
+    /// Longer than any that the scheme takes.
+    #[error("{{{scheme}}} takes passwords of up to {max} octets")]
+    TooLongFor {
+        /// The scheme's name.
+        scheme: &'static str,
+        /// The most octets that it takes.
+        max: usize,
+    },
     /// No protocol could carry it.
     #[error("the password holds a NUL, a CR or an LF, which no client can send")]
     Unsendable,

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use restante_proto::Secret;
 use sha_crypt::{Sha512Params, sha512_crypt_b64};
-use subtle::ConstantTimeEq as _;
 
 use super::{
     CreateError, PasswordHash, Scheme,
-    crypt_text::{CryptText, ROUNDS_NEW, new_salt},
+    crypt_text::{self, CryptText},
 };
 
 /// The scheme, for the registry.
@@ -27,9 +26,7 @@ struct Hash(CryptText);
 
 impl PasswordHash for Hash {
     fn verify(&self, password: &[u8]) -> bool {
-        let Self(text) = self;
-        let found = digest(password, &text.salt, text.rounds);
-        found.is_some_and(|found| found.expose().as_bytes().ct_eq(text.digest.expose()).into())
+        crypt_text::verify(&self.0, password, digest)
     }
 
     fn cost(&self) -> String {
@@ -44,8 +41,5 @@ fn digest(password: &[u8], salt: &[u8], rounds: u32) -> Option<Secret<String>> {
 }
 
 fn create(password: &[u8]) -> Result<Secret<String>, CreateError> {
-    let salt = new_salt()?;
-    let digest = digest(password, salt.as_bytes(), ROUNDS_NEW);
-    let digest = digest.ok_or(CreateError::Failed { scheme: SCHEME.name })?;
-    Ok(Secret::new(format!("{{{}}}{PREFIX}rounds={ROUNDS_NEW}${salt}${}", SCHEME.name, digest.expose())))
+    crypt_text::create(password, SCHEME.name, PREFIX, digest)
 }

@@ -245,3 +245,25 @@ proptest! {
         }
     }
 }
+
+/// Each round hashes the password as well: with a long one a guess would cost seconds.
+#[test]
+fn crypt_takes_passwords_of_a_bounded_length_and_cost() {
+    let longest = [b'a'; CRYPT_PASSWORD_MAX_OCTETS];
+    let too_long = [b'a'; CRYPT_PASSWORD_MAX_OCTETS + 1];
+    let create =
+        |scheme, password: &[u8]| super::create(find(scheme).unwrap(), &Secret::new(password.to_vec()));
+    for scheme in ["SHA256-CRYPT", "SHA512-CRYPT"] {
+        let stored = create(scheme, &longest).unwrap();
+        let stored = StoredPassword::parse(stored.expose().as_bytes()).unwrap();
+        assert!(stored.verify(&longest));
+        assert!(!stored.verify(&too_long), "it is not cut to what fits");
+        assert!(matches!(create(scheme, &too_long), Err(CreateError::TooLongFor { .. })));
+    }
+    // A hash that others made of a longer password: refused here, at the cost of the longest that is taken.
+    let salt = "saltsalt";
+    let params = sha_crypt::Sha512Params::new(1_000).unwrap();
+    let digest = sha_crypt::sha512_crypt_b64(&too_long, salt.as_bytes(), &params).unwrap();
+    let stored = format!("{{SHA512-CRYPT}}$6$rounds=1000${salt}${digest}");
+    assert!(!StoredPassword::parse(stored.as_bytes()).unwrap().verify(&too_long));
+}

@@ -21,6 +21,22 @@ pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The mode of a new users file: hashes are nobody else's business.
 const NEW_FILE_MODE: u32 = 0o600;
+/// The mode of one that root makes in a folder of the server's group.
+const NEW_FILE_GROUP_MODE: u32 = 0o640;
+
+/// The number of the user and of the group.
+const ROOT: u32 = 0;
+
+/// What [`add`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It added to a file that was there.
+    ToOldFile,
+    /// It made the file, and those who have to read it can: its owner, or the folder's group.
+    ToNewFile,
+    /// It made the file, which root alone can read.
+    ToNewFileOfRoot,
+}
 
 /// Why a users file could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -54,18 +70,27 @@ pub enum EditError {
 }
 
 /// Adds a user at the end, with a `{SCHEME}hash` of [`crate::scheme::create`]; creates the file if there is none.
-pub fn add(path: &Path, user: &UserName, password: &Secret<String>) -> Result<(), EditError> {
-    change(path, Missing::Create, |text| with_user(text, user, password))
+pub fn add(path: &Path, user: &UserName, password: &Secret<String>) -> Result<Added, EditError> {
+    // What no file takes must not leave an empty one behind.
+    with_user(b"", user, password)?;
+    let added = create_if_missing(path)?;
+    change(path, |text| with_user(text, user, password))?;
+    Ok(added)
+}
+
+/// Whether a users file can hold the name at all.
+pub fn check_name(user: &UserName) -> Result<(), EditError> {
+    if user.as_str().starts_with('#') { Err(EditError::Comment) } else { Ok(()) }
 }
 
 /// Gives a user another `{SCHEME}hash`.
 pub fn set_password(path: &Path, user: &UserName, password: &Secret<String>) -> Result<(), EditError> {
-    change(path, Missing::Fail, |text| with_password(text, user, password))
+    change(path, |text| with_password(text, user, password))
 }
 
 /// Removes every line of a user.
 pub fn remove(path: &Path, user: &UserName) -> Result<(), EditError> {
-    change(path, Missing::Fail, |text| without_user(text, user))
+    change(path, |text| without_user(text, user))
 }
 
 /// Reads the file: its users, and its damaged lines.
@@ -75,9 +100,7 @@ pub fn list(path: &Path) -> Result<(UsersFile, Vec<LineError>), EditError> {
 
 /// The text with one user more.
 pub fn with_user(text: &[u8], user: &UserName, password: &Secret<String>) -> Result<Vec<u8>, EditError> {
-    if user.as_str().starts_with('#') {
-        return Err(EditError::Comment);
-    }
+    check_name(user)?;
     if raw_lines(text).any(|line| is_of(line, user)) {
         return Err(EditError::Exists(user.clone()));
     }
@@ -148,22 +171,11 @@ fn is_of(line: &[u8], user: &UserName) -> bool {
     matches!(Fields::of(split_end(line).0), Ok(Some(fields)) if fields.name == *user)
 }
 
-/// What to do where there is no file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
-    Create,
-    Fail,
-}
-
 /// Reads, changes and replaces the file, under its lock.
-fn change(
-    path: &Path,
-    missing: Missing,
-    edit: impl FnOnce(&[u8]) -> Result<Vec<u8>, EditError>,
-) -> Result<(), EditError> {
+fn change(path: &Path, edit: impl FnOnce(&[u8]) -> Result<Vec<u8>, EditError>) -> Result<(), EditError> {
     // A link is followed, so that it is not replaced by a file.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut file = lock(path, missing, LOCK_WAIT_MAX)?;
+    let mut file = lock(path, LOCK_WAIT_MAX)?;
     let old = read_file(path, &mut file)?;
     let new = edit(&old)?;
     if u64::try_from(new.len()).is_ok_and(|octets| octets > FILE_MAX_OCTETS) {
@@ -174,20 +186,13 @@ fn change(
 }
 
 /// Opens and locks the file that the path names *now*: another command may have replaced it since we opened it.
-pub(super) fn lock(path: &Path, missing: Missing, wait: Duration) -> Result<File, EditError> {
+pub(super) fn lock(path: &Path, wait: Duration) -> Result<File, EditError> {
     let until = Instant::now() + wait;
     loop {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(EditError::NotReadable(path.to_owned()));
         }
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Create => {
-                create_empty(path)?;
-                continue;
-            }
-            Err(source) => return Err(io_error("opening", path, source)),
-        };
+        let file = File::open(path).map_err(|source| io_error("opening", path, source))?;
         match file.try_lock() {
             Ok(()) => {
                 if is_at(&file, path).map_err(|source| io_error("looking at", path, source))? {
@@ -204,14 +209,32 @@ pub(super) fn lock(path: &Path, missing: Missing, wait: Duration) -> Result<File
     }
 }
 
-/// Creates the file, unless another command was quicker.
-fn create_empty(path: &Path) -> Result<(), EditError> {
-    match OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path) {
-        Ok(_) => Ok(()),
-        // A link that leads nowhere exists, and will not be opened however often we try.
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists && !path.is_symlink() => Ok(()),
-        Err(source) => Err(io_error("creating", path, source)),
+/// Creates an empty file, unless there is one or another command is quicker.
+fn create_if_missing(path: &Path) -> Result<Added, EditError> {
+    let fail = |source| io_error("creating", path, source);
+    let file = match OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path) {
+        Ok(file) => file,
+        // A link that leads nowhere exists, and cannot be opened.
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists && path.exists() => {
+            return Ok(Added::ToOldFile);
+        }
+        Err(source) => return Err(fail(source)),
+    };
+    // The server does not run as root: a file that root makes is for the group that the folder was given to.
+    if file.metadata().map_err(fail)?.uid() != ROOT {
+        return Ok(Added::ToNewFile);
     }
+    let group = fs::metadata(folder_of(path)).map_err(fail)?.gid();
+    if group == ROOT {
+        return Ok(Added::ToNewFileOfRoot);
+    }
+    fchown(&file, None, Some(group)).map_err(fail)?;
+    file.set_permissions(fs::Permissions::from_mode(NEW_FILE_GROUP_MODE)).map_err(fail)?;
+    Ok(Added::ToNewFile)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
@@ -225,8 +248,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Writes beside the file, makes that durable, and moves it into the file's place.
 fn replace(path: &Path, text: &[u8], like: &fs::Metadata) -> Result<(), EditError> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = folder_of(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".restante-new");
     let temporary = folder.join(name);

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use restante_proto::Secret;
 
 use super::{
-    edit::{EditError, with_password, with_user, without_user},
+    edit::{Added, EditError, with_password, with_user, without_user},
     reading::Reading,
     *,
 };
@@ -213,6 +213,38 @@ fn files_are_created_for_the_owner_alone_and_keep_their_mode() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+#[test]
+fn what_no_file_takes_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    assert!(matches!(edit::add(&path, &name("#ann"), &plain("a")), Err(EditError::Comment)));
+    let long = plain(&"x".repeat(LINE_MAX_OCTETS));
+    assert!(matches!(edit::add(&path, &name("ann"), &long), Err(EditError::TooLong)));
+    assert!(!path.exists());
+}
+
+/// Only root can give a folder away; whoever else makes a file reads it, too.
+#[test]
+fn a_file_that_root_makes_is_for_the_group_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let is_root = fs::metadata(folder.path()).unwrap().uid() == 0;
+    let of_nobody = chown(folder.path(), None, Some(65534)).is_ok();
+    assert_eq!(edit::add(&path, &name("ann"), &plain("a")).unwrap(), Added::ToNewFile);
+    let file = fs::metadata(&path).unwrap();
+    if is_root && of_nobody {
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777), (0, 65534, 0o640));
+    }
+    assert_eq!(edit::add(&path, &name("bob"), &plain("b")).unwrap(), Added::ToOldFile);
+    fs::remove_file(&path).unwrap();
+    if is_root && of_nobody {
+        chown(folder.path(), None, Some(0)).unwrap();
+        assert_eq!(edit::add(&path, &name("ann"), &plain("a")).unwrap(), Added::ToNewFileOfRoot);
+        let file = fs::metadata(&path).unwrap();
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777), (0, 0, 0o600));
+    }
+}
+
 /// Only root may give files away, and only root edits files of others.
 #[test]
 fn a_file_keeps_its_owner() {
@@ -251,8 +283,9 @@ fn a_link_that_leads_nowhere_is_an_error_and_not_a_wait() {
 fn a_file_that_another_program_holds_is_not_waited_for_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("users");
-    let held = edit::lock(&path, edit::Missing::Create, Duration::ZERO).unwrap();
-    let busy = edit::lock(&path, edit::Missing::Create, Duration::from_millis(1));
+    fs::write(&path, "").unwrap();
+    let held = edit::lock(&path, Duration::ZERO).unwrap();
+    let busy = edit::lock(&path, Duration::from_millis(1));
     assert!(matches!(busy, Err(EditError::Locked(_))));
     drop(held);
     edit::add(&path, &name("ann"), &plain("a")).unwrap();

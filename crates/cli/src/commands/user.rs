@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use restante_auth::{
     scheme::{self, SCHEMES},
-    users::edit::{self, EditError},
+    users::edit::{self, Added, EditError},
 };
 use restante_proto::{Secret, UserName};
 use serde_json::json;
 
 use crate::{
     failure::Failure,
-    output,
+    output::{self, Label},
     password::PasswordArgs,
     settings::{self, DEFAULT_FILE},
 };
@@ -124,10 +124,19 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Action::Add(Add { new }) => {
             let file = new.place.file()?;
             // Before anybody is asked for a password; `add` looks again, under its lock.
+            edit::check_name(&new.name).map_err(fail)?;
             if file.exists() && edit::list(&file).is_ok_and(|(users, _)| users.get(&new.name).is_some()) {
                 return Err(fail(EditError::Exists(new.name)));
             }
-            edit::add(&file, &new.name, &new.stored()?).map_err(fail)
+            if edit::add(&file, &new.name, &new.stored()?).map_err(fail)? == Added::ToNewFileOfRoot {
+                let (file, colour) = (file.display(), output::stderr_takes_colour());
+                let hint = format!(
+                    "root alone can read the new file {file}; if the server's user is vmail: \
+                     `chown root:vmail {file} && chmod 640 {file}`"
+                );
+                output::eprint(&Label::Hint.line(&hint, colour));
+            }
+            Ok(())
         }
         Action::Passwd(Passwd { new }) => {
             let file = new.place.file()?;
