@@ -8,7 +8,8 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, InvalidMessage, RootCertStore,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
@@ -90,8 +91,60 @@ pub(crate) fn told(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the server ended the connection".into(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the server does not answer".into(),
-        _ => error.to_string(),
+        _ => match within(error) {
+            _ if is_clear_text(error) => "what the server says is not TLS".into(),
+            Some(rustls::Error::InvalidCertificate(wrong)) => certificate(wrong),
+            _ => error.to_string(),
+        },
     }
+}
+
+fn within(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// Whether the handshake failed because the other side does not speak TLS.
+pub(crate) fn is_clear_text(error: &io::Error) -> bool {
+    matches!(within(error), Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
+
+/// Whether the handshake failed because the certificate is not trusted, which [`HINT`] helps against. A certificate
+/// that cannot be read stays so, whoever is trusted.
+pub(crate) fn is_mistrust(error: &io::Error) -> bool {
+    match within(error) {
+        Some(rustls::Error::InvalidCertificate(wrong)) => {
+            !is_old(wrong) && *wrong != CertificateError::BadEncoding
+        }
+        _ => false,
+    }
+}
+
+fn is_old(wrong: &CertificateError) -> bool {
+    // The type behind it belongs to a crate that is not ours to name.
+    matches!(wrong, CertificateError::Other(other) if format!("{other:?}").contains("UnsupportedCertVersion"))
+}
+
+/// What is wrong with a server's certificate.
+fn certificate(wrong: &CertificateError) -> String {
+    let words = match wrong {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
+        CertificateError::UnknownIssuer => "is signed by nobody who is trusted",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is not for this host's name"
+        }
+        CertificateError::BadEncoding => "cannot be read",
+        CertificateError::Revoked => "was revoked",
+        wrong if is_old(wrong) => {
+            "is of an old form: X.509 version 3 is needed, which `openssl req -x509` with a name makes \
+             (-addext subjectAltName=DNS:mail.example.org)"
+        }
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "is that of an authority (CA:TRUE), not of a server"
+        }
+        other => return format!("the server's certificate is not accepted: {other}"),
+    };
+    format!("the server's certificate {words}")
 }
 
 /// What the system trusts. Single certificates that cannot be read are no reason to trust none.

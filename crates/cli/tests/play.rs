@@ -121,7 +121,7 @@ fn every_kind_of_difference_is_told() {
         (
             "S: +OK\nS: +OK\n",
             &["+OK\r\n"],
-            "a.pop3:2: the server ended the connection\nexpected  S: +OK\nreceived  S: \\\n",
+            "a.pop3:2: the server ended the connection\nexpected  S: +OK\nreceived  nothing\n",
         ),
         (
             "S: +OK\nC: QUIT\nS: +OK\n",
@@ -158,7 +158,11 @@ fn every_kind_of_difference_is_told() {
 fn silence_has_an_end() {
     let folder = TempDir::new().unwrap();
     for (text, problem) in [
-        ("S: +OK\n", "a.pop3:1: the server says nothing for 0.05 s"),
+        (
+            "S: +OK\n",
+            "a.pop3:1: the server says nothing for 0.05 s; is this a port for TLS from the first byte? then the URL \
+             begins with pop3s://\nexpected  S: +OK\nreceived  nothing\n",
+        ),
         ("N: S FIN\n", "a.pop3:1: the server does not end the connection"),
     ] {
         let server = Server::start(|mut stream| stream.read_to_end(&mut Vec::new()).unwrap());
@@ -292,6 +296,49 @@ fn stls_is_required_where_the_url_does_not_do_without() {
     }
 }
 
+#[test]
+fn clear_text_where_tls_is_expected_is_told() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "S: +OK{any}\n");
+    let server = answers(&["+OK POP3 server ready\r\n"]);
+    let told = binary::restante(&["play", &path, &format!("pop3s://{}", server.address)]).fails(1);
+    assert!(told.contains("is not TLS\nhint: ") && told.contains("pop3:// is STLS"), "{told}");
+    assert!(!told.contains("--insecure"), "{told}");
+    server.end();
+}
+
+#[test]
+fn a_certificate_of_an_old_version_is_told_in_words() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    // Version 3 stands as 2 in its field (RFC 5280 §4.1.2.1); nobody checks the signature before it.
+    let mut octets = made.cert.der().to_vec();
+    let version = octets.windows(5).position(|five| five == [0xa0, 3, 2, 1, 2]).unwrap();
+    octets[version + 4] = 0;
+    fs::write(path("ca.pem"), made.cert.pem()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let signer = provider.key_provider.load_private_key(key).unwrap();
+    let chain = vec![rustls::pki_types::CertificateDer::from(octets)];
+    let certified = std::sync::Arc::new(rustls::sign::CertifiedKey::new(chain, signer));
+    let resolver = std::sync::Arc::new(rustls::sign::SingleCertAndKey::from(certified));
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    let server = Server::start(move |mut stream| {
+        let mut tls = rustls::ServerConnection::new(std::sync::Arc::new(config)).unwrap();
+        while tls.is_handshaking() && tls.complete_io(&mut stream).is_ok() {}
+    });
+    let text = file(&folder, "S: +OK{any}\n");
+    let url = format!("pop3s://{}", server.address);
+    let told = binary::restante(&["play", &text, &url, "--ca-file", &path("ca.pem")]).fails(1);
+    assert!(told.contains("the server's certificate is of an old form") && !told.contains("Other"), "{told}");
+    server.end();
+}
+
 /// `restante serve` with the seed's maildrop.
 struct Served {
     child: Child,
@@ -340,6 +387,8 @@ impl Served {
     /// The seed's message, which each session deletes.
     fn fill(folder: &Path) {
         let maildir = folder.join("mail/john.doe");
+        // A new one each time: the unique-id of a message that was deleted goes to no other one (RFC 1939 §7).
+        fs::remove_dir_all(&maildir).unwrap_or_default();
         for name in ["cur", "new", "tmp"] {
             fs::create_dir_all(maildir.join(name)).unwrap();
         }

@@ -126,6 +126,9 @@ fn player(args: &Args, url: &Url, script: &Script) -> Result<Player, Failure> {
 fn told(args: &Args, script: &Script, different: &Different) -> String {
     let place = format!("{}:{}", args.file.display(), script.line_of(different.place));
     match &different.difference {
+        Some(difference) if different.is_nothing() => {
+            format!("{place}: {}\nexpected  S: {}\nreceived  nothing", different.problem, difference.expected)
+        }
         Some(difference) => format!("{place}: {}\n{difference}", different.problem),
         None => format!("{place}: {}", different.problem),
     }
@@ -152,7 +155,8 @@ fn as_json(
             result["error"] = json!(different.problem);
             if let Some(difference) = &different.difference {
                 result["expected"] = json!(difference.expected);
-                result["received"] = json!(difference.actual);
+                let received = Some(&difference.actual).filter(|_| !different.is_nothing());
+                result["received"] = json!(received);
             }
         }
     }

@@ -13,13 +13,14 @@ use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 use crate::{
     failure::Failure,
     trust::{self, Trust},
-    url::Url,
+    url::{Security, Url},
 };
 
 /// A connection.
 pub(super) struct Connection {
     stream: Stream,
     host: String,
+    security: Security,
     /// The addresses of both ends.
     pub(super) client: SocketAddr,
     pub(super) server: SocketAddr,
@@ -63,7 +64,13 @@ impl Connection {
         socket.set_read_timeout(Some(timeout))?;
         socket.set_write_timeout(Some(timeout))?;
         let (client, server) = (socket.local_addr()?, socket.peer_addr()?);
-        Ok(Self { stream: Stream::Plain(socket), host: url.host.clone(), client, server })
+        Ok(Self {
+            stream: Stream::Plain(socket),
+            host: url.host.clone(),
+            security: url.security,
+            client,
+            server,
+        })
     }
 
     /// Shakes hands, and gives what was settled.
@@ -78,8 +85,14 @@ impl Connection {
             .map_err(|error| Failure::failed(format!("TLS cannot begin: {error}")))?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket).map_err(|error| {
-                Failure::failed(format!("the TLS handshake failed: {}", trust::told(&error)))
-                    .hint(trust::HINT)
+                let failure = Failure::failed(format!("the TLS handshake failed: {}", trust::told(&error)));
+                match self.security {
+                    Security::Implicit if trust::is_clear_text(&error) => failure.hint(
+                        "there is no TLS from the first byte: pop3:// is STLS, and ?tls=none behind the host is plain",
+                    ),
+                    _ if trust::is_mistrust(&error) => failure.hint(trust::HINT),
+                    _ => failure,
+                }
             })?;
         }
         let word = |text: Option<&str>| text.and_then(|text| Word::new(text).ok());

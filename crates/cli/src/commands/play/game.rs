@@ -38,6 +38,13 @@ pub(super) struct Different {
     pub(super) difference: Option<Difference>,
 }
 
+impl Different {
+    /// Whether nothing came at all where a line was expected; that is not a line without its end.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.difference.as_ref().is_some_and(|difference| difference.actual == "\\")
+    }
+}
+
 /// Why playing ended before its end.
 pub(super) enum Stop {
     Different(Different),
@@ -82,7 +89,7 @@ pub(super) struct Game<'a> {
     input: Vec<u8>,
     /// So much at its front was recorded already.
     recorded: usize,
-    /// When it was read.
+    /// When it was read; zero before anything was.
     read_at: Duration,
     end: Option<End>,
 }
@@ -213,7 +220,10 @@ impl<'a> Game<'a> {
             }
             let problem = match self.end.map_or_else(|| self.look(), |end| Ok(Read::End(end)))? {
                 Read::Octets => continue,
-                Read::Silence => format!("the server says nothing for {} s", self.timeout.as_secs_f32()),
+                Read::Silence => {
+                    let hint = self.no_tls_hint().map_or_else(String::new, |hint| format!("; {hint}"));
+                    format!("the server says nothing for {} s{hint}", self.timeout.as_secs_f32())
+                }
                 Read::End(End::Reset) => "the server broke the connection off".into(),
                 Read::End(_) => "the server ended the connection".into(),
             };
@@ -226,6 +236,13 @@ impl<'a> Game<'a> {
                 }
             };
         }
+    }
+
+    /// A server that waits for a TLS handshake says nothing before it.
+    fn no_tls_hint(&self) -> Option<&'static str> {
+        let nothing_came = self.read_at == Duration::ZERO;
+        (nothing_came && !self.connection.is_tls())
+            .then_some("is this a port for TLS from the first byte? then the URL begins with pop3s://")
     }
 
     fn tls(&mut self, place: usize, event: &TlsEvent) -> Result<(), Stop> {
@@ -422,7 +439,13 @@ impl<'a> Game<'a> {
             }
             match self.look()? {
                 Read::Octets => {}
-                Read::Silence => return Err(Failure::failed(format!("the server's {what} does not come"))),
+                Read::Silence => {
+                    let failure = Failure::failed(format!("the server's {what} does not come"));
+                    return Err(match self.no_tls_hint() {
+                        Some(hint) => failure.hint(hint),
+                        None => failure,
+                    });
+                }
                 Read::End(_) => {
                     return Err(Failure::failed(format!("the connection ended before the server's {what}")));
                 }
