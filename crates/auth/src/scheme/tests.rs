@@ -251,8 +251,7 @@ proptest! {
 fn crypt_takes_passwords_of_a_bounded_length_and_cost() {
     let longest = [b'a'; CRYPT_PASSWORD_MAX_OCTETS];
     let too_long = [b'a'; CRYPT_PASSWORD_MAX_OCTETS + 1];
-    let create =
-        |scheme, password: &[u8]| super::create(find(scheme).unwrap(), &Secret::new(password.to_vec()));
+    let create = |scheme, password: &[u8]| create(find(scheme).unwrap(), &Secret::new(password.to_vec()));
     for scheme in ["SHA256-CRYPT", "SHA512-CRYPT"] {
         let stored = create(scheme, &longest).unwrap();
         let stored = StoredPassword::parse(stored.expose().as_bytes()).unwrap();
