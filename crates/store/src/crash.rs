@@ -2,6 +2,8 @@
 //!
 //! Without the feature `crash-points` (or `cfg(test)`) a point is nothing at all. With it, a process whose environment
 //! says `RESTANTE_CRASH_AT=N` is killed at the N-th point that it reaches, counted from 1.
+//!
+//! What a power failure loses, only the order of calls decides: unit tests see the ones that are noted here.
 
 /// A point between two steps; a process that was told to die here does.
 #[cfg(not(any(test, feature = "crash-points")))]
@@ -28,4 +30,31 @@ pub(crate) fn point(step: &str) {
             std::process::abort();
         }
     }
+}
+
+/// Notes a call that succeeded, for tests of the order of calls.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn noted<T, E>(_call: &'static str, done: Result<T, E>) -> Result<T, E> {
+    done
+}
+
+#[cfg(test)]
+thread_local! {
+    static NOTED: std::cell::RefCell<Vec<&'static str>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Notes a call that succeeded, for tests of the order of calls.
+#[cfg(test)]
+pub(crate) fn noted<T, E>(call: &'static str, done: Result<T, E>) -> Result<T, E> {
+    if done.is_ok() {
+        NOTED.with_borrow_mut(|noted| noted.push(call));
+    }
+    done
+}
+
+/// What this thread noted since it was last asked.
+#[cfg(test)]
+pub(crate) fn take_noted() -> Vec<&'static str> {
+    NOTED.take()
 }

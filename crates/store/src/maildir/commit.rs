@@ -205,3 +205,34 @@ impl Update<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::lock::Lock, *};
+
+    #[test]
+    fn what_was_removed_is_durably_so_before_it_is_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let maildir = folder.path().join("john");
+        for name in ["new", "cur"] {
+            std::fs::create_dir_all(maildir.join(name)).unwrap();
+        }
+        for name in ["new/1", "new/2", "cur/3:2,S", "cur/4:2,S"] {
+            std::fs::write(maildir.join(name), "Subject: a\n").unwrap();
+        }
+        let calls = |indices: &[u32], messages| {
+            let mut open = Open::new(Lock::acquire(folder.path(), &maildir).unwrap()).unwrap();
+            let mut deleted = Marks::default();
+            assert!(indices.iter().all(|&index| deleted.mark(index, messages)));
+            crash::take_noted();
+            open.commit(&deleted).unwrap();
+            crash::take_noted()
+        };
+        let state = ["write state", "fsync state", "rename state", "fsync maildir"];
+        let one = ["unlink message", "fsync new"];
+        assert_eq!(calls(&[0], 4), [&one[..], &state].concat(), "one fsync for each folder touched");
+        let both = ["unlink message", "unlink message", "fsync new", "fsync cur"];
+        assert_eq!(calls(&[0, 1], 3), [&both[..], &state].concat());
+        assert_eq!(calls(&[], 1), [""; 0], "nothing marked, nothing done");
+    }
+}

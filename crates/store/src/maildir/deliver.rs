@@ -19,7 +19,7 @@ use restante_proto::{
     maildrop::UNIQUE_ID_MAX_OCTETS,
 };
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
+    fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags},
     io::Errno,
 };
 
@@ -33,6 +33,12 @@ use crate::{DeliverError, Delivery, crash};
 
 /// How many names are tried before a delivery fails; each is unlike any other already.
 const NAMES_TRIED_MAX: u32 = 8;
+
+/// How long a file in tmp/ is left alone, in seconds.
+const TMP_KEPT_SECONDS: i64 = 36 * 60 * 60;
+
+/// How many entries of tmp/ one delivery looks at.
+const TMP_LOOKED_AT_MAX: usize = 100;
 
 /// How much is gathered before it is written, in octets.
 const BUFFER_OCTETS: usize = 64 * 1024;
@@ -72,6 +78,7 @@ impl MaildirDelivery {
         let (name, file) = with_new_name(|name| fs::openat(&tmp, name, flags, Mode::RUSR | Mode::WUSR))
             .map_err(|source| Fault::new("creating a file in", path.join("tmp"), source))?;
         crash::point("deliver: created");
+        remove_old(&tmp, &path);
         let file = BufWriter::with_capacity(BUFFER_OCTETS, File::from(file));
         Ok(Self {
             path,
@@ -106,7 +113,8 @@ impl MaildirDelivery {
         let sizes = format!(",S={stored},W={}", measured.octets);
         let mut final_name = format!("{}{sizes}", self.name);
         for _ in 0..NAMES_TRIED_MAX {
-            match rename_without_replacing(&self.tmp, &self.name, &self.new, &final_name) {
+            let renamed = rename_without_replacing(&self.tmp, &self.name, &self.new, &final_name);
+            match crash::noted("rename message", renamed) {
                 Ok(()) => {
                     self.temporary = false;
                     crash::point("deliver: renamed");
@@ -124,7 +132,7 @@ impl MaildirDelivery {
     }
 
     fn make_durable(&self, final_name: &str) -> Result<(), DeliverError> {
-        let Err(errno) = retry(|| fs::fsync(&self.new)) else { return Ok(()) };
+        let Err(errno) = crash::noted("fsync new", retry(|| fs::fsync(&self.new))) else { return Ok(()) };
         // The sender is told to try again, so the message should not be here twice. If it cannot be taken back, or was
         // taken into cur/ meanwhile, it comes twice, which is better than not at all.
         if let Err(error) = retry(|| fs::unlinkat(&self.new, final_name, AtFlags::empty())) {
@@ -150,9 +158,9 @@ impl Delivery for MaildirDelivery {
     fn commit(mut self: Box<Self>) -> Result<(), DeliverError> {
         self.local.finish(&mut self.converted);
         self.store_converted()?;
-        let written = self.file.flush().and_then(|()| {
+        let written = crash::noted("write message", self.file.flush()).and_then(|()| {
             crash::point("deliver: written");
-            self.file.get_ref().sync_all()
+            crash::noted("fsync message", self.file.get_ref().sync_all())
         });
         written.map_err(|error| self.fault("writing into", "tmp", error))?;
         crash::point("deliver: synced");
@@ -181,6 +189,24 @@ impl Drop for MaildirDelivery {
 fn prepare(root: &Path, path: &Path) -> Result<OwnedFd, Fault> {
     open_below(root, path, Missing::Create)?
         .ok_or_else(|| Fault::new("opening", path, io::ErrorKind::NotFound))
+}
+
+/// Removes files of tmp/ that nobody touched for 36 hours, as Maildir wants it: what deliveries that crashed left.
+fn remove_old(tmp: &OwnedFd, path: &Path) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let oldest = i64::try_from(now.as_secs()).unwrap_or(0) - TMP_KEPT_SECONDS;
+    let Ok(entries) = fs::Dir::read_from(tmp) else { return };
+    for entry in entries.take(TMP_LOOKED_AT_MAX).flatten() {
+        let Ok(stat) = fs::statat(tmp, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let old = stat.st_mtime.max(stat.st_atime) < oldest;
+        if old && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            // What fails is not ours to remove, or another delivery did it: it harms nobody.
+            if retry(|| fs::unlinkat(tmp, entry.file_name(), AtFlags::empty())).is_ok() {
+                let name = entry.file_name().to_bytes().escape_ascii();
+                tracing::info!(maildir = %path.display(), %name, "an old file was removed from tmp/");
+            }
+        }
+    }
 }
 
 /// Opens tmp/, new/ or cur/, and creates it where it is missing.
@@ -287,6 +313,26 @@ mod tests {
             assert!(restante_proto::UniqueId::new(name.as_bytes()).is_some(), "{name}");
             assert!(!name.contains(['/', ':', ',']), "{name}");
         }
+    }
+
+    #[test]
+    fn a_delivery_is_durable_before_it_is_seen_and_seen_before_it_is_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let template = format!("{}/{{user}}", folder.path().display()).parse().unwrap();
+        let store = MaildirStore::new(template, super::super::Options::default());
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            crash::take_noted();
+            let mut delivery = MaildirDelivery::begin(&store, &UserName::new("john").unwrap()).unwrap();
+            delivery.write(b"Subject: a\r\n").unwrap();
+            Box::new(delivery).commit().unwrap();
+            calls.push(crash::take_noted());
+        }
+        let message = ["write message", "fsync message", "rename message", "fsync new"];
+        assert_eq!(calls[1], message);
+        // The Maildir itself, tmp/, new/ and cur/.
+        let folders = ["make folder", "fsync its parent"].repeat(4);
+        assert_eq!(calls[0], [&folders[..], &message].concat());
     }
 
     #[test]

@@ -215,12 +215,13 @@ const fn is_trusted(owner: u32, server: u32) -> bool {
 
 /// Creates a folder, durably. It may have been created meanwhile by another delivery, which has not synced it yet.
 pub(super) fn make_folder(parent: &OwnedFd, name: &Path, path: &Path) -> Result<(), Fault> {
-    let made = match retry(|| fs::mkdirat(parent, name, Mode::RWXU)) {
+    let made = match crash::noted("make folder", retry(|| fs::mkdirat(parent, name, Mode::RWXU))) {
         Err(Errno::EXIST) => Ok(()),
         made => made,
     };
     crash::point("deliver: folder made");
-    made.and_then(|()| retry(|| fs::fsync(parent))).map_err(|errno| Fault::new("creating", path, errno))
+    let synced = made.and_then(|()| crash::noted("fsync its parent", retry(|| fs::fsync(parent))));
+    synced.map_err(|errno| Fault::new("creating", path, errno))
 }
 
 /// A Maildir that is open.
@@ -288,11 +289,15 @@ impl Folder {
     }
 
     pub(super) fn unlink(&self, name: &[u8]) -> Result<(), Errno> {
-        retry(|| fs::unlinkat(&self.fd, name, AtFlags::empty()))
+        crash::noted("unlink message", retry(|| fs::unlinkat(&self.fd, name, AtFlags::empty())))
     }
 
     pub(super) fn sync(&self) -> Result<(), Errno> {
-        retry(|| fs::fsync(&self.fd))
+        let what = match self.place {
+            Place::New => "fsync new",
+            Place::Cur => "fsync cur",
+        };
+        crash::noted(what, retry(|| fs::fsync(&self.fd)))
     }
 
     /// When the folder last changed, in nanoseconds since 1970.

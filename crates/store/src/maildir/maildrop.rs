@@ -432,3 +432,50 @@ impl Maildrop for MaildirDrop {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(folder: &tempfile::TempDir) -> Open {
+        let maildir = folder.path().join("john");
+        std::fs::create_dir_all(maildir.join("new")).unwrap();
+        for name in ["new/1", "new/2"] {
+            std::fs::write(maildir.join(name), "Subject: a\n").unwrap();
+        }
+        Open::new(Lock::acquire(folder.path(), &maildir).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn sizes_that_nobody_waits_for_any_more_are_not_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut open = opened(&folder);
+        open.sizes(&AtomicBool::new(true)).unwrap();
+        assert_eq!(open.known_sizes(), None, "they would hold the lock for long");
+        let drop = MaildirDrop::new(open);
+        let (abandoned, shared) = (Arc::clone(&drop.abandoned), Arc::clone(&drop.open));
+        assert!(!abandoned.load(Ordering::Relaxed));
+        // Here without a runtime, so that all is done at once.
+        std::mem::drop(drop);
+        assert!(abandoned.load(Ordering::Relaxed));
+        assert!(lock(&shared).shown.is_empty() && lock(&shared).lock.dir().is_none(), "freed and unlocked");
+    }
+
+    #[tokio::test]
+    async fn who_reconnects_waits_for_a_session_that_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let mut open = opened(&folder);
+            open.snapshot.dirty = true;
+            let drop = MaildirDrop::new(open);
+            let shared = Arc::clone(&drop.open);
+            // A call that was given up still runs.
+            let busy = lock(&shared);
+            std::mem::drop(drop);
+            let path = folder.path().to_owned();
+            let next = tokio::task::spawn_blocking(move || Lock::acquire(&path, &path.join("john")));
+            std::mem::drop(busy);
+            assert!(next.await.unwrap().unwrap().dir().is_some());
+        }
+    }
+}

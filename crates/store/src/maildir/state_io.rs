@@ -108,7 +108,8 @@ pub(super) fn write(dir: Dir<'_>, state: &State) -> Result<(), Fault> {
     replace(dir, &octets, STATE_MAX_OCTETS)?;
     // What the names tell again may be lost with the power; who had which id may not.
     if state.knows_more_than_names() {
-        retry(|| fs::fsync(dir.fd)).map_err(|errno| Fault::new("syncing", dir.path, errno))?;
+        let synced = crash::noted("fsync maildir", retry(|| fs::fsync(dir.fd)));
+        synced.map_err(|errno| Fault::new("syncing", dir.path, errno))?;
     }
     crash::point("state: durable");
     Ok(())
@@ -128,13 +129,14 @@ fn replace(dir: Dir<'_>, octets: &[u8], max_octets: u64) -> Result<(), Fault> {
     let file = retry(|| fs::openat(dir.fd, STATE_FILE_TEMPORARY, flags, Mode::RUSR | Mode::WUSR));
     let mut file = File::from(file.map_err(|errno| fault(errno.into()))?);
     crash::point("state: created");
-    let written = file.write_all(octets).and_then(|()| {
+    let written = crash::noted("write state", file.write_all(octets)).and_then(|()| {
         crash::point("state: written");
-        file.sync_all()
+        crash::noted("fsync state", file.sync_all())
     });
     let renamed = written.and_then(|()| {
         crash::point("state: synced");
-        Ok(retry(|| fs::renameat(dir.fd, STATE_FILE_TEMPORARY, dir.fd, STATE_FILE))?)
+        let renamed = retry(|| fs::renameat(dir.fd, STATE_FILE_TEMPORARY, dir.fd, STATE_FILE));
+        Ok(crash::noted("rename state", renamed)?)
     });
     crash::point("state: renamed");
     if let Err(source) = renamed {
