@@ -25,11 +25,34 @@ async fn odd_entries_encoded_messages_and_changed_ids_are_logged_once() {
     assert_eq!(count(&lines, "a symbolic link"), 1);
 
     drop.sizes().await.unwrap();
-    assert!(log.take().is_empty(), "once an open");
+    assert!(log.take().is_empty(), "once");
     assert!(matches!(drop.message(0).await, Err(StoreError::Encoded { .. })));
     let lines = log.take();
     assert_eq!((lines.len(), count(&lines, "compressed (gzip)")), (1, 1), "{lines:?}");
     std::mem::drop(drop);
+    std::mem::drop(world.open().await);
+    assert!(log.take().is_empty(), "not at every login");
+
+    // What stands in the way of the state file keeps it from being written.
+    fs::create_dir(world.maildir().join("restante-index.tmp")).unwrap();
+    for n in 3..6 {
+        world.put("new", n.to_string().as_bytes(), b"Subject: more\n");
+        std::mem::drop(world.open().await);
+        let lines = log.take();
+        assert_eq!(count(&lines, "cannot be written"), usize::from(n == 3), "{lines:?}");
+        assert_eq!(lines.len(), usize::from(n == 3), "{lines:?}");
+    }
+    fs::remove_dir(world.maildir().join("restante-index.tmp")).unwrap();
+    std::mem::drop(world.open().await);
+
+    let index = fs::read(world.state_file()).unwrap();
+    for session in 0..2 {
+        fs::write(world.state_file(), "restante-index 2\n").unwrap();
+        std::mem::drop(world.open().await);
+        let lines = log.take();
+        assert_eq!(count(&lines, "left as it is"), usize::from(session == 0), "{lines:?}");
+    }
+    fs::write(world.state_file(), index).unwrap();
 
     fs::remove_file(world.maildir().join("cur/link")).unwrap();
     for n in 0..100 {

@@ -24,6 +24,7 @@ use super::{
     dir::{Fault, modified_ns, size_octets},
     encoded::{Encoding, MAGIC_MAX_OCTETS},
     lock::{self, Lock},
+    said::{self, About},
     scan::{self, Facts, Placement, Sought},
     snapshot::Snapshot,
     state::{Count, State},
@@ -91,10 +92,16 @@ impl Open {
         let written = state_io::write(dir, &state);
         self.snapshot.records = state.records;
         match written {
-            Ok(()) => self.snapshot.dirty = false,
+            Ok(()) => {
+                self.snapshot.dirty = false;
+                said::is_news(dir.path, About::Unwritable, None::<()>);
+            }
             Err(fault) => {
                 // The drop is served all the same: ids come from the names, sizes are counted again.
-                tracing::warn!(maildir = %dir.path.display(), error = %fault.source, "the state file cannot be written");
+                let (maildir, error) = (dir.path.display(), fault.source);
+                if said::is_news(dir.path, About::Unwritable, Some(error.to_string())) {
+                    tracing::warn!(%maildir, %error, "the state file cannot be written");
+                }
                 self.read_only = true;
             }
         }

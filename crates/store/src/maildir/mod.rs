@@ -22,6 +22,7 @@ mod lock;
 mod maildrop;
 mod name;
 mod quota;
+mod said;
 mod scan;
 mod snapshot;
 pub mod state;

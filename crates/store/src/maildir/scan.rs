@@ -13,6 +13,7 @@ use rustix::{fs::FileType, io::Errno};
 use super::{
     dir::{Dir, Fault, Folder, Place, modified_ns, size_octets},
     name,
+    said::{self, About},
     state::Record,
 };
 
@@ -106,6 +107,7 @@ pub(super) fn scan<'k>(dir: Dir<'_>, known: impl Iterator<Item = &'k [u8]> + Clo
         }
         look = Look { seen, ..again };
     }
+    look.odd.sort_unstable();
     report(dir, &look);
     Ok(look.seen)
 }
@@ -208,6 +210,10 @@ const fn describe(kind: FileType) -> &'static str {
 
 fn report(dir: Dir<'_>, look: &Look) {
     let maildir = dir.path.display();
+    let state = (look.odd_count > 0 || look.full).then_some((&look.odd, look.odd_count, look.full));
+    if !said::is_news(dir.path, About::OddEntries, state) {
+        return;
+    }
     for (place, name, what) in &look.odd {
         let place = place.name();
         tracing::warn!(%maildir, place, name = %name.escape_ascii(), what, "left out of the maildrop");

@@ -14,6 +14,7 @@ use rustix::{
 
 use super::{
     dir::{Dir, Fault, retry},
+    said::{self, About},
     state::{HEAD_MAX_OCTETS, STATE_MAX_OCTETS, State, StateError},
 };
 use crate::crash;
@@ -40,7 +41,10 @@ pub(super) struct Remembered {
 /// An error is one of the system: to go on without the state would forget it.
 pub(super) fn read(dir: Dir<'_>) -> Result<Remembered, Fault> {
     let why = match load(dir) {
-        Ok(state) => return Ok(Remembered { state: state.unwrap_or_default(), keep: false }),
+        Ok(state) => {
+            said::is_news(dir.path, About::Unused, None::<()>);
+            return Ok(Remembered { state: state.unwrap_or_default(), keep: false });
+        }
         Err(Unusable::Read(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
             return Err(Fault::new("reading", dir.path.join(STATE_FILE), error));
         }
@@ -49,7 +53,9 @@ pub(super) fn read(dir: Dir<'_>) -> Result<Remembered, Fault> {
     let maildir = dir.path.display();
     let keep = matches!(why, Unusable::Parse(StateError::Version) | Unusable::Read(_));
     if keep {
-        tracing::warn!(%maildir, file = STATE_FILE, %why, "the state file is not used, and is left as it is");
+        if said::is_news(dir.path, About::Unused, Some(why.to_string())) {
+            tracing::warn!(%maildir, file = STATE_FILE, %why, "the state file is not used, and is left as it is");
+        }
     } else {
         // A rebuilt state has the same ids where they come from the names: all but those of messages that share
         // a name with another one, now or before.
