@@ -107,7 +107,7 @@ fn errors_name_file_line_column_and_the_fix() {
         world.check().fails(1),
         format!(
             "error: {0}:5:1: unknown key \"certificat\" in [tls]; did you mean \"certificate\"?\n\
-             error: {0}:7:9: level must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"\n",
+             error: {0}:7:9: level must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"\n",
             world.file
         )
     );

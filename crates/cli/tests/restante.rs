@@ -11,6 +11,14 @@ fn help() {
 }
 
 #[test]
+fn help_may_be_asked_for_as_a_command() {
+    let help = |args: &[&str]| binary::restante(args).ok();
+    assert_eq!(help(&["help"]), help(&["--help"]));
+    assert_eq!(help(&["help", "user", "add"]), help(&["user", "add", "--help"]));
+    binary::restante(&["help", "nonsense"]).fails(2);
+}
+
+#[test]
 fn version() {
     assert_eq!(binary::restante(&["--version"]).ok(), concat!("restante ", env!("CARGO_PKG_VERSION"), "\n"));
 }

@@ -48,10 +48,12 @@ subcommands! {
     Man = man;
 }
 
-/// POP3: server, mail client and sequence diagrams.
+/// POP3 server, with tools that play dialogues and load servers; mail client and sequence diagrams are on their way
 #[derive(Parser)]
-#[command(name = "restante", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Example:\n  restante COMMAND --help")]
+#[command(name = "restante", version, max_term_width = 100)]
+#[command(
+    after_help = "Examples:\n  restante serve --demo\n  restante help user add\n  restante man serve | man -l -"
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

@@ -255,6 +255,14 @@ const LIMITS: &[Key] = &[
     ),
 ];
 
+/// The names of all sections, and of all keys with their section in front.
+pub(crate) fn names() -> Vec<String> {
+    let sections = SECTIONS.iter().map(|section| section.name.to_owned()).filter(|name| !name.is_empty());
+    let keys =
+        SECTIONS.iter().flat_map(|section| section.keys.iter().map(|key| path(section.name, key.name)));
+    sections.chain(keys).collect()
+}
+
 /// The section of this name.
 pub(crate) fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name == name)
@@ -291,7 +299,10 @@ impl Takes {
             Self::Number { least, most } => format!("a whole number from {least} to {most}"),
             Self::Word(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-                quoted.join(" or ")
+                match &*quoted {
+                    [one] => one.clone(),
+                    several => format!("one of {}", several.join(", ")),
+                }
             }
             Self::Text { what, .. } => format!("{what}, in quotes"),
             Self::List { what, .. } => format!("a list of {what}, each in quotes"),

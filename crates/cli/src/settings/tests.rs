@@ -139,11 +139,11 @@ fn wrong_values_are_told_with_what_to_write() {
     told("[auth]\napop = \"yes\"", "t.toml:2:8: apop must be true or false");
     told(
         "[auth]\ncleartext = \"localhost\"",
-        "t.toml:2:13: cleartext must be \"never\" or \"loopback\" or \"always\"",
+        "t.toml:2:13: cleartext must be one of \"never\", \"loopback\", \"always\"",
     );
     told(
         "[log]\nlevel = \"warning\"",
-        "t.toml:2:9: level must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"; did you mean \"warn\"?",
+        "t.toml:2:9: level must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"; did you mean \"warn\"?",
     );
     told("[listen]\npop3 = \"[::]:110\"", "t.toml:2:8: pop3 is a list; write it in brackets: [\"[::]:110\"]");
     assert!(
