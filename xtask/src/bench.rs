@@ -19,7 +19,7 @@ use self::{
     options::{HELP, Options},
     process::Accounting,
     report::{Outcome, Row, Subject},
-    server::{Common, Kind, MAIL_ID, Server, Shape},
+    server::{BINARY_VARIABLE, Common, Kind, MAIL_ID, Server, Shape},
 };
 use crate::run::{self, Failure};
 
@@ -53,7 +53,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if options.install {
         machine::install(&options)?;
     }
-    run::run(&mut run::cargo(&["build", "--release", "--package", "restante"]))?;
+    if std::env::var_os(BINARY_VARIABLE).is_none() {
+        run::run(&mut run::cargo(&["build", "--release", "--package", "restante"]))?;
+    }
     let machine = Machine::look(&options);
     for warning in machine.warnings() {
         println!("! {warning}");
@@ -71,7 +73,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     bench.compare();
     for cell in work {
         let outcomes = bench.cell(&cell);
+        let second = cell.second().map(|second| Row::second(second, &outcomes));
         rows.push(Row::new(cell, outcomes));
+        rows.extend(second);
     }
     bench.stop();
     for cell in idle {
@@ -216,11 +220,12 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Runs a cell: once on each server without counting, then so many times on each in turn.
+    /// Runs a cell: once on each server without counting (a quick run counts it), then so many times on each in turn.
     fn cell(&mut self, cell: &Cell) -> Vec<Outcome> {
         println!("\n── {}: {}", cell.name, cell.about);
         let mut outcomes: Vec<Outcome> = self.contenders.iter().map(|_| Outcome::Runs(Vec::new())).collect();
-        for turn in 0..=self.options.runs {
+        let first = u32::from(self.options.quick);
+        for turn in first..=self.options.runs {
             for (contender, outcome) in self.contenders.iter_mut().zip(&mut outcomes) {
                 let Outcome::Runs(runs) = outcome else { continue };
                 match contender.measure(cell, &self.all_users, Shape::Work) {

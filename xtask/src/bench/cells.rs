@@ -89,17 +89,11 @@ pub(super) enum Work {
     LoadFresh(Load),
     /// One session on the first drop of these users: greeting to QUIT, with STAT, UIDL, LIST.
     Listing { users: &'static str, before: Before },
-    /// All messages of a drop, made anew each time, are deleted, in one batch.
-    Delete { users: &'static str, part: Part },
+    /// All messages of a drop, made anew each time, are deleted: DELE of all in one batch, then QUIT.
+    /// A second row tells what QUIT needs.
+    Delete { users: &'static str },
     /// Sessions are held while the memory is looked at.
     Idle(Load),
-}
-
-/// Which part of a mass deletion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Dele,
-    Quit,
 }
 
 /// A row of the table.
@@ -153,12 +147,21 @@ pub(super) fn users(options: &Options) -> Vec<Users> {
 }
 
 impl Cell {
+    /// What the second number of its runs is, where it has one.
+    pub(super) fn second(&self) -> Option<Self> {
+        matches!(self.work, Work::Delete { .. }).then(|| Self {
+            name: format!("{}-quit", self.name),
+            about: "QUIT after it: the messages are removed".into(),
+            ..self.clone()
+        })
+    }
+
     pub(super) fn needs(&self, name: &str) -> bool {
         match &self.work {
             Work::Load(load) | Work::LoadFresh(load) | Work::Idle(load) => {
                 load.users.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', '1']))
             }
-            Work::Listing { users, .. } | Work::Delete { users, .. } => *users == name,
+            Work::Listing { users, .. } | Work::Delete { users } => *users == name,
         }
     }
 }
@@ -328,15 +331,12 @@ fn listings(options: &Options) -> Vec<Cell> {
 }
 
 fn deletions(options: &Options) -> Vec<Cell> {
-    let count = options.small_drop;
-    let parts = [(Part::Dele, "dele", "DELE of"), (Part::Quit, "quit", "QUIT after DELE of")];
-    let cell = |(part, name, words)| Cell {
-        name: format!("delete-{name}"),
-        about: format!("{words} {count} messages, pipelined"),
+    vec![Cell {
+        name: "delete".into(),
+        about: format!("DELE of {} messages, pipelined", options.small_drop),
         unit: Unit::MsStep,
-        work: Work::Delete { users: "deleted", part },
-    };
-    parts.map(cell).into()
+        work: Work::Delete { users: "deleted" },
+    }]
 }
 
 fn idle(options: &Options) -> Vec<Cell> {

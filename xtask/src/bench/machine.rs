@@ -9,7 +9,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{options::Options, server};
+use super::{
+    options::Options,
+    server::{self, Leaf},
+};
 use crate::run::{self, Failure};
 
 /// The script that Debian's packages ask before they start a service.
@@ -57,7 +60,7 @@ impl Machine {
                 ("memory", field("/proc/meminfo", "MemTotal")),
                 ("kernel", output("uname", &["-sr"])),
                 ("system", field("/etc/os-release", "PRETTY_NAME")),
-                ("file system", output("stat", &["-f", "-c", "%T", &folder])),
+                ("file system", output("findmnt", &["-n", "-o", "FSTYPE", "-T", &folder])),
                 ("compiler", output("rustc", &["--version"])),
                 ("load average before", format!("{load_before:.2}")),
             ],
@@ -87,31 +90,54 @@ fn load_average() -> f64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// Installs the servers that are missing, without starting them.
+/// Installs what the servers stand on, without starting anything, and unpacks their POP3 programs. Nothing that is
+/// installed is removed for it.
 pub(super) fn install(options: &Options) -> Result<(), Failure> {
     let kinds = server::kinds();
     let wanted = kinds.iter().filter(|kind| options.servers.iter().any(|name| name == kind.name()));
-    let missing: Vec<&str> = wanted
-        .filter(|kind| kind.version().is_none())
+    let packages: Vec<&str> = wanted
+        .clone()
         .flat_map(|kind| kind.packages().iter().copied())
+        .filter(|package| server::package_version(package).is_none())
         .collect();
-    if missing.is_empty() {
+    let leaves: Vec<Leaf> =
+        wanted.filter_map(|kind| kind.leaf()).filter(|leaf| leaf.version().is_none()).collect();
+    if packages.is_empty() && leaves.is_empty() {
         return Ok(());
     }
     if run::output(Command::new("dpkg-query").arg("--version")).is_none() {
         println!("! this is no Debian: servers that are missing are left out");
         return Ok(());
     }
-    let _policy = Policy::forbid().map_err(|error| Failure::Failed(format!("{POLICY}: {error}")))?;
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
-        run::run(&mut command)
-    };
-    apt(&["update", "-qq"])?;
-    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    arguments.extend(&missing);
-    apt(&arguments)
+    let policy = Policy::forbid().map_err(|error| Failure::Failed(format!("{POLICY}: {error}")))?;
+    let mut update = Command::new("apt-get");
+    run::run(update.args(["update", "-qq"]))?;
+    if !packages.is_empty() {
+        let mut install = Command::new("apt-get");
+        install.env("DEBIAN_FRONTEND", "noninteractive");
+        install.args(["install", "-y", "-qq", "--no-install-recommends", "--no-remove"]).args(packages);
+        run::run(&mut install)?;
+    }
+    drop(policy);
+    leaves.iter().try_for_each(unpack)
+}
+
+/// Brings a package's files into a folder of the workspace.
+fn unpack(leaf: &Leaf) -> Result<(), Failure> {
+    let folder = leaf.unpacked();
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", folder.display()));
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Err(_) | Ok(()) => fs::create_dir_all(&folder).map_err(failed)?,
+    }
+    run::run(Command::new("apt-get").current_dir(&folder).args(["download", "-qq", leaf.package]))?;
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
+    let mut entries = fs::read_dir(&folder).map_err(failed)?.flatten().map(|entry| entry.path());
+    let package = entries.find(is_package).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let version = run::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Version"));
+    run::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&folder))?;
+    fs::write(folder.join("version"), version.unwrap_or_default()).map_err(failed)?;
+    fs::remove_file(package).map_err(failed)
 }
 
 /// While it lives no package starts a service: invoke-rc.d asks the script, and 101 forbids. A script that is there

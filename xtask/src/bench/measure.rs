@@ -5,7 +5,7 @@ use std::{collections::HashMap, io, thread, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    cells::{Before, Cell, Part, Unit, Users, Work},
+    cells::{Before, Cell, Unit, Users, Work},
     corpus::{self, Contents},
     let_times_pass,
     load::{Load, Loaded},
@@ -29,6 +29,8 @@ pub(super) struct Run {
     /// In the unit of the cell.
     pub(super) value: f64,
     pub(super) cpu_seconds: f64,
+    /// CPU of a second step, in seconds.
+    pub(super) second: Option<f64>,
     /// Median and 99th percentile of a whole session as the client sees it, in milliseconds.
     pub(super) session_ms: Option<(f64, f64)>,
     /// All that is known.
@@ -54,10 +56,7 @@ pub(super) fn measure(
             let users = find(all_users, users)?;
             listing(server, users, *before, contents, password)
         }
-        Work::Delete { users, part } => {
-            let users = find(all_users, users)?;
-            delete(server, users, *part, password)
-        }
+        Work::Delete { users } => delete(server, find(all_users, users)?, password),
     }
 }
 
@@ -77,6 +76,7 @@ fn loaded(loaded: Loaded, unit: Unit) -> Result<Run, Failure> {
     Ok(Run {
         value: loaded.cpu_seconds * per / count,
         cpu_seconds: loaded.cpu_seconds,
+        second: None,
         session_ms,
         raw: json!({ "cpu_seconds": loaded.cpu_seconds, "load": loaded.told }),
     })
@@ -93,6 +93,7 @@ fn idle(load: &Load, server: &Server<'_>, password: &str) -> Result<Run, Failure
     Ok(Run {
         value,
         cpu_seconds: loaded.cpu_seconds,
+        second: None,
         session_ms: None,
         raw: json!({ "cpu_seconds": loaded.cpu_seconds, "load": loaded.told }),
     })
@@ -147,10 +148,12 @@ fn listing(
     Ok(step(server.cpu_seconds()? - cpu_before))
 }
 
-fn step(cpu_seconds: f64) -> Run {
+/// A run that is one step.
+pub(super) fn step(cpu_seconds: f64) -> Run {
     Run {
         value: cpu_seconds * 1000.0,
         cpu_seconds,
+        second: None,
         session_ms: None,
         raw: json!({ "cpu_seconds": cpu_seconds }),
     }
@@ -175,7 +178,7 @@ fn session(server: &Server<'_>, user: &str, expected: Contents, password: &str) 
     Ok(())
 }
 
-fn delete(server: &Server<'_>, users: &Users, part: Part, password: &str) -> Result<Run, Failure> {
+fn delete(server: &Server<'_>, users: &Users, password: &str) -> Result<Run, Failure> {
     let user = users.user(1);
     let maildir = server.maildir(&user);
     let contents = corpus::make(&maildir, &users.drop).map_err(|error| told(&maildir, &error))?;
@@ -198,10 +201,7 @@ fn delete(server: &Server<'_>, users: &Users, part: Part, password: &str) -> Res
     if left > 0 {
         return Err(Failure::Failed(format!("{left} messages are left after QUIT")));
     }
-    Ok(step(match part {
-        Part::Dele => marked - before,
-        Part::Quit => gone - marked,
-    }))
+    Ok(Run { second: Some(gone - marked), ..step(marked - before) })
 }
 
 /// Retrieves all messages of the first user, and compares them with what was stored. In which order a server counts

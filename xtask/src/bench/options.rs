@@ -126,7 +126,11 @@ fn servers(list: &str) -> Result<Vec<String>, Failure> {
         let known = SERVERS.join(", ");
         return Err(Failure::Usage(format!("there is no server «{unknown}»; the servers are {known}")));
     }
-    Ok(SERVERS.iter().filter(|name| wanted.contains(name)).map(|name| (*name).to_owned()).collect())
+    Ok(SERVERS
+        .iter()
+        .filter(|name| **name == SERVERS[0] || wanted.contains(name))
+        .map(|name| (*name).to_owned())
+        .collect())
 }
 
 /// It becomes part of a file name.
@@ -142,10 +146,11 @@ pub(super) const HELP: &str = "\
 Usage: cargo xtask bench [--quick] [OPTION …]
 
 Measures this server beside Dovecot and Courier, on this machine, over loopback: CPU of all the
-server's processes for a session, a GiB, a listing; memory of idle sessions. Needs root: it installs
-the Debian packages dovecot-pop3d, courier-pop and courier-authlib-userdb if they are missing (their
-services are not started), runs each server with a configuration and drops of its own in a temporary
-folder, and removes that folder. The settings of the installed servers stay untouched.
+server's processes for a session, a GiB, a listing; memory of idle sessions. Needs root. On Debian it
+installs dovecot-core, courier-base and courier-authlib-userdb if they are missing, without starting
+a service, and unpacks dovecot-pop3d and courier-pop, which Debian does not allow side by side, under
+target/bench/. Nothing is removed. Each server runs with a configuration and drops of its own in a
+temporary folder, which is removed; the settings of installed servers stay untouched.
 How it measures, and what the numbers cannot say: docs/benchmarks.md.
 
 The result goes to bench/runs/DATE-MACHINE/ as a table (README.md) and raw numbers (results.json);
@@ -154,7 +159,7 @@ with --quick to target/bench/, since its numbers are no numbers to keep.
 Options:
   --quick            small sizes and one run: under three minutes, shows that all works
   --only NAME,…      only cells whose names begin so, such as session or retr-50k
-  --servers NAME,…   only these of restante, dovecot, courier
+  --servers NAME,…   beside ours only these of dovecot, courier
   --runs N           measured runs of each cell                        [5; quick 1]
   --sessions N       sessions of a run in the session cells            [2000; quick 200]
   --retr-mib N       MiB a client retrieves in a run of a RETR cell    [200; quick 50]
@@ -167,6 +172,8 @@ Options:
   --out DIR          where the result is written instead
   --machine NAME     the name of this machine in the result            [its host name]
   --no-install       installs nothing; a server that is missing is left out
+
+RESTANTE_BINARY=FILE measures this program of ours instead of a fresh release build.
 ";
 
 #[cfg(test)]
@@ -182,7 +189,7 @@ mod tests {
         let expected = Options { runs: 3, only: vec!["retr".into(), "idle".into()], ..Options::quick() };
         assert_eq!(parse("--runs 3 --only retr,idle --quick"), Ok(Some(expected)));
         assert_eq!(parse(""), Ok(Some(Options::full())));
-        assert_eq!(parse("--servers courier,restante").unwrap().unwrap().servers, ["restante", "courier"]);
+        assert_eq!(parse("--servers courier").unwrap().unwrap().servers, ["restante", "courier"]);
         assert_eq!(parse("--runs 2 --help"), Ok(None));
     }
 

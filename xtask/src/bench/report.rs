@@ -1,10 +1,16 @@
 //! The result: a table for people, in Markdown, and every number of every run, in JSON.
 
-use std::{fmt::Write, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, fs, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{cells::Cell, machine::Machine, measure::Run, options::Options, process::Accounting};
+use super::{
+    cells::Cell,
+    machine::Machine,
+    measure::{Run, step},
+    options::Options,
+    process::Accounting,
+};
 use crate::run::{self, Failure};
 
 /// What came of a cell on one server.
@@ -33,6 +39,17 @@ pub(super) struct Subject {
 impl Row {
     pub(super) const fn new(cell: Cell, outcomes: Vec<Outcome>) -> Self {
         Self { cell, outcomes }
+    }
+
+    /// The row of the second step of runs.
+    pub(super) fn second(cell: Cell, outcomes: &[Outcome]) -> Self {
+        let second = |outcome: &Outcome| match outcome {
+            Outcome::Runs(runs) => {
+                Outcome::Runs(runs.iter().filter_map(|run| run.second.map(step)).collect())
+            }
+            Outcome::Cannot(why) => Outcome::Cannot(why.clone()),
+        };
+        Self { cell, outcomes: outcomes.iter().map(second).collect() }
     }
 
     /// How many times ours the best of the others needs, where both are known. Ours stands first.
@@ -146,20 +163,24 @@ impl Report<'_> {
         self.subjects.iter().try_for_each(|subject| write!(out, " {} |", subject.name))?;
         writeln!(out, " best of the others ÷ ours |")?;
         writeln!(out, "| --- | --- |{} ---: |", " ---: |".repeat(self.subjects.len()))?;
-        let mut notes = Vec::new();
+        let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for row in self.rows {
             write!(out, "| {} | {} |", row.cell.about, row.cell.unit.words())?;
             for (outcome, subject) in row.outcomes.iter().zip(self.subjects) {
                 write!(out, " {} |", shown(outcome))?;
                 if let Outcome::Cannot(why) = outcome {
-                    notes.push(format!("{}, {}: {why}", subject.name, row.cell.name));
+                    let of: &mut Vec<&str> = notes.entry(format!("{}: {why}", subject.name)).or_default();
+                    of.push(&row.cell.name);
                 }
             }
             writeln!(out, " {} |", row.ratio().map_or_else(|| "–".into(), |ratio| format!("{ratio:.1}×")))?;
         }
         if !notes.is_empty() {
             writeln!(out, "\nNot measured:\n")?;
-            notes.iter().try_for_each(|note| writeln!(out, "- {note}"))?;
+            for (note, of) in &notes {
+                let of = if of.len() == self.rows.len() { "all cells".into() } else { of.join(", ") };
+                writeln!(out, "- {note} ({of})")?;
+            }
         }
         self.write_times(out)?;
         self.write_facts(out)

@@ -21,7 +21,7 @@ mod courier;
 mod dovecot;
 mod restante;
 
-pub(super) use restante::binary as restante_binary;
+pub(super) use restante::{BINARY_VARIABLE, binary as restante_binary};
 
 /// Who owns the mail and reads it: nobody, who is there on every system.
 pub(super) const MAIL_ID: u32 = 65_534;
@@ -75,10 +75,15 @@ pub(super) struct Ports {
 /// What is different about each server.
 pub(super) trait Kind {
     fn name(&self) -> &'static str;
-    /// The Debian packages that bring it; none for our own.
+    /// The Debian packages that it stands on; none for our own.
     fn packages(&self) -> &'static [&'static str];
+    /// The Debian package of its POP3 programs. Debian lets only one POP3 server be installed, so this one is
+    /// unpacked where it is not the one.
+    fn leaf(&self) -> Option<Leaf>;
     /// Its version, if it is there.
-    fn version(&self) -> Option<String>;
+    fn version(&self) -> Option<String> {
+        self.leaf()?.version()
+    }
     /// How it is configured, in a few words.
     fn configured(&self) -> &'static str;
     /// Writes its configuration.
@@ -112,6 +117,20 @@ impl Place<'_> {
         fs::write(&path, text).map_err(told)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).map_err(told)?;
         chown(&path, Some(0), Some(group)).map_err(told)
+    }
+
+    /// Copies a program into the server's folder, which every user can reach.
+    fn copy(&self, from: &Path, name: &str) -> Result<(), Failure> {
+        let to = self.file(name);
+        // A copy that runs is not written over.
+        match fs::remove_file(&to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::Failed(format!("{}: {error}", to.display())));
+            }
+            Err(_) | Ok(()) => {}
+        }
+        let copied = fs::copy(from, &to).map(|_octets| ());
+        copied.map_err(|error| Failure::Failed(format!("{}: {error}", from.display())))
     }
 
     pub(super) fn folder(&self, name: &str) -> Result<(), Failure> {
@@ -224,7 +243,45 @@ pub(super) fn id_of(file: &str, name: &str) -> Option<u32> {
     line.split(':').nth(1)?.parse().ok()
 }
 
-/// What a Debian package's version is.
+/// A package that may be installed, or unpacked in a folder of ours.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaf {
+    pub(super) package: &'static str,
+    /// Where its programs are, and their names.
+    folder: &'static str,
+    programs: &'static [&'static str],
+}
+
+impl Leaf {
+    /// The folder of its programs, in the system or in ours.
+    fn found(&self) -> Option<PathBuf> {
+        let unpacked = self.unpacked().join(self.folder.trim_start_matches('/'));
+        let complete = |folder: &PathBuf| self.programs.iter().all(|program| folder.join(program).is_file());
+        [PathBuf::from(self.folder), unpacked].into_iter().find(complete)
+    }
+
+    /// Where it is unpacked if it is not installed.
+    pub(super) fn unpacked(&self) -> PathBuf {
+        run::root().join("target/bench/packages").join(self.package)
+    }
+
+    pub(super) fn version(&self) -> Option<String> {
+        let folder = self.found()?;
+        if folder == Path::new(self.folder) {
+            return package_version(self.package);
+        }
+        let version = fs::read_to_string(self.unpacked().join("version")).ok()?;
+        Some(format!("{} ({}, unpacked)", version.trim(), self.package))
+    }
+
+    /// Copies its programs to where every user can reach them.
+    fn copy(&self, place: &Place<'_>) -> Result<(), Failure> {
+        let from = self.found().ok_or_else(|| Failure::Failed(format!("{} is gone", self.package)))?;
+        self.programs.iter().try_for_each(|program| place.copy(&from.join(program), program))
+    }
+}
+
+/// What an installed Debian package's version is.
 pub(super) fn package_version(package: &str) -> Option<String> {
     let status = run::output(Command::new("dpkg-query").args([
         "-W",

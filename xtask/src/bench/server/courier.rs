@@ -4,11 +4,10 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown},
-    path::Path,
     process::Command,
 };
 
-use super::{Kind, MAIL_ID, Place, Stored, package_version};
+use super::{Kind, Leaf, MAIL_ID, Place, Stored};
 use crate::run::{self, Failure};
 
 pub(super) struct Courier;
@@ -22,13 +21,15 @@ impl Kind for Courier {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["courier-pop", "courier-authlib", "courier-authlib-userdb"]
+        &["courier-base", "courier-authlib", "courier-authlib-userdb"]
     }
 
-    fn version(&self) -> Option<String> {
-        Path::new("/usr/sbin/couriertcpd").is_file().then_some(())?;
-        Path::new("/usr/lib/courier/courier-authlib/libauthuserdb.so").is_file().then_some(())?;
-        package_version("courier-pop")
+    fn leaf(&self) -> Option<Leaf> {
+        Some(Leaf {
+            package: "courier-pop",
+            folder: "/usr/lib/courier/courier",
+            programs: &["courierpop3d", "courierpop3login"],
+        })
     }
 
     fn configured(&self) -> &'static str {
@@ -38,6 +39,9 @@ impl Kind for Courier {
 
     fn configure(&self, place: &Place<'_>) -> Result<(), Failure> {
         let common = place.common;
+        if let Some(leaf) = self.leaf() {
+            leaf.copy(place)?;
+        }
         for folder in ["etc", "run/authdaemon"] {
             place.folder(folder)?;
         }
@@ -82,18 +86,19 @@ fn userdb(place: &Place<'_>) -> Result<String, Failure> {
 
 fn script(place: &Place<'_>) -> String {
     let (etc, run) = (place.show("etc"), place.show("run"));
+    let folder = place.folder.display();
     let (plain, tls) = (place.ports.plain, place.ports.tls);
     format!(
         r#"mount --make-rprivate / && mount --bind '{etc}' /etc/courier && mount --bind '{run}' /run/courier || exit 1
 cd /usr
-courier=/usr/lib/courier/courier
+courier='{folder}'
 set -- -address=127.0.0.1 -maxprocs=30000 -maxperip=30000 -nodnslookup -noidentlookup
 /usr/lib/courier/courier-authlib/authdaemond & auth=$!
 POP3AUTH="" POP3_PROXY=0 /usr/sbin/couriertcpd "$@" {plain} \
-    $courier/courierpop3login $courier/courierpop3d Maildir & plain=$!
+    "$courier/courierpop3login" "$courier/courierpop3d" Maildir & plain=$!
 POP3AUTH="" POP3_PROXY=0 POP3_TLS=1 POP3_STARTTLS=NO TLS_CERTFILE=/etc/courier/pair.pem TLS_VERIFYPEER=NONE \
     TLS_PRIORITY=NORMAL COURIERTLS=/usr/bin/couriertls /usr/sbin/couriertcpd "$@" {tls} \
-    /usr/bin/couriertls -server -tcpd -user=courier $courier/courierpop3login $courier/courierpop3d Maildir & tls=$!
+    /usr/bin/couriertls -server -tcpd -user=courier "$courier/courierpop3login" "$courier/courierpop3d" Maildir & tls=$!
 trap 'kill $auth $plain $tls' TERM INT
 wait
 "#

@@ -3,10 +3,12 @@
 
 use std::process::Command;
 
-use super::{Kind, MAIL_ID, Place, Shape, Stored, package_version};
+use super::{Kind, Leaf, MAIL_ID, Place, Shape, Stored};
 use crate::run::{self, Failure};
 
 pub(super) struct Dovecot;
+
+const DOVECOT: &str = "/usr/sbin/dovecot";
 
 impl Kind for Dovecot {
     fn name(&self) -> &'static str {
@@ -14,12 +16,11 @@ impl Kind for Dovecot {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["dovecot-core", "dovecot-pop3d"]
+        &["dovecot-core"]
     }
 
-    fn version(&self) -> Option<String> {
-        run::output(Command::new("/usr/sbin/dovecot").arg("--version"))?;
-        package_version("dovecot-pop3d")
+    fn leaf(&self) -> Option<Leaf> {
+        Some(Leaf { package: "dovecot-pop3d", folder: "/usr/lib/dovecot", programs: &["pop3", "pop3-login"] })
     }
 
     fn configured(&self) -> &'static str {
@@ -29,11 +30,15 @@ impl Kind for Dovecot {
     }
 
     fn configure(&self, place: &Place<'_>) -> Result<(), Failure> {
-        let version = self.version().unwrap_or_default();
-        if !version.starts_with("1:2.3") && !version.starts_with("2.3") {
+        let version = run::output(Command::new(DOVECOT).arg("--version"))
+            .ok_or_else(|| Failure::Failed(format!("{DOVECOT} cannot be run")))?;
+        if !version.starts_with("2.3.") {
             return Err(Failure::Failed(format!(
                 "Dovecot {version} reads another configuration than that of 2.3, which this benchmark writes"
             )));
+        }
+        if let Some(leaf) = self.leaf() {
+            leaf.copy(place)?;
         }
         let mut users = String::new();
         for (name, stored) in &place.common.users {
@@ -52,7 +57,7 @@ impl Kind for Dovecot {
     }
 
     fn commands(&self, place: &Place<'_>) -> Vec<Vec<String>> {
-        vec![["/usr/sbin/dovecot", "-F", "-c", &place.show("dovecot.conf")].map(str::to_owned).to_vec()]
+        vec![[DOVECOT, "-F", "-c", &place.show("dovecot.conf")].map(str::to_owned).to_vec()]
     }
 }
 
@@ -96,6 +101,7 @@ maildir_very_dirty_syncs = yes
 pop3_fast_size_lookups = yes
 pop3_no_flag_updates = yes
 service pop3-login {{
+  executable = {folder}/pop3-login
   service_count = 0
   client_limit = 10000
   process_min_avail = {processors}
@@ -108,11 +114,13 @@ service pop3-login {{
   }}
 }}
 service pop3 {{
+  executable = {folder}/pop3
   service_count = 0
   client_limit = {pop3_clients}
   process_min_avail = {pop3_ready}
 }}
 "#,
+        folder = place.folder.display(),
         run = place.show("run"),
         state = place.show("state"),
         log = place.show("log"),

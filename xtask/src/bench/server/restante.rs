@@ -3,13 +3,19 @@
 
 use std::{path::PathBuf, process::Command};
 
-use super::{Kind, MAIL_ID, Place, Stored};
+use super::{Kind, Leaf, MAIL_ID, Place, Stored};
 use crate::run::{self, Failure};
 
 pub(super) struct Restante;
 
-/// The release build.
+/// The variable that names another program than the release build, as for the interop tests.
+pub(in crate::bench) const BINARY_VARIABLE: &str = "RESTANTE_BINARY";
+
+/// The program that is measured, which is the load generator too.
 pub(in crate::bench) fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os(BINARY_VARIABLE) {
+        return PathBuf::from(named);
+    }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
     target.join("release/restante")
@@ -24,6 +30,10 @@ impl Kind for Restante {
         &[]
     }
 
+    fn leaf(&self) -> Option<Leaf> {
+        None
+    }
+
     fn version(&self) -> Option<String> {
         run::output(Command::new(binary()).arg("--version"))
     }
@@ -33,6 +43,7 @@ impl Kind for Restante {
     }
 
     fn configure(&self, place: &Place<'_>) -> Result<(), Failure> {
+        place.copy(&binary(), "program")?;
         let mut users = String::new();
         for (name, stored) in &place.common.users {
             let line = match stored {
@@ -79,12 +90,7 @@ connections_per_address = 50000
         let id = MAIL_ID.to_string();
         let words = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--pdeathsig", "TERM"];
         let mut words: Vec<String> = words.map(str::to_owned).to_vec();
-        words.extend([
-            binary().display().to_string(),
-            "serve".into(),
-            "--config".into(),
-            place.show("restante.toml"),
-        ]);
+        words.extend([place.show("program"), "serve".into(), "--config".into(), place.show("restante.toml")]);
         vec![words]
     }
 }
