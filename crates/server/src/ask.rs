@@ -240,7 +240,10 @@ impl Asker {
 
     fn failed(&self, error: &StoreError) -> Answer<Source> {
         let user = self.user.as_ref().map(UserName::as_str);
-        warn!(session = %self.session, user, error = error.to_string().as_str(), "mail could not be read");
+        if !matches!(error, StoreError::Encoded { .. }) {
+            // The store has told that already.
+            warn!(session = %self.session, user, error = error.to_string().as_str(), "mail could not be read");
+        }
         match error {
             StoreError::Denied { .. } => {
                 Answer::Refused(Refusal::coded(ResponseCode::SysPerm, "the server may not read the message"))

@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Component, Path},
 };
 
 use restante_store::maildir::Template;
@@ -224,7 +224,7 @@ const LIMITS: &[Key] = &[
         1,
         100_000,
         "16",
-        "Such answers that one address may wait for; more logins from there are told to try again.",
+        "Logins of one address that are verified or wait for a delayed answer at once; others there wait, and then are told to try again.",
     ),
     number(
         "takeover_idle_seconds",
@@ -339,6 +339,9 @@ fn absolute_path(text: &str) -> Result<(), String> {
 
 fn template(text: &str) -> Result<(), String> {
     let template = text.parse::<Template>().map_err(|error| error.to_string())?;
+    if Path::new(text).components().any(|part| part == Component::ParentDir) {
+        return Err(format!("{text:?} leads upwards; write the path without \"..\""));
+    }
     absolute_path(&template.to_string())
 }
 
@@ -380,6 +383,9 @@ mod tests {
         }
         assert_eq!(host_name("X1"), Ok(()));
         assert!(template("{user}/Maildir").is_err(), "relative");
+        assert!(template("/m/../{user}").unwrap_err().contains("without \"..\""));
+        assert!(template("/m/{domain}/../{local}").is_err());
+        assert_eq!(template("/m/..{user}"), Ok(()), "a name with two dots leads nowhere");
         assert!(template("/m/{usr}").unwrap_err().contains("{usr}"));
         assert_eq!(template("/m/{user}"), Ok(()));
     }
