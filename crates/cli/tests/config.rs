@@ -1,7 +1,12 @@
 //! `restante config`.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tempfile::TempDir;
 
@@ -20,10 +25,12 @@ impl World {
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("mail")).unwrap();
         fs::write(path("users"), "ann@example.org:{PLAIN}abcxyz\n").unwrap();
+        fs::set_permissions(path("users"), fs::Permissions::from_mode(0o600)).unwrap();
         for name in ["one", "two"] {
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
             fs::write(path(&format!("{name}.cert")), made.cert.pem()).unwrap();
             fs::write(path(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+            fs::set_permissions(path(&format!("{name}.key")), fs::Permissions::from_mode(0o600)).unwrap();
         }
         let file = path("restante.toml");
         fs::write(&file, text.replace("DIR", folder.path().to_str().unwrap())).unwrap();
@@ -67,7 +74,11 @@ fn help() {
 fn a_sound_configuration_has_no_errors() {
     let world = World::new(SOUND);
     assert_eq!(world.check().ok(), format!("{}: no errors\n", world.file));
-    assert_eq!(binary::restante(&["config", "check", "--json", "--config", &world.file]).ok(), "[]\n");
+    assert_eq!(
+        binary::restante(&["config", "check", "--json", "--config", &world.file]).ok(),
+        "{\"errors\":[],\"warnings\":[]}\n"
+    );
+    assert_eq!(world.check().stderr(), "");
 }
 
 #[test]
@@ -118,10 +129,19 @@ fn errors_as_json_have_their_places() {
     let world = World::new("[tls]\nkey = \"k\"\n");
     let ran = binary::restante(&["config", "check", "--json", "--config", &world.file]);
     assert_eq!((ran.status(), ran.stderr()), (1, String::new()));
-    let list: serde_json::Value = serde_json::from_str(&ran.stdout()).unwrap();
-    assert_eq!((&list[0]["line"], &list[0]["column"]), (&2.into(), &7.into()));
-    assert_eq!(list[0]["file"], world.file.as_str());
-    assert!(list[0]["message"].as_str().unwrap().contains("not an absolute path"));
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout()).unwrap();
+    let error = &found["errors"][0];
+    assert_eq!((&error["line"], &error["column"]), (&2.into(), &7.into()));
+    assert_eq!(error["file"], world.file.as_str());
+    assert!(error["message"].as_str().unwrap().contains("not an absolute path"));
+
+    let world = World::new(SOUND);
+    let users = world.path().join("users");
+    fs::write(&users, "ann@example.org:{PLAIN}abcxyz\nbob:secret\n").unwrap();
+    let ran = binary::restante(&["config", "check", "--json", "--config", &world.file]);
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout()).unwrap();
+    assert_eq!(found["errors"][0]["file"], users.to_str().unwrap());
+    assert_eq!((&found["errors"][0]["line"], found["errors"][0]["column"].is_null()), (&2.into(), true));
 }
 
 #[test]
@@ -144,7 +164,141 @@ fn files_that_are_missing_or_wrong_are_told_where_they_are_named() {
     let world = World::new(SOUND);
     fs::write(world.path().join("users"), "ann@example.org:{PLAIN}abcxyz\nbob:secret\n").unwrap();
     let told = world.errors().join("\n");
-    assert!(told.starts_with("5:9:") && told.contains("line 2") && !told.contains("secret"), "{told}");
+    let place = format!("error: {}:2: ", world.path().join("users").display());
+    assert!(told.starts_with(&place) && !told.contains("secret"), "{told}");
+}
+
+#[test]
+fn certificates_and_keys_that_cannot_be_used_are_told_in_words() {
+    let world = World::new(SOUND);
+    let (certificate, key) = (world.path().join("one.cert"), world.path().join("one.key"));
+    let (good_certificate, good_key) = (fs::read(&certificate).unwrap(), fs::read(&key).unwrap());
+    let other = fs::read(world.path().join("two.key")).unwrap();
+    let der = |pem: &[u8]| {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+        match CertificateDer::from_pem_slice(pem) {
+            Ok(certificate) => certificate.to_vec(),
+            Err(_) => PrivateKeyDer::from_pem_slice(pem).unwrap().secret_der().to_vec(),
+        }
+    };
+    let encrypted =
+        b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_vec();
+    let old = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+                -----END RSA PRIVATE KEY-----\n"
+        .to_vec();
+    for (certificate_text, key_text, place, words) in [
+        (&good_certificate, &other, "3:7:", "the key is not that of the certificate"),
+        (
+            &good_key,
+            &good_certificate,
+            "2:15:",
+            "this is a private key, and a certificate is expected; are the two swapped?",
+        ),
+        (
+            &good_certificate,
+            &good_certificate,
+            "3:7:",
+            "this is a certificate, and a private key is expected",
+        ),
+        (
+            &good_certificate,
+            &encrypted,
+            "3:7:",
+            "the key has a passphrase, which nobody is there to type; remove it with `openssl pkey",
+        ),
+        (&good_certificate, &old, "3:7:", "the key has a passphrase"),
+        (
+            &der(&good_certificate),
+            &good_key,
+            "2:15:",
+            "this is DER, and PEM is expected; `openssl x509 -inform DER",
+        ),
+        (
+            &good_certificate,
+            &der(&good_key),
+            "3:7:",
+            "this is DER, and PEM is expected; `openssl pkey -inform DER",
+        ),
+        (&b"hello".to_vec(), &good_key, "2:15:", "a certificate is expected, PEM, and there is none in it"),
+    ] {
+        fs::write(&certificate, certificate_text).unwrap();
+        fs::write(&key, key_text).unwrap();
+        let errors = world.errors();
+        assert!(errors.len() == 1 && errors[0].starts_with(place) && errors[0].contains(words), "{errors:?}");
+    }
+    fs::remove_file(&certificate).unwrap();
+    assert!(world.errors()[0].contains("one.cert: cannot be read: No such file"), "{:?}", world.errors());
+}
+
+#[test]
+fn defaults_that_do_not_fit_the_machine_are_told_by_their_key() {
+    let world = World::new("[auth]\nusers = \"DIR/users\"\n");
+    if Path::new("/var/vmail").exists() {
+        return;
+    }
+    let errors = world.errors();
+    assert!(errors[0].starts_with("the default of store.maildir: cannot look into /var/vmail"), "{errors:?}");
+    assert!(errors[0].ends_with("`install -d -o vmail /var/vmail`"), "{errors:?}");
+}
+
+#[test]
+fn a_folder_is_no_configuration() {
+    let world = World::new("");
+    let folder = world.path().to_str().unwrap();
+    let told = binary::restante(&["config", "check", "--config", folder]).fails(1);
+    assert!(told.contains(&format!("hint: name the file in it: {folder}/restante.toml")), "{told}");
+}
+
+#[test]
+fn what_works_and_should_be_known_is_a_warning() {
+    let day = |days: i64| {
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(86_400 * u64::try_from(days).unwrap())
+    };
+    let today =
+        i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400).unwrap();
+    let text = format!("hostname = \"localhost\"\n{}", SOUND.replace("{user}", "{domain}/{local}"));
+    let world = World::new(&text);
+    let warnings = || -> Vec<String> {
+        assert_eq!(world.check().ok(), format!("{}: no errors\n", world.file));
+        world.check().stderr().lines().map(str::to_owned).collect()
+    };
+    assert!(warnings().is_empty(), "{:?}", warnings());
+
+    let users = world.path().join("users");
+    fs::write(&users, "ann@example.org:{PLAIN}abcxyz\nbob:{PLAIN}abcxyz\n").unwrap();
+    let told = warnings();
+    let start = format!("warning: {}:2: bob can never log in: store.maildir (", users.display());
+    assert!(told.len() == 1 && told[0].starts_with(&start), "{told:?}");
+    fs::write(&users, "ann@example.org:{PLAIN}abcxyz\n").unwrap();
+
+    for (name, place) in [("one.key", "4:7:"), ("users", "6:9:")] {
+        let path = world.path().join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let (told, start) = (warnings(), format!("warning: {}:{place} everybody", world.file));
+        assert!(told.len() == 1 && told[0].starts_with(&start) && told[0].contains("chmod o-r"), "{told:?}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    for (from, to, host, words) in [
+        (today - 20, today - 1, "localhost", "has expired"),
+        (today - 20, today + 10, "localhost", "expires within 14 days"),
+        (today + 2, today + 90, "localhost", "is not valid yet"),
+        (today - 20, today + 90, "example.org", "is not for hostname, localhost"),
+    ] {
+        let mut made = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+        (made.not_before, made.not_after) = (day(from), day(to));
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs::write(world.path().join("one.cert"), made.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(world.path().join("one.key"), key.serialize_pem()).unwrap();
+        let (told, start) = (warnings(), format!("warning: {}:3:15: the certificate ", world.file));
+        assert!(
+            told.len() == 1 && told[0].starts_with(&start) && told[0].ends_with(words),
+            "{words}: {told:?}"
+        );
+    }
+    let ran = binary::restante(&["config", "check", "--json", "--config", &world.file]);
+    let found: serde_json::Value = serde_json::from_str(&ran.ok()).unwrap();
+    assert!(found["warnings"][0]["message"].as_str().unwrap().contains("not for hostname"), "{found}");
 }
 
 #[test]

@@ -22,4 +22,4 @@ pub use listen::{BindError, Port};
 pub use rustls::ServerConfig as TlsConfig;
 pub use server::{Config, Handle, ReloadError, Server};
 pub use settings::{Cleartext, Limits, Settings};
-pub use tls::{TlsError, server_config};
+pub use tls::{PemKind, PemProblem, TlsError, server_config};

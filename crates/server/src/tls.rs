@@ -1,7 +1,8 @@
 //! TLS by rustls: certificates, the `pop3` protocol name of ALPN, and what a failed handshake means in words.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,23 +20,15 @@ const ALPN: &[u8] = b"pop3";
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file could not be read, or holds no PEM of the kind.
-    #[error("{}: {source} (PEM is expected: {expected})", path.display())]
+    #[error("{}: {problem}", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
-        /// What was expected.
-        expected: &'static str,
-        /// What failed.
-        source: pem::Error,
-    },
-    /// The file holds no certificate.
-    #[error("{} holds no certificate", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
+        /// What is wrong with it.
+        problem: PemProblem,
     },
     /// The key does not belong to the certificate, or is of a kind that is not supported.
-    #[error("{} and {} cannot be used together: {source}", certificate.display(), key.display())]
+    #[error("{}", unusable(certificate, key, source))]
     Unusable {
         /// The certificate's file.
         certificate: PathBuf,
@@ -46,20 +39,133 @@ pub enum TlsError {
     },
 }
 
+/// What is wrong with a file that should be PEM.
+#[derive(Debug, thiserror::Error)]
+pub enum PemProblem {
+    /// It could not be read.
+    #[error("cannot be read: {0}")]
+    Io(io::Error),
+    /// It is DER.
+    #[error("this is DER, and PEM is expected; `openssl {} -inform DER -in FILE` prints it as PEM", .0.tool())]
+    Der(PemKind),
+    /// The key is encrypted.
+    #[error(
+        "the key has a passphrase, which nobody is there to type; remove it with `openssl pkey -in FILE -out NEW`"
+    )]
+    Passphrase,
+    /// The file of the one holds the other.
+    #[error("this is {}, and {} is expected; are the two swapped?", .0.other().words(), .0.words())]
+    Swapped(PemKind),
+    /// There is nothing of the kind.
+    #[error("{} is expected, PEM, and there is none in it", .0.words())]
+    Nothing(PemKind),
+    /// What there is cannot be decoded.
+    #[error("{} is expected, PEM, and it is damaged: {source}", kind.words())]
+    Damaged {
+        /// What was expected.
+        kind: PemKind,
+        /// What failed.
+        source: pem::Error,
+    },
+}
+
+/// What a PEM file should hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PemKind {
+    /// One certificate or more.
+    Certificate,
+    /// A private key.
+    Key,
+}
+
+impl PemKind {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Certificate => "a certificate",
+            Self::Key => "a private key",
+        }
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Certificate => Self::Key,
+            Self::Key => Self::Certificate,
+        }
+    }
+
+    const fn tool(self) -> &'static str {
+        match self {
+            Self::Certificate => "x509",
+            Self::Key => "pkey",
+        }
+    }
+}
+
+/// How much of a file that is not what it should be is looked at, in octets.
+const LOOK_MAX_OCTETS: u64 = 1 << 20;
+
+/// What is there instead of the PEM that was expected; `None` where the file held nothing of the kind.
+fn pem_error(path: &Path, kind: PemKind, error: Option<pem::Error>) -> TlsError {
+    let look = || {
+        let mut octets = Vec::new();
+        let file = File::open(path)?;
+        file.take(LOOK_MAX_OCTETS).read_to_end(&mut octets).map(|_| octets)
+    };
+    let problem = match (error, look()) {
+        (Some(pem::Error::Io(error)), _) | (_, Err(error)) => PemProblem::Io(error),
+        (error, Ok(octets)) => {
+            let text = String::from_utf8_lossy(&octets);
+            let has_key = text.contains("PRIVATE KEY-----");
+            let has_certificate = text.contains("-----BEGIN CERTIFICATE-----");
+            let (is_there, other_is_there) = match kind {
+                PemKind::Certificate => (has_certificate, has_key),
+                PemKind::Key => (has_key, has_certificate),
+            };
+            let encrypted =
+                text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED");
+            match error {
+                // A DER SEQUENCE of more than 127 octets (X.690 §8.1.3.5).
+                _ if octets.starts_with(&[0x30, 0x82]) || octets.starts_with(&[0x30, 0x81]) => {
+                    PemProblem::Der(kind)
+                }
+                _ if kind == PemKind::Key && encrypted => PemProblem::Passphrase,
+                _ if other_is_there && !is_there => PemProblem::Swapped(kind),
+                None | Some(pem::Error::NoItemsFound) => PemProblem::Nothing(kind),
+                Some(error) => PemProblem::Damaged { kind, source: error },
+            }
+        }
+    };
+    TlsError::Pem { path: path.into(), problem }
+}
+
+fn unusable(certificate: &Path, key: &Path, error: &rustls::Error) -> String {
+    let (certificate, key) = (certificate.display(), key.display());
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!("{key}: the key is not that of the certificate {certificate}")
+        }
+        rustls::Error::InvalidCertificate(wrong)
+            if format!("{wrong:?}").contains("UnsupportedCertVersion") =>
+        {
+            format!("{certificate}: the certificate is of an old form; X.509 version 3 is needed")
+        }
+        rustls::Error::InvalidCertificate(wrong) => {
+            format!("{certificate}: the certificate cannot be used: {wrong}")
+        }
+        other => format!("{certificate} and {key} cannot be used together: {other}"),
+    }
+}
+
 /// The TLS side of a server from a chain of certificates and a key, both PEM: TLS 1.2 and 1.3, ALPN `pop3`.
 pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain =
-        CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|source| TlsError::Pem { path: certificate.into(), expected: "CERTIFICATE", source })?;
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| pem_error(certificate, PemKind::Certificate, Some(error)))?;
     if chain.is_empty() {
-        return Err(TlsError::NoCertificate { path: certificate.into() });
+        return Err(pem_error(certificate, PemKind::Certificate, None));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Pem {
-        path: key.into(),
-        expected: "PRIVATE KEY",
-        source,
-    })?;
+    let private =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, PemKind::Key, Some(error)))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let build = || {
         let mut config = ServerConfig::builder_with_provider(provider)

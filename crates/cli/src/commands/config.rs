@@ -8,7 +8,7 @@ use crate::{
     failure::Failure,
     output,
     settings::{
-        self, DEFAULT_FILE, check,
+        self, DEFAULT_FILE, Loaded, check,
         document::{self, Places, Problem},
         keys::{self, SECTIONS},
         render,
@@ -43,7 +43,7 @@ struct Check {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
 
-    /// Prints what is wrong as JSON: a list of objects with file, line, column and message
+    /// Prints what is wrong as JSON: `errors` and `warnings`, lists of objects with file, line, column and message
     #[arg(long)]
     json: bool,
 }
@@ -77,15 +77,17 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 fn check_file(args: Check) -> Result<(), Failure> {
     let file = args.config.display().to_string();
     let text = settings::read_text(&args.config)?;
-    let (places, problems) = match settings::parse(&file, &text) {
-        Ok(loaded) => {
-            let problems = check::files(&loaded.settings, &loaded.places);
-            (loaded.places, problems)
+    let (places, problems, warnings) = match settings::parse(&file, &text) {
+        Ok(Loaded { settings, places }) => {
+            let problems = check::files(&settings, &places);
+            let warnings = check::warnings(&settings, &places);
+            (places, problems, warnings)
         }
-        Err(found) => found,
+        Err((places, problems)) => (places, problems, Vec::new()),
     };
-    if args.json {
-        output::print(&as_json(&places, &problems))?;
+    match args.json {
+        true => output::print(&as_json(&places, &problems, &warnings))?,
+        false => output::warn(&warnings.iter().map(|warning| places.tell(warning)).collect::<Vec<_>>()),
     }
     match (problems.is_empty(), args.json) {
         (true, true) => Ok(()),
@@ -95,13 +97,20 @@ fn check_file(args: Check) -> Result<(), Failure> {
     }
 }
 
-fn as_json(places: &Places, problems: &[Problem]) -> String {
+fn as_json(places: &Places, problems: &[Problem], warnings: &[Problem]) -> String {
     let object = |problem: &Problem| {
         let (line, column) = problem.position.map(|at| (at.line, at.column)).unzip();
-        json!({ "file": places.file(), "line": line, "column": column, "message": problem.message })
+        match &problem.elsewhere {
+            Some((file, line)) => {
+                json!({ "file": file, "line": line, "column": null, "message": problem.message })
+            }
+            None => {
+                json!({ "file": places.file(), "line": line, "column": column, "message": problem.message })
+            }
+        }
     };
-    let list: Vec<_> = problems.iter().map(object).collect();
-    format!("{}\n", serde_json::Value::from(list))
+    let list = |problems: &[Problem]| problems.iter().map(object).collect::<Vec<_>>();
+    format!("{}\n", json!({ "errors": list(problems), "warnings": list(warnings) }))
 }
 
 fn explain(name: &str) -> Result<(), Failure> {

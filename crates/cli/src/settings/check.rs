@@ -1,14 +1,20 @@
 //! What only several values together, or the machine, can show to be wrong. Single values are checked by the table.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path, sync::Arc};
 
-use restante_auth::users::edit;
+use restante_auth::users::{
+    LineError,
+    edit::{self, EditError},
+};
 use restante_server::{TlsConfig, TlsError, server_config};
 
 use super::{
     Cleartext, Settings, Store, Tls,
     document::{Places, Problem},
+    owner,
 };
+
+pub(crate) use super::warnings::warnings;
 
 /// Keys that must come in pairs: told here in words, because the structs cannot be made without both.
 pub(super) fn missing(places: &Places, problems: &mut Vec<Problem>) {
@@ -80,7 +86,7 @@ pub(crate) fn tls(settings: &Settings, places: &Places) -> Result<Option<Arc<Tls
     server_config(certificate, key).map(Some).map_err(|error| {
         let at = match &error {
             TlsError::Pem { path, .. } if path == key && path != certificate => "tls.key",
-            TlsError::Pem { .. } | TlsError::NoCertificate { .. } => "tls.certificate",
+            TlsError::Pem { .. } => "tls.certificate",
             TlsError::Unusable { .. } => "tls.key",
         };
         places.problem(at, error.to_string())
@@ -93,12 +99,22 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
     let users = &settings.auth.users;
     match edit::list(users) {
         Ok((_, damaged)) => {
-            let line = |error| places.problem("auth.users", format!("{}: {error}", users.display()));
+            let line = |error: LineError| Problem {
+                elsewhere: Some((users.display().to_string(), error.line)),
+                ..places.problem("auth.users", error.problem.to_string())
+            };
             problems.extend(damaged.into_iter().map(line));
         }
         Err(error) => {
-            let message = format!("{error}; `restante user add NAME` makes the users file");
-            problems.push(places.problem("auth.users", message));
+            let hint = match &error {
+                EditError::Io { source, .. } => match source.kind() {
+                    ErrorKind::NotFound => "; `restante user add NAME` makes the users file".to_owned(),
+                    ErrorKind::PermissionDenied => format!("; {}", owner::permission(users)),
+                    _ => String::new(),
+                },
+                _ => String::new(),
+            };
+            problems.push(places.problem_of_value("auth.users", format!("{error}{hint}")));
         }
     }
     problems.extend(roots(settings, places));
@@ -109,13 +125,28 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
 pub(crate) fn roots(settings: &Settings, places: &Places) -> Vec<Problem> {
     let Store::Maildir(template) = settings.store() else { return Vec::new() };
     let wrong = folder(template.root()).err();
-    wrong.into_iter().map(|message| places.problem("store.maildir", message)).collect()
+    wrong.into_iter().map(|message| places.problem_of_value("store.maildir", message)).collect()
 }
 
 fn folder(path: &Path) -> Result<(), String> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(format!("{} is no directory", path.display())),
-        Err(error) => Err(format!("cannot look into {}, which holds all maildrops: {error}", path.display())),
+        Err(error) => {
+            let (path, hint) = (
+                path.display(),
+                match error.kind() {
+                    ErrorKind::NotFound => {
+                        format!(
+                            "; make it for the user who owns the mail: `install -d -o vmail {}`",
+                            path.display()
+                        )
+                    }
+                    ErrorKind::PermissionDenied => format!("; {}", owner::permission(path)),
+                    _ => String::new(),
+                },
+            );
+            Err(format!("cannot look into {path}, which holds all maildrops: {error}{hint}"))
+        }
     }
 }

@@ -25,6 +25,15 @@ pub(crate) struct Problem {
     pub(crate) position: Option<Position>,
     /// What, and what to do.
     pub(crate) message: String,
+    /// Where in another file that the configuration names: its name, and the line. It is told instead of `position`.
+    pub(crate) elsewhere: Option<(String, usize)>,
+}
+
+impl Problem {
+    /// A problem of the configuration file.
+    pub(crate) const fn new(position: Option<Position>, message: String) -> Self {
+        Self { position, message, elsewhere: None }
+    }
 }
 
 /// The file's name and the places of its values. Outlives the text.
@@ -37,7 +46,15 @@ pub(crate) struct Places {
 impl Places {
     /// A problem with the value of a key, given as `tls.key`.
     pub(crate) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
-        Problem { position: self.keys.get(key).copied(), message: message.into() }
+        Problem::new(self.keys.get(key).copied(), message.into())
+    }
+
+    /// A problem with what a key's value names; a default, which has no place, is told by the key.
+    pub(crate) fn problem_of_value(&self, key: &str, message: impl Into<String>) -> Problem {
+        match self.has(key) {
+            true => self.problem(key, message),
+            false => self.problem(key, format!("the default of {key}: {}", message.into())),
+        }
     }
 
     /// Whether the file has this key, or this section.
@@ -52,6 +69,9 @@ impl Places {
 
     /// `restante.toml:7:9: what is wrong`.
     pub(crate) fn tell(&self, problem: &Problem) -> String {
+        if let Some((file, line)) = &problem.elsewhere {
+            return format!("{file}:{line}: {}", problem.message);
+        }
         match problem.position {
             Some(Position { line, column }) => format!("{}:{line}:{column}: {}", self.file, problem.message),
             None => format!("{}: {}", self.file, problem.message),
@@ -91,7 +111,7 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn problem(&mut self, span: Range<usize>, message: String) {
-        self.problems.push(Problem { position: Some(position(self.text, span.start)), message });
+        self.problems.push(Problem::new(Some(position(self.text, span.start)), message));
     }
 
     fn root(&mut self, root: &DeTable<'_>) {

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::Read,
+    io::{ErrorKind, Read},
     net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -21,9 +21,11 @@ use crate::failure::Failure;
 pub(crate) mod check;
 pub(crate) mod document;
 pub(crate) mod keys;
+mod owner;
 pub(crate) mod render;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use document::{Places, Problem};
 
@@ -263,9 +265,16 @@ pub(crate) fn fail(places: &Places, problems: &[Problem]) -> Failure {
 pub(crate) fn read_text(file: &Path) -> Result<String, Failure> {
     let name = file.display();
     let open = |error: std::io::Error| {
-        Failure::failed(format!("cannot read {name}: {error}")).hint(
-            "`restante config default` prints a configuration to begin with; --config FILE names another place",
-        )
+        let failure = Failure::failed(format!("cannot read {name}: {error}"));
+        match error.kind() {
+            ErrorKind::IsADirectory => {
+                failure.hint(format!("name the file in it: {}", file.join("restante.toml").display()))
+            }
+            ErrorKind::PermissionDenied => failure.hint(owner::permission(file)),
+            _ => failure.hint(
+                "`restante config default` prints a configuration to begin with; --config FILE names another place",
+            ),
+        }
     };
     let mut octets = Vec::new();
     File::open(file)
@@ -303,7 +312,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Loaded, (Places, Vec<Probl
             // The table let pass what the structs refuse: only a missing key of a section can do that.
             if problems.is_empty() {
                 let position = error.span().map(|span| document::position(text, span.start));
-                problems.push(Problem { position, message: error.message().to_owned() });
+                problems.push(Problem::new(position, error.message().to_owned()));
             }
             Err((places, sorted(problems)))
         }
