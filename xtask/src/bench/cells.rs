@@ -293,24 +293,28 @@ fn listings(options: &Options) -> Vec<Cell> {
         cell("list-small-warm", format!("PASS STAT UIDL LIST of {small} messages, warm"), warm("listed", 20)),
         cell(
             "list-small-cold",
-            format!("the same, cold, sizes in the names ({small})"),
+            format!("PASS STAT UIDL LIST, cold, sizes in the names ({small} messages)"),
             once("listed", Before::Cold),
         ),
         cell(
             "list-small-cold-bare",
-            format!("the same, cold, no sizes in the names ({small})"),
+            format!("PASS STAT UIDL LIST, cold, no sizes in the names ({small} messages)"),
             once("bare", Before::Cold),
         ),
         cell("list-large-warm", format!("PASS STAT UIDL LIST of {large} messages, warm"), warm("large", 5)),
-        cell("list-large-new", format!("the same, one new message ({large})"), once("large", Before::OneNew)),
+        cell(
+            "list-large-new",
+            format!("PASS STAT UIDL LIST, one new message ({large} messages)"),
+            once("large", Before::OneNew),
+        ),
         cell(
             "list-large-flagged",
-            format!("the same, cur/ changed by another program ({large})"),
+            format!("PASS STAT UIDL LIST, cur/ changed by another program ({large} messages)"),
             once("large", Before::Flagged),
         ),
         cell(
             "list-large-cold",
-            format!("the same, cold, sizes in the names ({large})"),
+            format!("PASS STAT UIDL LIST, cold, sizes in the names ({large} messages)"),
             once("large", Before::Cold),
         ),
     ];
@@ -323,7 +327,7 @@ fn listings(options: &Options) -> Vec<Cell> {
         ));
         cells.push(cell(
             "list-huge-cold",
-            format!("the same, cold, sizes in the names ({huge})"),
+            format!("PASS STAT UIDL LIST, cold, sizes in the names ({huge} messages)"),
             once("huge", Before::Cold),
         ));
     }

@@ -2,7 +2,7 @@
 //! and memory, and their end. Every process that is started is stopped here, by its id or by its group.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,6 +14,8 @@ use crate::run::{self, Failure};
 
 /// How long a server may take to end in good order.
 const STOP_MAX: Duration = Duration::from_secs(10);
+/// How long what it started may take to end after it.
+const CHILDREN_MAX: Duration = Duration::from_secs(2);
 /// How often what is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// Open files that a server is allowed, where the machine allows it.
@@ -152,7 +154,7 @@ impl Processes {
         if self.roots.is_empty() {
             return;
         }
-        let members = tree(&self.roots(), &stats());
+        let members = self.members();
         for root in self.roots() {
             signal("TERM", root);
         }
@@ -163,7 +165,8 @@ impl Processes {
             thread::sleep(LOOK);
         }
         // Children end after their parents, as a rule.
-        while Instant::now() < roots_end && !self.left(&members).is_empty() {
+        let children_end = Instant::now() + CHILDREN_MAX;
+        while Instant::now() < children_end && !self.left(&members).is_empty() {
             thread::sleep(LOOK);
         }
         for pid in self.left(&members) {
@@ -176,16 +179,26 @@ impl Processes {
         self.roots.clear();
     }
 
-    /// The processes that are still there: those of the group, or those of the tree as it was whose names are known.
-    fn left(&self, members: &BTreeSet<u32>) -> Vec<u32> {
-        let alive = stats();
-        let alive = |pid: &u32| alive.get(pid).is_some_and(|stat| !stat.ended);
+    /// The tree of processes as it is, each with the time of its start: a number may be given to another one.
+    fn members(&self) -> BTreeMap<u32, u64> {
+        let all = stats();
+        tree(&self.roots(), &all).into_iter().filter_map(|pid| Some((pid, all.get(&pid)?.started))).collect()
+    }
+
+    /// The processes that are still there: those of the group, or those of the tree as it was.
+    fn left(&self, members: &BTreeMap<u32, u64>) -> Vec<u32> {
+        let all = stats();
+        let alive = |pid: &u32| all.get(pid).is_some_and(|stat| !stat.ended);
+        let same = |pid: &u32, started: &u64| all.get(pid).is_some_and(|stat| stat.started == *started);
         match &self.group {
             Some(group) => {
                 let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
                 text.lines().filter_map(|line| line.parse().ok()).filter(alive).collect()
             }
-            None => members.iter().copied().filter(alive).collect(),
+            None => {
+                let same = members.iter().filter(|(pid, started)| same(pid, started));
+                same.map(|(pid, _)| *pid).filter(alive).collect()
+            }
         }
     }
 }
@@ -216,6 +229,8 @@ struct Stat {
     /// Of itself and of its children that were waited for.
     ticks: u64,
     ended: bool,
+    /// In ticks since the machine started.
+    started: u64,
 }
 
 fn stats() -> HashMap<u32, Stat> {
@@ -231,7 +246,12 @@ fn stats() -> HashMap<u32, Stat> {
 fn read_stat(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
     let ticks = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
-    Some(Stat { parent: fields[1].parse().ok()?, ticks, ended: matches!(fields[0], "Z" | "X") })
+    Some(Stat {
+        parent: fields[1].parse().ok()?,
+        ticks,
+        ended: matches!(fields[0], "Z" | "X"),
+        started: fields.get(19)?.parse().ok()?,
+    })
 }
 
 /// The processes and all that descend from them.
@@ -252,7 +272,7 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_hides_no_field() {
         let text = "7 (a) S 1 (b)) S 3 7 7 0 -1 4194560 5 6 0 0 10 20 300 4000 20 0 1 0 99 1 1\n";
-        assert_eq!(read_stat(text), Some(Stat { parent: 3, ticks: 4330, ended: false }));
+        assert_eq!(read_stat(text), Some(Stat { parent: 3, ticks: 4330, ended: false, started: 99 }));
         assert_eq!(read_stat("7 (a) S 3"), None);
     }
 
@@ -264,7 +284,7 @@ mod tests {
         processes.start(&words, &log).expect("setpriv of util-linux starts it");
         let end = Instant::now() + Duration::from_secs(10);
         let members = loop {
-            let members = tree(&processes.roots(), &stats());
+            let members = processes.members();
             if members.len() >= 2 || Instant::now() > end {
                 break members;
             }
