@@ -39,7 +39,8 @@ where
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("restante", level);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
     let layer = match log.format {
-        LogFormat::Text => lines.with_filter(targets).boxed(),
+        // For people: which module speaks is of no use to them.
+        LogFormat::Text => lines.with_target(false).with_filter(targets).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).with_filter(targets).boxed(),
     };
     registry().with(layer)
