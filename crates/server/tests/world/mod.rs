@@ -3,8 +3,9 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 use std::{
+    cell::RefCell,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
     time::Duration,
 };
 
@@ -229,15 +230,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 /// What this test's server logs; the test has to stay on one thread, as `#[tokio::test]` does.
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<u8>>>,
-    _guard: tracing::subscriber::DefaultGuard,
 }
 
-/// Begins to keep the log.
+thread_local! {
+    static LINES: RefCell<Option<Arc<Mutex<Vec<u8>>>>> = const { RefCell::new(None) };
+}
+
+/// Begins to keep the log of this thread. The subscriber is one for the process: with one for each thread, a line whose
+/// place is first reached by a thread that has none would never be logged.
 pub(crate) fn log() -> Log {
+    static SUBSCRIBED: Once = Once::new();
+    SUBSCRIBED.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Writer).finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
     let lines: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let writer = Writer(Arc::clone(&lines));
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(writer)).finish();
-    Log { lines, _guard: tracing::subscriber::set_default(subscriber) }
+    LINES.set(Some(Arc::clone(&lines)));
+    Log { lines }
 }
 
 impl Log {
@@ -253,11 +262,16 @@ impl Log {
     }
 }
 
-struct Writer(Arc<Mutex<Vec<u8>>>);
+/// Writes to the log of the thread, if it keeps one.
+struct Writer;
 
 impl std::io::Write for Writer {
     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
+        LINES.with_borrow(|lines| {
+            if let Some(lines) = lines {
+                lines.lock().unwrap().extend_from_slice(octets);
+            }
+        });
         Ok(octets.len())
     }
 
