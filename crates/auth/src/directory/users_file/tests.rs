@@ -1,10 +1,6 @@
 //! Reloading: when, what is told, and what stays in force.
 
-use std::{
-    os::unix::fs::PermissionsExt as _,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::SystemTime,
-};
+use std::{cell::RefCell, os::unix::fs::PermissionsExt as _, time::SystemTime};
 
 use tokio::time::advance;
 
@@ -115,16 +111,20 @@ fn a_file_that_is_not_there_at_the_start_is_an_error() {
     assert!(UsersFileDirectory::open(place.path.with_file_name("none")).is_err());
 }
 
-/// Counts warnings, and keeps what they say.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>);
+thread_local! {
+    static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what warnings say, for each thread. It is one for the process: with one for each thread, a line whose place is
+/// first reached by a thread that has none would never be told.
+struct Warnings;
 
 impl tracing::Subscriber for Warnings {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         *metadata.level() == tracing::Level::WARN
     }
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(self.1.fetch_add(1, Ordering::Relaxed) as u64 + 1)
+        tracing::span::Id::from_u64(1)
     }
     fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
@@ -137,7 +137,7 @@ impl tracing::Subscriber for Warnings {
         }
         let mut text = Text(String::new());
         event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
+        TOLD.with_borrow_mut(|told| told.push(text.0));
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}
@@ -145,9 +145,8 @@ impl tracing::Subscriber for Warnings {
 
 #[tokio::test]
 async fn each_damage_is_told_once_and_no_secret_with_it() {
-    let warnings = Warnings::default();
-    let told = || std::mem::take(&mut *warnings.0.lock().unwrap());
-    let _guard = tracing::subscriber::set_default(warnings.clone());
+    tracing::subscriber::set_global_default(Warnings).unwrap();
+    let told = || TOLD.take();
 
     let place = place("ann:{PLAIN}a\nbob:hunter2\nhunter2\n");
     let directory = UsersFileDirectory::open(&place.path).unwrap();
