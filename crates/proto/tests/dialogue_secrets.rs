@@ -205,6 +205,7 @@ fn what_is_pipelined_behind_a_login_is_told_apart_by_the_answers_alone() {
     ];
     let text = recorded(&session);
     assert!(text.ends_with("C: LIST 1\nS: +OK 1 5\n"), "the login was seen:\n{text}");
+    assert!(text.contains("C: AUTH LOGIN\nC: [secret]\nC: [secret]\nC: [secret]\n"), "{text}");
     assert!(text.contains("C: USER john\nC: PASS [secret]\nC: [secret]\nC: LIST [secret]\n"), "{text}");
 }
 

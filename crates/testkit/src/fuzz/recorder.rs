@@ -39,6 +39,8 @@ const PLANTED: &[(u8, &str)] = &[
     (b'U', "hunter2horse"),
     (b'u', "USER john hunter2horse"),
     (b'X', "XAUTH john hunter2horse"),
+    // Before the server has answered AUTH, nobody can tell a command from a response.
+    (b'Q', "AUTH LOGIN\r\nAUTH LOGIN\r\nQUIT hunter2horse"),
     (b'B', "\0\x7f hunter2horse"),
 ];
 
@@ -101,13 +103,21 @@ fn record<'a>(script: &'a [Said], bodies: Bodies, cut: impl Fn(&'a [u8]) -> Vec<
 
 /// The same by the redactor alone, which is given whole lines.
 fn redact(script: &[Said]) -> Vec<Event> {
-    let mut redactor = Redactor::new();
-    let shown = script.iter().map(|said| match said {
-        Said::Tls => Kind::Tls(TlsEvent::Handshake(TlsFacts::default())),
-        Said::Line(Side::Client, line) => Kind::Client(redactor.client(line)),
-        Said::Line(Side::Server, line) => Kind::Server(redactor.server(line)),
-    });
-    shown.map(Event::new).collect()
+    let (mut redactor, mut events) = (Redactor::new(), Vec::new());
+    for said in script {
+        match said {
+            Said::Tls => events.push(Event::new(Kind::Tls(TlsEvent::Handshake(TlsFacts::default())))),
+            Said::Line(side, lines) => {
+                for line in lines.split_inclusive(|&octet| octet == b'\n') {
+                    events.push(Event::new(match side {
+                        Side::Client => Kind::Client(redactor.client(line)),
+                        Side::Server => Kind::Server(redactor.server(line)),
+                    }));
+                }
+            }
+        }
+    }
+    events
 }
 
 /// The events in words, without segment cuts.
