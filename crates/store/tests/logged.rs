@@ -33,7 +33,8 @@ async fn odd_entries_encoded_messages_and_changed_ids_are_logged_once() {
     std::mem::drop(world.open().await);
     assert!(log.take().is_empty(), "not at every login");
 
-    // What stands in the way of the state file keeps it from being written.
+    // What stands in the way of the state file keeps it from being written anew.
+    fs::remove_file(world.state_file()).unwrap();
     fs::create_dir(world.maildir().join("restante-index.tmp")).unwrap();
     for n in 3..6 {
         world.put("new", n.to_string().as_bytes(), b"Subject: more\n");
@@ -47,7 +48,7 @@ async fn odd_entries_encoded_messages_and_changed_ids_are_logged_once() {
 
     let index = fs::read(world.state_file()).unwrap();
     for session in 0..2 {
-        fs::write(world.state_file(), "restante-index 2\n").unwrap();
+        fs::write(world.state_file(), "restante-index 3\n").unwrap();
         std::mem::drop(world.open().await);
         let lines = log.take();
         assert_eq!(count(&lines, "left as it is"), usize::from(session == 0), "{lines:?}");

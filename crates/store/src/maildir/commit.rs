@@ -11,8 +11,8 @@ use super::{
     dir::{Dir, Fault, Folder, Place, modified_ns, size_octets},
     maildrop::{LOOKS_FOR_THE_GONE, Open, ROUNDS_MAX, now_seconds},
     name, quota,
-    scan::{self, Located, Sought},
-    state::Record,
+    scan::{self, Sought},
+    state::{Facts, Located, State},
 };
 use crate::{CommitError, crash};
 
@@ -22,7 +22,7 @@ struct Update<'a> {
     folders: [Option<Folder>; 2],
     /// Where something was removed, and is not durably so yet.
     touched: [bool; 2],
-    records: &'a [Record],
+    state: &'a State,
     /// By their places in the records.
     marked: HashMap<usize, Fate>,
     freed: quota::Change,
@@ -32,8 +32,7 @@ struct Update<'a> {
 /// What became of one marked message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fate {
-    stored: u64,
-    modified_ns: i64,
+    facts: Facts,
     end: End,
 }
 
@@ -55,12 +54,13 @@ impl Open {
         if done.is_ok() {
             let now = now_seconds();
             for place in places {
-                self.snapshot.records[place].missing_since = Some(now);
-                self.snapshot.located[place] = None;
-                self.snapshot.dirty = true;
+                self.state.missing(place, now);
             }
         }
-        // After a failure the next session finds out what is there.
+        if deleted.count() > 0 {
+            // The next session finds out what is there: also others may have changed something meanwhile.
+            self.state.set_stamps([None; 2]);
+        }
         self.save();
         done
     }
@@ -70,27 +70,32 @@ impl Open {
         let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
         let failed = |fault: Fault| CommitError { remain: all, source: fault.source };
         let folders = [dir.folder(Place::New).map_err(failed)?, dir.folder(Place::Cur).map_err(failed)?];
-        let marked = places.iter().map(|&place| {
-            let record = &self.snapshot.records[place];
-            (place, Fate { stored: record.stored, modified_ns: record.modified_ns, end: End::Sought })
-        });
+        let marked =
+            places.iter().map(|&place| (place, Fate { facts: self.state.facts(place), end: End::Sought }));
         let mut update = Update {
             dir,
             folders,
             touched: [false; 2],
-            records: &self.snapshot.records,
+            state: &self.state,
             marked: marked.collect(),
             freed: quota::Change::default(),
             error: None,
         };
         crash::point("commit: begun");
-        for &place in places {
-            if let Some(located) = &self.snapshot.located[place] {
-                update.unlink(place, &self.snapshot.records[place].base, located);
+        let mut moved = self.state.stamps[Place::New as usize].is_none();
+        for folder in Place::BOTH {
+            // What was linked into cur/ before it was removed from new/ has changed cur/, which we have not touched yet.
+            moved |= !update.is_unmoved(Place::Cur) && folder == Place::Cur;
+            for &place in places {
+                if let Some(located) = self.state.located(place).filter(|located| located.place == folder) {
+                    update.unlink(place, self.state.base(place), located);
+                    crash::point("commit: one removed");
+                }
             }
-            crash::point("commit: one removed");
         }
-        if let Err(fault) = update.pursue() {
+        if (moved || update.seeks())
+            && let Err(fault) = update.pursue()
+        {
             update.give_up(|fate| fate.end == End::Sought, fault.source);
         }
         crash::point("commit: all removed");
@@ -107,12 +112,24 @@ impl Update<'_> {
         self.folders[place as usize].as_ref()
     }
 
+    /// Whether nothing has come into a folder or moved within it since it was read. Not, if its times cannot tell, or if
+    /// some message was in both folders then.
+    fn is_unmoved(&self, place: Place) -> bool {
+        let stamp = self.state.stamps[place as usize];
+        stamp.is_some() && self.folder(place).and_then(|folder| folder.stamp().ok()) == stamp
+    }
+
+    /// Whether some marked message was not found so far.
+    fn seeks(&self) -> bool {
+        self.marked.values().any(|fate| fate.end == End::Sought)
+    }
+
     /// Removes one file of a marked message; whether there was something to try.
-    fn unlink(&mut self, place: usize, base: &[u8], located: &Located) -> bool {
+    fn unlink(&mut self, place: usize, base: &[u8], located: Located<'_>) -> bool {
         let Some(fate) = self.marked.get(&place).copied().filter(|fate| fate.end != End::Refused) else {
             return false;
         };
-        let name = located.name(base);
+        let name = [base, located.suffix].concat();
         let again = matches!(fate.end, End::Removed(_));
         if again && !self.is_copy(&name, located.place, fate) {
             return false;
@@ -121,8 +138,8 @@ impl Update<'_> {
         let end = match unlinked {
             Ok(()) => {
                 self.touched[located.place as usize] = true;
-                if !again && !name::is_trashed(&located.suffix) {
-                    self.freed.removed(fate.stored);
+                if !again && !name::is_trashed(located.suffix) {
+                    self.freed.removed(fate.facts.stored);
                 }
                 End::Removed(located.place)
             }
@@ -142,22 +159,24 @@ impl Update<'_> {
     /// is in both folders for a moment. Another message under the same name stays.
     fn is_copy(&self, name: &[u8], place: Place, fate: Fate) -> bool {
         let stat = self.folder(place).and_then(|folder| folder.stat(name).ok());
-        stat.is_some_and(|stat| (size_octets(&stat), modified_ns(&stat)) == (fate.stored, fate.modified_ns))
+        stat.is_some_and(|stat| {
+            fate.facts == Facts { stored: size_octets(&stat), modified_ns: modified_ns(&stat) }
+        })
     }
 
     /// Finds the marked messages that were renamed under us, and copies of those that were removed, until a look finds
     /// nothing more to do.
     fn pursue(&mut self) -> Result<(), Fault> {
-        let wanted = Sought::new(self.records, self.marked.keys().copied());
+        let wanted = Sought::new(self.state, self.marked.keys().copied());
         let mut empty_looks = 0;
         for _ in 0..ROUNDS_MAX {
             let mut tried = false;
             for found in scan::locate(self.dir, &wanted)? {
-                tried |= self.unlink(found.place, &found.base, &found.located);
+                tried |= self.unlink(found.record, &found.base, found.located());
             }
             crash::point("commit: looked again");
             empty_looks = if tried { 0 } else { empty_looks + 1 };
-            let sought = self.marked.values().any(|fate| fate.end == End::Sought);
+            let sought = self.seeks();
             // `readdir` may miss a file that is renamed meanwhile: one look is no proof for what is still sought.
             if empty_looks >= if sought { LOOKS_FOR_THE_GONE } else { 1 } {
                 return Ok(());
@@ -165,7 +184,7 @@ impl Update<'_> {
         }
         // They kept moving: what is sought and still there was not removed.
         for found in scan::locate(self.dir, &wanted)? {
-            if let Some(fate) = self.marked.get_mut(&found.place).filter(|fate| fate.end == End::Sought) {
+            if let Some(fate) = self.marked.get_mut(&found.record).filter(|fate| fate.end == End::Sought) {
                 fate.end = End::Refused;
                 self.error.get_or_insert_with(|| io::ErrorKind::ResourceBusy.into());
             }
@@ -181,7 +200,7 @@ impl Update<'_> {
 
     /// One fsync for each folder touched. What somebody else removed is made durable too: both folders are then.
     fn sync(&mut self) {
-        let gone = self.marked.values().any(|fate| fate.end == End::Sought);
+        let gone = self.seeks();
         for place in Place::BOTH {
             let Some(folder) = self.folder(place).filter(|_| gone || self.touched[place as usize]) else {
                 continue;
@@ -208,6 +227,8 @@ impl Update<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{super::lock::Lock, *};
 
     #[test]
@@ -221,18 +242,62 @@ mod tests {
             std::fs::write(maildir.join(name), "Subject: a\n").unwrap();
         }
         let calls = |indices: &[u32], messages| {
-            let mut open = Open::new(Lock::acquire(folder.path(), &maildir).unwrap()).unwrap();
+            let mut open =
+                Open::new(Lock::acquire(folder.path(), &maildir).unwrap(), Arc::default()).unwrap();
             let mut deleted = Marks::default();
             assert!(indices.iter().all(|&index| deleted.mark(index, messages)));
             crash::take_noted();
             open.commit(&deleted).unwrap();
             crash::take_noted()
         };
-        let state = ["write state", "fsync state", "rename state", "fsync maildir"];
-        let one = ["unlink message", "fsync new"];
-        assert_eq!(calls(&[0], 4), [&one[..], &state].concat(), "one fsync for each folder touched");
-        let both = ["unlink message", "unlink message", "fsync new", "fsync cur"];
-        assert_eq!(calls(&[0, 1], 3), [&both[..], &state].concat());
+        let look = ["read new", "read cur"];
+        let one = [&["unlink message"][..], &look, &["fsync new", "append state"]].concat();
+        assert_eq!(calls(&[0], 4), one, "one fsync for each folder touched");
+        let both = [&["unlink message"; 2][..], &look, &["fsync new", "fsync cur", "append state"]].concat();
+        assert_eq!(calls(&[0, 1], 3), both);
         assert_eq!(calls(&[], 1), [""; 0], "nothing marked, nothing done");
+    }
+
+    #[test]
+    fn folders_that_nobody_else_has_changed_are_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let maildir = folder.path().join("john");
+        for name in ["new", "cur"] {
+            std::fs::create_dir_all(maildir.join(name)).unwrap();
+        }
+        for name in ["new/1", "new/2", "new/3", "cur/4:2,S"] {
+            std::fs::write(maildir.join(name), "Subject: a\n").unwrap();
+        }
+        let calls = |meanwhile: fn(&std::path::Path)| {
+            for name in ["new", "cur"] {
+                // Times that are old enough to prove something.
+                let dir = std::fs::File::open(maildir.join(name)).unwrap();
+                dir.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(60)).unwrap();
+            }
+            let mut open =
+                Open::new(Lock::acquire(folder.path(), &maildir).unwrap(), Arc::default()).unwrap();
+            let mut deleted = Marks::default();
+            assert!(deleted.mark(0, 4));
+            meanwhile(&maildir);
+            crash::take_noted();
+            open.commit(&deleted).unwrap();
+            crash::take_noted()
+        };
+        assert_eq!(calls(|_| ()), ["unlink message", "fsync new", "append state"]);
+        // A copy may have come, and there is one.
+        let linked = calls(|maildir| {
+            std::fs::hard_link(maildir.join("new/2"), maildir.join("cur/2:2,S")).unwrap();
+        });
+        let found = ["unlink message", "read new", "read cur", "unlink message", "read new", "read cur"];
+        assert_eq!(linked[..6], found);
+        assert!(!maildir.join("new/2").exists() && !maildir.join("cur/2:2,S").exists());
+        // It was not where it was seen.
+        let moved =
+            calls(|maildir| std::fs::rename(maildir.join("new/3"), maildir.join("new/3:2,S")).unwrap());
+        assert_eq!(moved[..4], ["read new", "read cur", "unlink message", "read new"]);
+        // One that was in both folders when it was listed.
+        std::fs::write(maildir.join("new/5"), "Subject: a\n").unwrap();
+        std::fs::hard_link(maildir.join("new/5"), maildir.join("cur/5:2,S")).unwrap();
+        assert_eq!(calls(|_| ())[..3], ["unlink message", "read new", "read cur"]);
     }
 }

@@ -8,10 +8,11 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Component, Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
-    fs::{self, Access, AtFlags, FileType, Mode, OFlags, Stat},
+    fs::{self, Access, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
@@ -33,6 +34,29 @@ impl Place {
             Self::New => "new",
             Self::Cur => "cur",
         }
+    }
+}
+
+/// What tells whether a folder or a file is as it was: it is the same one, and its times are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) inode: u64,
+    /// When entries last came, went or changed names, in nanoseconds since 1970.
+    pub(super) modified_ns: i64,
+    /// When that or its owner or mode last changed; unlike the other it cannot be set back.
+    pub(super) changed_ns: i64,
+}
+
+impl Stamp {
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self { inode: stat.st_ino, modified_ns: modified_ns(stat), changed_ns: changed_ns(stat) }
+    }
+
+    /// Whether the last change was two seconds ago at least. File times are coarse: one that is younger may hide
+    /// another change.
+    pub(super) fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i128::from(self.modified_ns) + 2_000_000_000 <= i128::try_from(now.as_nanos()).unwrap_or(0)
     }
 }
 
@@ -84,6 +108,13 @@ fn whose(path: &Path) -> (PathBuf, Option<u32>) {
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// For reading a message: a FIFO in its place does not block, a terminal does nothing.
+const MESSAGE: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
 
 /// How many symlinks one path may lead over.
 const LINKS_MAX: u32 = 20;
@@ -244,6 +275,51 @@ impl Dir<'_> {
     }
 }
 
+/// What can be had without waiting for a disk: on a thread that may not wait. `None` is not an answer.
+impl Dir<'_> {
+    /// What a folder or a file of the Maildir is like, and its size.
+    pub(super) fn stat_at_once(self, name: &str) -> Option<Result<Stat, Errno>> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match open_at_once(self.fd, Path::new(name), flags, WITHIN) {
+            Ok(fd) => Some(fs::fstat(fd)),
+            Err(Errno::NOENT) => Some(Err(Errno::NOENT)),
+            Err(_) => None,
+        }
+    }
+
+    /// Opens a message's file for reading, and tells its facts.
+    pub(super) fn open_at_once(self, place: Place, name: &[u8]) -> Option<(File, Stat)> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = [place.name().as_bytes(), b"/", name].concat();
+        let file =
+            open_at_once(self.fd, Path::new(std::ffi::OsStr::from_bytes(&path)), MESSAGE, WITHIN).ok()?;
+        let stat = fs::fstat(&file).ok()?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        regular.then(|| (File::from(file), stat))
+    }
+}
+
+/// No symlink is followed, and nothing above the Maildir is reached.
+const WITHIN: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::BENEATH);
+
+/// Opens what the kernel knows already; an error if the disk would have to be asked (`AGAIN`), or as usual.
+fn open_at_once(dir: impl AsFd, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    fs::openat2(dir, path, flags, Mode::empty(), resolve | ResolveFlags::CACHED)
+}
+
+/// Opens the Maildir at `path` below `root` if that needs no disk and no symlink below the root.
+pub(super) fn open_below_at_once(root: &Path, path: &Path) -> Option<OwnedFd> {
+    match open_at_once(fs::CWD, path, DIRECTORY, ResolveFlags::NO_SYMLINKS) {
+        // The operator may have one on the way to the root.
+        Err(Errno::LOOP) => {
+            let root_dir = open_at_once(fs::CWD, root, DIRECTORY, ResolveFlags::empty()).ok()?;
+            let below = path.strip_prefix(root).ok().filter(|below| !below.as_os_str().is_empty())?;
+            open_at_once(root_dir, below, DIRECTORY, WITHIN).ok()
+        }
+        opened => opened.ok(),
+    }
+}
+
 /// One folder of a Maildir that is open.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -263,7 +339,11 @@ impl Folder {
                 break;
             }
         }
-        Ok(())
+        let what = match self.place {
+            Place::New => "read new",
+            Place::Cur => "read cur",
+        };
+        crash::noted(what, Ok(()))
     }
 
     /// The facts of a file; of the link itself, where it is one.
@@ -276,10 +356,14 @@ impl Folder {
         retry(|| fs::accessat(&self.fd, name, Access::READ_OK, AtFlags::EACCESS)).is_ok()
     }
 
+    /// Opens a file for reading, whatever it is; it does not block.
+    pub(super) fn open_to_count(&self, name: &[u8]) -> Result<File, Errno> {
+        retry(|| fs::openat(&self.fd, name, MESSAGE, Mode::empty())).map(File::from)
+    }
+
     /// Opens a regular file for reading. A FIFO that took its place does not block, a device is not touched.
     pub(super) fn open(&self, name: &[u8]) -> Result<File, Errno> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match retry(|| fs::openat(&self.fd, name, flags, Mode::empty())) {
+        let file = match retry(|| fs::openat(&self.fd, name, MESSAGE, Mode::empty())) {
             // What a symlink or a socket without a listener answers: whatever it is, the message is gone.
             Err(Errno::LOOP | Errno::NXIO) => return Err(Errno::NOENT),
             opened => opened?,
@@ -300,9 +384,11 @@ impl Folder {
         crash::noted(what, retry(|| fs::fsync(&self.fd)))
     }
 
-    /// When the folder last changed, in nanoseconds since 1970.
-    pub(super) fn changed_ns(&self) -> Option<i64> {
-        fs::fstat(&self.fd).ok().map(|stat| modified_ns(&stat))
+    /// What the folder is like now.
+    pub(super) fn stamp(&self) -> Result<Stamp, Fault> {
+        let stat =
+            retry(|| fs::fstat(&self.fd)).map_err(|errno| Fault::new("looking at", &self.path, errno))?;
+        Ok(Stamp::of(&stat))
     }
 }
 
@@ -317,6 +403,12 @@ pub(super) fn modified_ns(stat: &Stat) -> i64 {
     let seconds: i64 = stat.st_mtime;
     let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+/// When a file's inode last changed, in nanoseconds since 1970.
+fn changed_ns(stat: &Stat) -> i64 {
+    let seconds: i64 = stat.st_ctime;
+    seconds.saturating_mul(1_000_000_000).saturating_add(i64::try_from(stat.st_ctime_nsec).unwrap_or(0))
 }
 
 /// The size of a file in octets.

@@ -5,7 +5,7 @@
 //! that is over, while the pool still saves what that session found out. Deliveries and other programs' sessions take no lock, and need none.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::dir::{Dir, Fault, Missing, open_below, retry};
+use super::dir::{Dir, Fault, Missing, open_below, open_below_at_once, retry};
 use crate::OpenError;
 
 /// The maildrops that this process has locked.
@@ -94,6 +94,20 @@ impl Lock {
         let held = Some(Held(path.to_owned()));
         let dir = open_below(root, path, Missing::Tell)?.map(|dir| lock(dir, path)).transpose()?;
         Ok(Self { path: path.to_owned(), dir, held })
+    }
+
+    /// Locks the Maildir if that can be done without waiting: neither for a disk nor for a session that is ending.
+    /// `None` is no answer.
+    pub(super) fn acquire_at_once(root: &Path, path: &Path) -> Option<Result<Self, OpenError>> {
+        match held().entry(path.to_owned()) {
+            Entry::Occupied(taken) => {
+                return (*taken.get() == Holder::Session).then_some(Err(OpenError::Busy));
+            }
+            Entry::Vacant(free) => free.insert(Holder::Session),
+        };
+        let held = Some(Held(path.to_owned()));
+        let dir = open_below_at_once(root, path)?;
+        Some(lock(dir, path).map(|dir| Self { path: path.to_owned(), dir: Some(dir), held }))
     }
 
     /// Releases the lock. What is done with it afterwards finds no Maildir.

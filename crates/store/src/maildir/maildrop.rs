@@ -1,10 +1,10 @@
-//! One open Maildir: the trait [`Maildrop`] on top of [`Open`], whose every call blocks and runs in tokio's pool.
+//! One open Maildir: the trait [`Maildrop`] on top of [`Open`], whose calls block and run in tokio's pool, but for what
+//! can be answered at once.
 //!
-//! UPDATE is `commit.rs`.
+//! Counting is `count.rs`, UPDATE is `commit.rs`.
 
 use std::{
     fs::File,
-    io::Read,
     ops::Range,
     path::PathBuf,
     sync::{
@@ -14,38 +14,33 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use restante_proto::{Marks, UniqueIds, body::Measure};
-use rustix::{
-    fs::{FileType, fstat},
-    io::Errno,
-};
+use restante_proto::{Marks, UniqueId, UniqueIds};
+use rustix::{fs::fstat, io::Errno};
 
 use super::{
+    cache::Cache,
+    count::{self, MEASURE_BUFFER_OCTETS},
     dir::{Fault, modified_ns, size_octets},
-    encoded::{Encoding, MAGIC_MAX_OCTETS},
     lock::{self, Lock},
     said::{self, About},
-    scan::{self, Facts, Placement, Sought},
-    snapshot::Snapshot,
-    state::{Count, State},
-    state_io::{self, Remembered},
+    scan::{self, Sought},
+    snapshot,
+    state::{Count, Facts, State},
+    state_io::{self, Identity, Remembered, STATE_FILE, StateFile},
 };
 use crate::{CommitError, Maildrop, Message, OpenError, Source, StoreError, Task};
 
 /// The most unique-ids in one page.
 const PAGE_MAX_IDS: usize = 4096;
 
+/// A maildrop with more messages than this is opened in the pool, and freed there: to list them takes a while.
+const AT_ONCE_MAX_MESSAGES: usize = 10_000;
+
 /// How often a message that keeps moving is looked for at most, before a session is told to try again.
 pub(super) const ROUNDS_MAX: u32 = 16;
 
 /// How often a message must not be found before it counts as removed by somebody else.
 pub(super) const LOOKS_FOR_THE_GONE: u32 = 2;
-
-/// How many messages that cannot be counted are logged by name; the rest is only counted.
-const UNCOUNTED_LOGGED_MAX: u32 = 20;
-
-/// How much of a message is read at a time while it is measured.
-const MEASURE_BUFFER_OCTETS: usize = 128 * 1024;
 
 /// Seconds since 1970.
 pub(super) fn now_seconds() -> u64 {
@@ -56,8 +51,10 @@ pub(super) fn now_seconds() -> u64 {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) lock: Lock,
-    pub(super) snapshot: Snapshot,
-    /// The messages of the session, as places in the snapshot's records.
+    pub(super) state: State,
+    file: StateFile,
+    cache: Arc<Cache>,
+    /// The messages of the session, as places in the state's records.
     pub(super) shown: Vec<u32>,
     /// Whether the state file is not to be written, or could not be; said once.
     read_only: bool,
@@ -65,35 +62,63 @@ pub(super) struct Open {
 
 impl Open {
     /// Takes the snapshot of a maildrop that was locked.
-    pub(super) fn new(lock: Lock) -> Result<Self, OpenError> {
+    pub(super) fn new(lock: Lock, cache: Arc<Cache>) -> Result<Self, OpenError> {
         let Some(dir) = lock.dir() else {
-            return Ok(Self { lock, snapshot: Snapshot::default(), shown: Vec::new(), read_only: false });
+            return Ok(Self::with(lock, Remembered::default(), cache));
         };
-        let Remembered { state, keep } = state_io::read(dir)?;
-        let known = state.records.iter().filter(|record| record.missing_since.is_none());
-        let seen = scan::scan(dir, known.map(|record| &*record.base))?;
-        let snapshot = Snapshot::new(state, seen, now_seconds());
-        if snapshot.changed_ids > 0 {
-            tracing::warn!(
-                maildir = %dir.path.display(), messages = snapshot.changed_ids,
-                "messages came back under other file names: their unique-ids changed, and clients will fetch them again"
-            );
+        let kept = cache.take(dir.path).filter(|kept| kept.file.identity == state_io::identity(dir));
+        let mut remembered = kept.map_or_else(|| state_io::read(dir), Ok)?;
+        let read = scan::stale(dir, &remembered.state)?;
+        if read != [false; 2] {
+            let state = &mut remembered.state;
+            let scan = scan::scan(dir, state, read)?;
+            let changed_ids = snapshot::meet(state, &scan, now_seconds());
+            if changed_ids > 0 {
+                tracing::warn!(
+                    maildir = %dir.path.display(), messages = changed_ids,
+                    "messages came back under other file names: their unique-ids changed, and clients will fetch them again"
+                );
+            }
         }
-        let shown = snapshot.shown();
-        let mut open = Self { lock, snapshot, shown, read_only: keep };
+        let mut open = Self::with(lock, remembered, cache);
         open.save();
         Ok(open)
     }
 
+    /// Takes the snapshot of a maildrop that was locked, if it is as it was when it was last open here, and nothing
+    /// has to be waited for; else gives the lock back.
+    pub(super) fn at_once(lock: Lock, cache: &Arc<Cache>) -> Result<Self, Lock> {
+        let few = cache.messages(lock.path()).is_some_and(|messages| messages <= AT_ONCE_MAX_MESSAGES);
+        let Some(dir) = lock.dir().filter(|_| few) else { return Err(lock) };
+        let identity = match dir.stat_at_once(STATE_FILE) {
+            Some(Ok(stat)) => Some(Identity::of(&stat)),
+            Some(Err(Errno::NOENT)) => None,
+            Some(Err(_)) | None => return Err(lock),
+        };
+        let Some(kept) = cache.take(dir.path) else { return Err(lock) };
+        if kept.file.identity != identity || !scan::is_fresh_at_once(dir, &kept.state) {
+            // Somebody else may have use for it, and this session has in the pool.
+            drop(cache.put(dir.path, kept));
+            return Err(lock);
+        }
+        Ok(Self::with(lock, kept, Arc::clone(cache)))
+    }
+
+    fn with(lock: Lock, Remembered { state, file }: Remembered, cache: Arc<Cache>) -> Self {
+        let shown = state.there();
+        Self { lock, state, read_only: file.keep, file, cache, shown }
+    }
+
+    /// Whether there is something to write into the state file.
+    fn has_news(&self) -> bool {
+        self.state.is_dirty() && !self.read_only && self.lock.dir().is_some()
+    }
+
     /// Writes the state file if it says something else than is known.
     pub(super) fn save(&mut self) {
-        let Some(dir) = self.lock.dir().filter(|_| self.snapshot.dirty && !self.read_only) else { return };
-        let state = State { records: std::mem::take(&mut self.snapshot.records) };
-        let written = state_io::write(dir, &state);
-        self.snapshot.records = state.records;
-        match written {
+        let Some(dir) = self.lock.dir().filter(|_| self.state.is_dirty() && !self.read_only) else { return };
+        match state_io::write(dir, &mut self.state, &mut self.file) {
             Ok(()) => {
-                self.snapshot.dirty = false;
                 said::is_news(dir.path, About::Unwritable, None::<()>);
             }
             Err(fault) => {
@@ -107,14 +132,28 @@ impl Open {
         }
     }
 
-    /// Saves what is not saved, releases the lock, and frees what takes memory.
-    ///
-    /// Whoever still holds a handle, such as a count that was given up, finds an empty drop.
+    /// Saves what is not saved, and releases the lock.
     fn close(&mut self) {
         self.save();
+        drop(self.release());
+    }
+
+    /// Releases the lock. Returns what has to be freed.
+    ///
+    /// Whoever still holds a handle, such as a count that was given up, finds an empty drop.
+    #[must_use]
+    fn release(&mut self) -> (Vec<Remembered>, Vec<u32>) {
+        let (state, shown) = (std::mem::take(&mut self.state), std::mem::take(&mut self.shown));
+        let mut gone = Vec::new();
+        let remembered = Remembered { state, file: self.file };
+        // What could not be written would be believed to be in the file.
+        if self.lock.dir().is_some() && !remembered.state.is_dirty() && !self.file.keep {
+            gone = self.cache.put(self.lock.path(), remembered);
+        } else {
+            gone.push(remembered);
+        }
         self.lock.release();
-        self.snapshot = Snapshot::default();
-        self.shown = Vec::new();
+        (gone, shown)
     }
 
     /// The place in the records of the message at this index of the session.
@@ -122,9 +161,13 @@ impl Open {
         self.shown.get(index as usize).map(|&place| place as usize)
     }
 
-    fn known_sizes(&self) -> Option<Arc<[u64]>> {
-        let records = self.shown.iter().filter_map(|&place| self.snapshot.records.get(place as usize));
-        records.map(|record| record.count.octets(record.stored)).collect()
+    pub(super) fn known_sizes(&self) -> Option<Arc<[u64]>> {
+        // A length that is known in advance makes one allocation.
+        let mut sizes = Vec::with_capacity(self.shown.len());
+        for &place in &self.shown {
+            sizes.push(self.state.records[place as usize].known_octets()?);
+        }
+        Some(sizes.into())
     }
 
     /// Counts what is not counted yet, until `abandoned` says that nobody waits any more.
@@ -133,62 +176,48 @@ impl Open {
         self.save();
         counted?;
         let octets = self.shown.iter().map(|&place| {
-            let record = &self.snapshot.records[place as usize];
-            record.count.octets(record.stored).unwrap_or(record.stored)
+            let record = &self.state.records[place as usize];
+            record.known_octets().unwrap_or(record.stored)
         });
         Ok(octets.collect())
     }
 
-    fn count(&mut self, abandoned: &AtomicBool) -> Result<(), StoreError> {
-        let mut uncounted = 0u32;
-        let mut buffer = vec![0; MEASURE_BUFFER_OCTETS];
-        for index in 0..self.shown.len() {
-            let Some(place) = self.shown.get(index).map(|&place| place as usize) else { continue };
-            if self.snapshot.records[place].count != Count::Unknown || abandoned.load(Ordering::Relaxed) {
-                continue;
-            }
-            match self.open_file(place).and_then(|file| self.measure(place, &file, &mut buffer)) {
-                Ok(()) | Err(StoreError::Gone) => {}
-                // One message that cannot be counted does not take the others hostage: it is listed by the size of its
-                // file, and RETR will tell what is wrong with it.
-                Err(error @ (StoreError::Denied { .. } | StoreError::Encoded { .. })) => {
-                    uncounted += 1;
-                    if uncounted <= UNCOUNTED_LOGGED_MAX {
-                        let base = self.snapshot.records[place].base.escape_ascii();
-                        tracing::warn!(maildir = %self.path(), %base, %error, "a message could not be counted");
-                    }
-                }
-                // A system that is out of descriptors or memory, or a disk that fails, makes no sizes.
-                Err(error @ StoreError::Broken { .. }) => return Err(error),
-            }
-        }
-        if uncounted > UNCOUNTED_LOGGED_MAX {
-            let messages = uncounted - UNCOUNTED_LOGGED_MAX;
-            tracing::warn!(maildir = %self.path(), messages, "more messages could not be counted");
-        }
-        Ok(())
-    }
-
     fn unique_ids(&self, range: Range<u32>) -> UniqueIds {
         let places = self.shown.get(range.start as usize..range.end as usize).unwrap_or_default();
-        places.iter().take(PAGE_MAX_IDS).map(|&place| &self.snapshot.records[place as usize].id).collect()
+        let ids = places.iter().take(PAGE_MAX_IDS).map(|&place| self.state.id(place as usize).as_bytes());
+        let mut page = UniqueIds::default();
+        ids.filter_map(UniqueId::new).for_each(|id| page.push(&id));
+        page
+    }
+
+    /// Opens a message that has been read before and is as it was, if nothing has to be waited for.
+    fn message_at_once(&self, index: u32) -> Option<Message> {
+        let (dir, place) = (self.lock.dir()?, self.place(index)?);
+        let located = self.state.located(place)?;
+        let Count::Measured(measured) = self.state.count(place) else { return None };
+        let (file, stat) = dir.open_at_once(located.place, self.state.file_name(place))?;
+        let facts = Facts { stored: size_octets(&stat), modified_ns: modified_ns(&stat) };
+        (facts == self.state.facts(place)).then(|| Message {
+            source: Source::File(file),
+            stored: facts.stored,
+            octets: measured.octets,
+            form: measured.form,
+        })
     }
 
     fn message(&mut self, index: u32) -> Result<Message, StoreError> {
         let place = self.place(index).ok_or(StoreError::Gone)?;
         let file = self.open_file(place)?;
         let stat = fstat(&file).map_err(|errno| self.fault(place, errno))?;
-        let record = &self.snapshot.records[place];
-        let same = (record.stored, record.modified_ns) == (size_octets(&stat), modified_ns(&stat));
-        if !same || !matches!(record.count, Count::Measured(_) | Count::Encoded(_)) {
+        let same =
+            self.state.facts(place) == Facts { stored: size_octets(&stat), modified_ns: modified_ns(&stat) };
+        if !same || !matches!(self.state.count(place), Count::Measured(_) | Count::Encoded(_)) {
             self.measure(place, &file, &mut vec![0; MEASURE_BUFFER_OCTETS])?;
         }
-        let record = &self.snapshot.records[place];
-        let (stored, count) = (record.stored, record.count);
-        match count {
+        match self.state.count(place) {
             Count::Measured(measured) => Ok(Message {
                 source: Source::File(file),
-                stored,
+                stored: self.state.facts(place).stored,
                 octets: measured.octets,
                 form: measured.form,
             }),
@@ -202,8 +231,18 @@ impl Open {
         }
     }
 
+    /// Reads a message and takes note of its length and form.
+    pub(super) fn measure(&mut self, place: usize, file: &File, buffer: &mut [u8]) -> Result<(), StoreError> {
+        let counted = count::measure(file, buffer);
+        let (facts, count) = counted
+            .map_err(|error| Fault::new("reading", self.file_path(place), error))?
+            .ok_or(StoreError::Gone)?;
+        self.state.measured(place, facts, count);
+        Ok(())
+    }
+
     /// Opens a message's file, wherever it is by now.
-    fn open_file(&mut self, place: usize) -> Result<File, StoreError> {
+    pub(super) fn open_file(&mut self, place: usize) -> Result<File, StoreError> {
         let mut absent_looks = 0;
         for _ in 0..ROUNDS_MAX {
             match self.open_located(place) {
@@ -223,11 +262,11 @@ impl Open {
     }
 
     fn open_located(&self, place: usize) -> Result<File, StoreError> {
-        let (Some(dir), Some(located)) = (self.lock.dir(), &self.snapshot.located[place]) else {
+        let (Some(dir), Some(located)) = (self.lock.dir(), self.state.located(place)) else {
             return Err(StoreError::Gone);
         };
         let folder = dir.folder(located.place)?.ok_or(StoreError::Gone)?;
-        match folder.open(&located.name(&self.snapshot.records[place].base)) {
+        match folder.open(self.state.file_name(place)) {
             Ok(file) => Ok(file),
             Err(Errno::NOENT) => Err(StoreError::Gone),
             Err(errno) => Err(self.fault(place, errno).into()),
@@ -237,78 +276,29 @@ impl Open {
     /// Reads the folders again, and takes note of where the session's messages are now; whether this one was seen.
     fn find_again(&mut self, sought: usize) -> Result<bool, StoreError> {
         let Some(dir) = self.lock.dir() else { return Ok(false) };
-        let wanted = Sought::new(&self.snapshot.records, self.shown.iter().map(|&place| place as usize));
+        let wanted = Sought::new(&self.state, self.shown.iter().map(|&place| place as usize));
         let mut found = false;
-        for Placement { place, base, located } in scan::locate(dir, &wanted)? {
-            found |= place == sought;
-            self.snapshot.located[place] = Some(located);
-            if base != self.snapshot.records[place].base {
-                // Another program added or corrected `,S=` or `,W=`.
-                self.snapshot.records[place].base = base;
-                self.snapshot.dirty = true;
-            }
+        for placement in scan::locate(dir, &wanted)? {
+            found |= placement.record == sought;
+            // Another program may have added or corrected `,S=` or `,W=`.
+            self.state.relocate(placement.record, &placement.base, placement.located());
         }
         Ok(found)
-    }
-
-    /// Reads a message and takes note of its length and form.
-    fn measure(&mut self, place: usize, mut file: &File, buffer: &mut [u8]) -> Result<(), StoreError> {
-        let broken = |error: std::io::Error| Fault::new("reading", self.file_path(place), error);
-        let stat = fstat(file).map_err(|errno| broken(errno.into()))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(StoreError::Gone);
-        }
-        let mut measure = Measure::default();
-        let mut start = Vec::with_capacity(MAGIC_MAX_OCTETS);
-        let mut encoding = None;
-        loop {
-            let octets = match file.read(buffer) {
-                Ok(0) => break,
-                Ok(octets) => octets,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(broken(error).into()),
-            };
-            let piece = &buffer[..octets];
-            if start.len() < MAGIC_MAX_OCTETS {
-                start.extend(piece.iter().take(MAGIC_MAX_OCTETS - start.len()));
-                encoding = Encoding::recognise(&start);
-                if encoding.is_some() {
-                    break;
-                }
-            }
-            measure.push(piece);
-        }
-        let stored = size_octets(&stat);
-        let count = match encoding {
-            Some(encoding) => Count::Encoded(encoding),
-            None => Count::Measured(measure.finish()),
-        };
-        let record = &mut self.snapshot.records[place];
-        let before = (Facts::of(record), record.count);
-        record.stored = if encoding.is_some() { stored } else { measure.stored_octets() };
-        record.modified_ns = modified_ns(&stat);
-        record.count = count;
-        self.snapshot.dirty |= before != (Facts::of(record), count);
-        Ok(())
     }
 
     fn fault(&self, place: usize, errno: Errno) -> Fault {
         Fault::new("reading", self.file_path(place), errno)
     }
 
-    fn path(&self) -> std::path::Display<'_> {
-        self.lock.path().display()
-    }
-
     /// The path of a message's file, for people to read.
-    fn file_path(&self, place: usize) -> PathBuf {
+    pub(super) fn file_path(&self, place: usize) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let path = self.lock.path();
-        self.snapshot.located[place].as_ref().map_or_else(
+        self.state.located(place).map_or_else(
             || path.to_owned(),
             |located| {
-                let name = located.name(&self.snapshot.records[place].base);
-                path.join(located.place.name()).join(std::ffi::OsStr::from_bytes(&name))
+                let name = std::ffi::OsStr::from_bytes(self.state.file_name(place));
+                path.join(located.place.name()).join(name)
             },
         )
     }
@@ -359,20 +349,28 @@ impl Drop for MaildirDrop {
         // Nearly always the lock is free at once. Otherwise there is something to save, or a count to give up, and the
         // pool releases it some milliseconds later: a client that reconnects meanwhile waits for that.
         match self.open.try_lock() {
-            Ok(mut open) if !open.snapshot.dirty || open.read_only => open.lock.release(),
-            _ => lock::closing(&self.path),
-        }
-        // A big drop takes its time to be freed.
-        let open = Arc::clone(&self.open);
-        let close = move || lock(&open).close();
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(close)),
-            Err(_) => close(),
+            Ok(mut open) if !open.has_news() => {
+                let free = open.release();
+                in_pool(move || drop(free), self.messages as usize > AT_ONCE_MAX_MESSAGES);
+            }
+            _ => {
+                lock::closing(&self.path);
+                let open = Arc::clone(&self.open);
+                in_pool(move || lock(&open).close(), true);
+            }
         }
     }
 }
 
-/// A panic in another call leaves the snapshot whole: records are only ever replaced in place.
+/// Does something in tokio's pool, if there is one and it is worth it.
+fn in_pool(work: impl FnOnce() + Send + 'static, worth_it: bool) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) if worth_it => drop(runtime.spawn_blocking(work)),
+        _ => work(),
+    }
+}
+
+/// A panic in another call leaves the state whole: records are only ever replaced in place.
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -410,7 +408,11 @@ impl Maildrop for MaildirDrop {
 
     fn message(&mut self, index: u32) -> Task<'_, Result<Message, StoreError>> {
         Box::pin(async move {
-            let message = self.blocking(move |open| open.message(index)).await?;
+            let at_once = self.open.try_lock().ok().and_then(|open| open.message_at_once(index));
+            let message = match at_once {
+                Some(message) => message,
+                None => self.blocking(move |open| open.message(index)).await?,
+            };
             if let Some(sizes) = &mut self.sizes
                 && sizes.get(index as usize).is_some_and(|&listed| listed != message.octets)
             {
@@ -426,9 +428,17 @@ impl Maildrop for MaildirDrop {
         self.abandoned.store(true, Ordering::Relaxed);
         self.committing = true;
         let open = Arc::clone(&self.open);
+        let marked = deleted.count();
+        if marked == 0
+            && let Ok(mut open) = open.try_lock()
+            && !open.has_news()
+        {
+            let free = open.release();
+            in_pool(move || drop(free), self.messages as usize > AT_ONCE_MAX_MESSAGES);
+            return Box::pin(std::future::ready(Ok(())));
+        }
         drop(self);
         Box::pin(async move {
-            let marked = deleted.count();
             let done = tokio::task::spawn_blocking(move || {
                 let mut open = lock(&open);
                 let done = open.commit(&deleted);
@@ -441,48 +451,4 @@ impl Maildrop for MaildirDrop {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn opened(folder: &tempfile::TempDir) -> Open {
-        let maildir = folder.path().join("john");
-        std::fs::create_dir_all(maildir.join("new")).unwrap();
-        for name in ["new/1", "new/2"] {
-            std::fs::write(maildir.join(name), "Subject: a\n").unwrap();
-        }
-        Open::new(Lock::acquire(folder.path(), &maildir).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn sizes_that_nobody_waits_for_any_more_are_not_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut open = opened(&folder);
-        open.sizes(&AtomicBool::new(true)).unwrap();
-        assert_eq!(open.known_sizes(), None, "they would hold the lock for long");
-        let drop = MaildirDrop::new(open);
-        let (abandoned, shared) = (Arc::clone(&drop.abandoned), Arc::clone(&drop.open));
-        assert!(!abandoned.load(Ordering::Relaxed));
-        // Here without a runtime, so that all is done at once.
-        std::mem::drop(drop);
-        assert!(abandoned.load(Ordering::Relaxed));
-        assert!(lock(&shared).shown.is_empty() && lock(&shared).lock.dir().is_none(), "freed and unlocked");
-    }
-
-    #[tokio::test]
-    async fn who_reconnects_waits_for_a_session_that_is_over() {
-        let folder = tempfile::tempdir().unwrap();
-        for _ in 0..20 {
-            let mut open = opened(&folder);
-            open.snapshot.dirty = true;
-            let drop = MaildirDrop::new(open);
-            let shared = Arc::clone(&drop.open);
-            // A call that was given up still runs.
-            let busy = lock(&shared);
-            std::mem::drop(drop);
-            let path = folder.path().to_owned();
-            let next = tokio::task::spawn_blocking(move || Lock::acquire(&path, &path.join("john")));
-            std::mem::drop(busy);
-            assert!(next.await.unwrap().unwrap().dir().is_some());
-        }
-    }
-}
+mod tests;

@@ -1,22 +1,27 @@
 //! Maildirs, in place: those that Postfix, Exim, procmail, Dovecot and Courier deliver to, while they deliver.
 //!
 //! Where to start reading: [`MaildirStore`] opens and delivers; `scan.rs` looks what is there, `snapshot.rs` makes it
-//! one with what the state file (`state.rs`) remembers, `maildrop.rs` serves it, `commit.rs` removes, `deliver.rs`
-//! adds. Names are octets, the file system is reached by descriptors (`dir.rs`), and all of it blocks, in tokio's pool.
+//! one with what is remembered (`state.rs`; in a file by `format.rs` and `state_io.rs`, in memory by `cache.rs`),
+//! `maildrop.rs` serves it, `count.rs` measures, `commit.rs` removes, `deliver.rs` adds. Names are octets, and the file
+//! system is reached by descriptors (`dir.rs`). What is named `at_once` waits for nothing and runs anywhere; all
+//! else blocks, and runs in tokio's pool.
 //!
 //! A message that is stored compressed or encrypted keeps its number and is listed by the size of its file; it is not
 //! served.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use restante_proto::UserName;
 
 use crate::{DeliverError, Delivery, Maildrop, OpenError, Store, Task, registry::Backend};
 
+mod cache;
 mod commit;
+mod count;
 mod deliver;
 mod dir;
 mod encoded;
+mod format;
 mod local;
 mod lock;
 mod maildrop;
@@ -24,11 +29,14 @@ mod name;
 mod quota;
 mod said;
 mod scan;
+mod seen;
 mod snapshot;
 pub mod state;
 mod state_io;
 mod template;
 
+use lock::Lock;
+use maildrop::{MaildirDrop, Open};
 pub use state_io::STATE_FILE;
 pub use template::{Template, TemplateError};
 
@@ -51,21 +59,34 @@ pub struct Options {
 pub struct MaildirStore {
     template: Template,
     options: Options,
+    cache: Arc<cache::Cache>,
 }
 
 impl MaildirStore {
     /// The store of the Maildirs that `template` names.
-    pub const fn new(template: Template, options: Options) -> Self {
-        Self { template, options }
+    pub fn new(template: Template, options: Options) -> Self {
+        Self { template, options, cache: Arc::default() }
     }
 
-    fn open_blocking(&self, user: &UserName) -> Result<Box<dyn Maildrop>, OpenError> {
-        let path = self.template.path(user).ok_or(OpenError::NoPlace)?;
-        let lock = lock::Lock::acquire(self.template.root(), &path)?;
-        if lock.dir().is_none() {
-            self.check_absence(&path)?;
+    /// Opens a maildrop that nobody has changed since it was open here, if nothing has to be waited for. Otherwise the
+    /// lock, if it could be had.
+    fn open_at_once(&self, path: &Path) -> Result<Box<dyn Maildrop>, Result<Option<Lock>, OpenError>> {
+        match Lock::acquire_at_once(self.template.root(), path) {
+            None => Err(Ok(None)),
+            Some(Err(error)) => Err(Err(error)),
+            Some(Ok(lock)) => match Open::at_once(lock, &self.cache) {
+                Ok(open) => Ok(Box::new(MaildirDrop::new(open))),
+                Err(lock) => Err(Ok(Some(lock))),
+            },
         }
-        Ok(Box::new(maildrop::MaildirDrop::new(maildrop::Open::new(lock)?)))
+    }
+
+    fn open_blocking(&self, path: &Path, lock: Option<Lock>) -> Result<Box<dyn Maildrop>, OpenError> {
+        let lock = lock.map_or_else(|| Lock::acquire(self.template.root(), path), Ok)?;
+        if lock.dir().is_none() {
+            self.check_absence(path)?;
+        }
+        Ok(Box::new(MaildirDrop::new(Open::new(lock, Arc::clone(&self.cache))?)))
     }
 }
 
@@ -90,9 +111,14 @@ impl MaildirStore {
 
 impl Store for MaildirStore {
     fn open<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Box<dyn Maildrop>, OpenError>> {
-        let (store, user) = (self.clone(), user.clone());
         Box::pin(async move {
-            let opened = tokio::task::spawn_blocking(move || store.open_blocking(&user)).await;
+            let path = self.template.path(user).ok_or(OpenError::NoPlace)?;
+            let lock = match self.open_at_once(&path) {
+                Ok(maildrop) => return Ok(maildrop),
+                Err(lock) => lock?,
+            };
+            let store = self.clone();
+            let opened = tokio::task::spawn_blocking(move || store.open_blocking(&path, lock)).await;
             opened.unwrap_or_else(|error| {
                 Err(OpenError::Broken { context: "opening a maildrop".to_owned(), source: error.into() })
             })

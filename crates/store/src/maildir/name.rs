@@ -4,6 +4,7 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
+use memchr::{memchr, memchr2, memchr3};
 use restante_proto::{UniqueId, maildrop::UNIQUE_ID_MAX_OCTETS};
 use sha2::{Digest, Sha256};
 
@@ -13,8 +14,28 @@ const ID_DIGEST_OCTETS: usize = 16;
 /// Splits a file name into its base, which a message keeps, and its suffix from the `:` on, which changes with the
 /// flags. `None` for a name without a base, which is no message's.
 pub(super) fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = memchr(name, b':').unwrap_or(name.len());
+    let colon = memchr(b':', name).unwrap_or(name.len());
     (colon > 0 && name[0] != b'.').then(|| name.split_at(colon))
+}
+
+/// Whether these octets can be the base of a message's file name.
+pub(super) fn is_base(base: &[u8]) -> bool {
+    !matches!(base.first(), None | Some(b'.')) && memchr3(b':', b'/', 0, base).is_none()
+}
+
+/// Whether these octets can be what follows the base of a file name.
+pub(super) fn is_suffix(suffix: &[u8]) -> bool {
+    matches!(suffix.first(), None | Some(b':')) && memchr2(b'/', 0, suffix).is_none()
+}
+
+/// Whether these octets are a legal unique-id (RFC 1939 §7, UIDL).
+pub(super) fn is_unique_id(id: &[u8]) -> bool {
+    matches!(id.len(), 1..=UNIQUE_ID_MAX_OCTETS) && id.iter().all(u8::is_ascii_graphic)
+}
+
+/// What every base of one stem begins with: its first field.
+pub(super) fn first_field(base: &[u8]) -> &[u8] {
+    &base[..memchr(b',', base).unwrap_or(base.len())]
 }
 
 /// Whether a suffix has the flag T: trashed, and not counted in Maildir++ quotas.
@@ -25,12 +46,13 @@ pub(super) fn is_trashed(suffix: &[u8]) -> bool {
 /// The base without its `,S=` and `,W=` fields: what stays the same when another program adds them.
 pub(super) fn stem(base: &[u8]) -> Cow<'_, [u8]> {
     let is_size = |field: &[u8]| field.starts_with(b"S=") || field.starts_with(b"W=");
-    if !base.split(|&octet| octet == b',').skip(1).any(is_size) {
-        return base.into();
+    let first = first_field(base);
+    let fields = || base[first.len()..].split(|&octet| octet == b',').skip(1);
+    if fields().all(is_size) {
+        return first.into();
     }
-    let mut fields = base.split(|&octet| octet == b',');
-    let mut stem = fields.next().unwrap_or_default().to_vec();
-    for field in fields.filter(|field| !is_size(field)) {
+    let mut stem = first.to_vec();
+    for field in fields().filter(|field| !is_size(field)) {
         stem.push(b',');
         stem.extend_from_slice(field);
     }
@@ -87,6 +109,18 @@ fn digest(pieces: &[&[u8]]) -> UniqueId {
     UniqueId::new(hex.as_bytes()).unwrap_or_else(|| unreachable!("hexadecimal digits are a legal unique-id"))
 }
 
+/// What sorts like [`by_arrival`] where it differs, and is quicker to compare: how many digits the number in front has,
+/// and the first of them.
+pub(super) fn arrival_number(base: &[u8]) -> (usize, u64) {
+    let digits = base.iter().take_while(|octet| octet.is_ascii_digit());
+    let digits = digits.skip_while(|&&octet| octet == b'0');
+    digits.fold((0, 0), |(count, number), &digit| {
+        // So many fit.
+        let first = if count < 19 { number * 10 + u64::from(digit - b'0') } else { number };
+        (count + 1, first)
+    })
+}
+
 /// The order of messages that are seen for the first time together: by the number in front, which is the time of
 /// delivery, then octet by octet.
 pub(super) fn by_arrival(a: &[u8], b: &[u8]) -> Ordering {
@@ -99,10 +133,6 @@ pub(super) fn by_arrival(a: &[u8], b: &[u8]) -> Ordering {
     let by_number =
         a_digits.len().cmp(&b_digits.len()).then_with(|| a[a_digits.clone()].cmp(&b[b_digits.clone()]));
     by_number.then_with(|| a[a_digits.end..].cmp(&b[b_digits.end..])).then_with(|| a.cmp(b))
-}
-
-fn memchr(haystack: &[u8], needle: u8) -> Option<usize> {
-    haystack.iter().position(|&octet| octet == needle)
 }
 
 #[cfg(test)]
@@ -167,8 +197,13 @@ mod tests {
 
     #[test]
     fn older_deliveries_come_first() {
-        let mut names = [&b"10.a"[..], b"9.b", b"9.a", b"x", b"390953946", b"1700000000.M2", b"09.a"];
+        let mut names =
+            [&b"10.a"[..], b"9.b", b"9.a", b"x", b"390953946", b"1700000000.M2", b"09.a", &[b'9'; 30]];
         names.sort_by(|a, b| by_arrival(a, b));
-        assert_eq!(names, [&b"x"[..], b"09.a", b"9.a", b"9.b", b"10.a", b"390953946", b"1700000000.M2"]);
+        assert!(names.is_sorted_by_key(|name| arrival_number(name)), "{names:?}");
+        assert_eq!(
+            names,
+            [&b"x"[..], b"09.a", b"9.a", b"9.b", b"10.a", b"390953946", b"1700000000.M2", &[b'9'; 30]]
+        );
     }
 }

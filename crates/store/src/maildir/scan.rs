@@ -1,20 +1,26 @@
 //! Looking into new/ and cur/: which messages there are, and what is there that is none.
 //!
-//! `readdir` may miss a file that is renamed meanwhile, so that a message that is known and not seen is looked for
-//! again before its absence is believed.
+//! A folder that is as it was is not read. A file whose base and inode are known is the file that was looked at before;
+//! only others are looked at. `readdir` may miss a file that is renamed meanwhile, so that a message that is known and
+//! not seen is looked for again before its absence is believed.
 
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet, hash_map::Entry},
 };
 
-use rustix::{fs::FileType, io::Errno};
+use rustix::{
+    fs::FileType,
+    io::Errno,
+    process::{Uid, geteuid},
+};
 
 use super::{
-    dir::{Dir, Fault, Folder, Place, modified_ns, size_octets},
+    dir::{Dir, Fault, Folder, Place, Stamp, modified_ns, size_octets},
     name,
     said::{self, About},
-    state::Record,
+    seen::{Join, Seen},
+    state::{Facts, Located, State},
 };
 
 /// The most messages that one maildrop may hold; more are not looked at.
@@ -26,175 +32,192 @@ const LOOKS_MAX: u32 = 4;
 /// How many odd entries of a Maildir are logged by name; the rest is only counted.
 const ODD_LOGGED_MAX: usize = 20;
 
-/// Where a message's file is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Located {
-    pub(super) place: Place,
-    /// The file's name from the `:` on, or nothing.
-    pub(super) suffix: Box<[u8]>,
-    /// The file's inode, as its folder tells it.
-    pub(super) inode: u64,
+/// What is in the folders that were read.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) seen: Seen,
+    pub(super) join: Join,
+    /// Which folders were read.
+    pub(super) read: [bool; 2],
+    /// What the folders are like, where that proves that nothing has changed when it is the same next time.
+    pub(super) stamps: [Option<Stamp>; 2],
 }
-
-impl Located {
-    pub(super) fn name(&self, base: &[u8]) -> Vec<u8> {
-        [base, &self.suffix].concat()
-    }
-}
-
-/// A message's file, and its facts; without them where it was renamed between its name and its facts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) located: Located,
-    pub(super) facts: Option<Facts>,
-}
-
-/// What tells whether a file is the one that was counted before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Facts {
-    /// Its size in octets.
-    pub(super) stored: u64,
-    /// When it was last written, in nanoseconds since 1970.
-    pub(super) modified_ns: i64,
-}
-
-impl Facts {
-    /// The facts that a record remembers.
-    pub(super) const fn of(record: &Record) -> Self {
-        Self { stored: record.stored, modified_ns: record.modified_ns }
-    }
-}
-
-/// What was seen: each message once, by its base.
-pub(super) type Seen = HashMap<Box<[u8]>, Found>;
 
 #[derive(Debug, Default)]
 struct Look {
-    seen: Seen,
+    scan: Scan,
     odd: Vec<(Place, Vec<u8>, &'static str)>,
     odd_count: u64,
     /// A file went away between its name and its facts.
     vanished: bool,
-    /// A folder changed while it was read.
+    /// A folder changed while this went on.
     changed: bool,
-    /// A folder changed so recently that its time proves nothing: file times are coarse.
+    /// A folder changed so recently that its time proves nothing.
     unsettled: bool,
     full: bool,
-    /// The system failed, so that nothing can be said.
-    failed: Option<Errno>,
 }
 
-/// Looks which messages there are; `known` are those that were there before.
-pub(super) fn scan<'k>(dir: Dir<'_>, known: impl Iterator<Item = &'k [u8]> + Clone) -> Result<Seen, Fault> {
-    let mut look = look(dir)?;
-    for looks in 1..LOOKS_MAX {
-        let missing = known.clone().any(|base| !look.seen.contains_key(base));
-        if !(missing || look.vanished || (looks == 1 && look.changed)) {
-            break;
-        }
-        let again = self::look(dir)?;
-        let quiet = !(again.changed || again.vanished || again.unsettled);
-        if quiet {
-            // Nothing moved meanwhile: what this look saw is what is there.
-            look = again;
-            break;
-        }
-        // A file that only one look saw was renamed or removed; if it was removed, reading it will tell.
-        let mut seen = std::mem::take(&mut look.seen);
-        for (base, found) in again.seen {
-            let facts = found.facts.or_else(|| seen.get(&base)?.facts);
-            seen.insert(base, Found { facts, ..found });
-        }
-        look = Look { seen, ..again };
-    }
-    look.odd.sort_unstable();
-    report(dir, &look);
-    Ok(look.seen)
-}
-
-fn look(dir: Dir<'_>) -> Result<Look, Fault> {
-    let mut look = Look::default();
+/// Which folders must be read: those that are not as they were when `known` was found out.
+pub(super) fn stale(dir: Dir<'_>, known: &State) -> Result<[bool; 2], Fault> {
+    let mut stale = [false; 2];
     for place in Place::BOTH {
-        let Some(folder) = dir.folder(place)? else { continue };
-        let before = folder.changed_ns();
-        folder.each(|name, kind, inode| look.see(&folder, name, kind, inode))?;
-        if let Some(errno) = look.failed {
-            return Err(Fault::new("looking into", dir.path.join(place.name()), errno));
-        }
-        look.changed |= before != folder.changed_ns();
-        look.unsettled |= !is_settled(before);
+        let stamp = dir.folder(place)?.map(|folder| folder.stamp()).transpose()?;
+        stale[place as usize] = stamp.is_none() || stamp != known.stamps[place as usize];
     }
-    Ok(look)
+    Ok(stale)
 }
 
-/// Whether a folder's time is at least two seconds old.
-fn is_settled(changed_ns: Option<i64>) -> bool {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    changed_ns.is_some_and(|changed| {
-        i128::from(changed) + 2_000_000_000 <= i128::try_from(now.as_nanos()).unwrap_or(0)
+/// Whether both folders are as they were, as far as that can be told without waiting for a disk.
+pub(super) fn is_fresh_at_once(dir: Dir<'_>, known: &State) -> bool {
+    Place::BOTH.into_iter().all(|place| {
+        let stat = dir.stat_at_once(place.name()).and_then(Result::ok);
+        stat.is_some_and(|stat| Some(Stamp::of(&stat)) == known.stamps[place as usize])
     })
 }
 
+/// Looks which messages there are in the folders to be read.
+pub(super) fn scan(dir: Dir<'_>, known: &State, read: [bool; 2]) -> Result<Scan, Fault> {
+    let mut look = Look::take(dir, known, read)?;
+    for looks in 1..LOOKS_MAX {
+        if !(look.scan.join.missing || look.vanished || (looks == 1 && look.changed)) {
+            break;
+        }
+        let mut again = Look::take(dir, known, [true; 2])?;
+        let quiet = !(again.changed || again.vanished || again.unsettled);
+        if !quiet {
+            // A file that only one look saw was renamed or removed; if it was removed, reading it will tell.
+            let Scan { seen, join, stamps, .. } = &mut again.scan;
+            seen.complete(&look.scan.seen);
+            *join = seen.join(known, [true; 2]);
+            *stamps = [None; 2];
+        }
+        look = again;
+        if quiet {
+            // Nothing moved meanwhile: what this look saw is what is there.
+            break;
+        }
+    }
+    look.odd.sort_unstable();
+    report(dir, &look);
+    if look.scan.has_doubles(known) {
+        // They are looked for at each deletion, and so at each login.
+        look.scan.stamps = [None; 2];
+    }
+    Ok(look.scan)
+}
+
+impl Scan {
+    /// Whether some message is in both folders.
+    fn has_doubles(&self, known: &State) -> bool {
+        let unread = |place: Place| !self.read[place as usize];
+        let pairs = self.join.files.iter().zip(&known.records);
+        let mut seen = pairs.filter(|(file, record)| **file != super::seen::NONE && !record.is_missing());
+        self.seen.doubles || seen.any(|(_, record)| unread(record.place()))
+    }
+}
+
 impl Look {
-    fn see(&mut self, folder: &Folder, name: &[u8], kind: FileType, inode: u64) -> bool {
-        if self.seen.len() >= MESSAGES_MAX {
+    fn take(dir: Dir<'_>, known: &State, read: [bool; 2]) -> Result<Self, Fault> {
+        let mut look = Self { scan: Scan { read, ..Scan::default() }, ..Self::default() };
+        let mut folders = [None, None];
+        for place in Place::BOTH.into_iter().filter(|&place| read[place as usize]) {
+            let Some(folder) = dir.folder(place)? else { continue };
+            let before = folder.stamp()?;
+            let settled = before.is_settled();
+            folder.each(|name, kind, inode| look.see(place, name, kind, inode))?;
+            let unchanged = before == folder.stamp()?;
+            look.changed |= !unchanged;
+            look.unsettled |= !settled;
+            look.scan.stamps[place as usize] = (settled && unchanged).then_some(before);
+            folders[place as usize] = Some(folder);
+        }
+        look.scan.join = look.scan.seen.join(known, read);
+        look.look_at_strangers(dir, known, &folders)?;
+        for place in Place::BOTH.into_iter().filter(|&place| !read[place as usize]) {
+            // What moved into a folder that was not read has changed it.
+            let stamp = dir.folder(place)?.map(|folder| folder.stamp()).transpose()?;
+            look.changed |= stamp != known.stamps[place as usize];
+            look.scan.stamps[place as usize] = stamp;
+        }
+        Ok(look)
+    }
+
+    /// Takes a name in; whether more of them are wanted.
+    fn see(&mut self, place: Place, name: &[u8], kind: FileType, inode: u64) -> bool {
+        if self.scan.seen.len() >= MESSAGES_MAX {
             self.full = true;
             return false;
         }
-        let taken = self.take(folder, name, kind, inode);
-        if self.failed.is_some() {
-            return false;
-        }
-        if let Err(what) = taken {
-            self.odd_count += 1;
-            if self.odd.len() < ODD_LOGGED_MAX {
-                self.odd.push((folder.place, name.to_vec(), what));
-            }
+        if !matches!(kind, FileType::RegularFile | FileType::Unknown) {
+            self.leave_out(place, name, describe(kind));
+        } else if let Some((base, suffix)) = name::split(name) {
+            self.scan.seen.insert(base, Located { place, suffix, inode });
+        } else {
+            self.leave_out(place, name, "a name without a base");
         }
         true
     }
 
-    /// Takes a message, or says what else it is.
-    fn take(&mut self, folder: &Folder, name: &[u8], kind: FileType, inode: u64) -> Result<(), &'static str> {
-        if !matches!(kind, FileType::RegularFile | FileType::Unknown) {
-            return Err(describe(kind));
+    fn leave_out(&mut self, place: Place, name: &[u8], what: &'static str) {
+        self.odd_count += 1;
+        if self.odd.len() < ODD_LOGGED_MAX {
+            self.odd.push((place, name.to_vec(), what));
         }
-        let (base, suffix) = name::split(name).ok_or("a name without a base")?;
-        let facts = match Self::facts(folder, name) {
-            Err(Errno::NOENT) => {
-                self.vanished = true;
-                None
+    }
+
+    /// Looks at the files that are not known by base and inode.
+    fn look_at_strangers(
+        &mut self,
+        dir: Dir<'_>,
+        known: &State,
+        folders: &[Option<Folder>; 2],
+    ) -> Result<(), Fault> {
+        let mut familiar = vec![false; self.scan.seen.len()];
+        for (&file, record) in self.scan.join.files.iter().zip(&known.records) {
+            if let Some(familiar) = familiar.get_mut(file as usize) {
+                *familiar |= !record.is_missing() && self.scan.seen.located(file).inode == record.inode;
             }
-            Err(errno) if !matches!(errno, Errno::ACCESS | Errno::PERM) => {
-                self.failed = Some(errno);
-                return Err("a file whose facts cannot be read");
+        }
+        let user = geteuid();
+        for (file, _) in (0u32..).zip(familiar).filter(|(_, familiar)| !familiar) {
+            let (place, name) = (self.scan.seen.located(file).place, self.scan.seen.name(file));
+            let Some(folder) = &folders[place as usize] else { continue };
+            match facts(folder, name, user) {
+                Ok(Ok(facts)) => self.scan.seen.set_facts(file, facts),
+                Ok(Err(what)) => {
+                    let name = name.to_vec();
+                    self.leave_out(place, &name, what);
+                    self.scan.seen.leave_out(file);
+                }
+                Err(Errno::NOENT) => self.vanished = true,
+                Err(Errno::ACCESS | Errno::PERM) => {
+                    let name = name.to_vec();
+                    self.leave_out(place, &name, "a file whose facts may not be read");
+                    self.scan.seen.leave_out(file);
+                }
+                Err(errno) => return Err(Fault::new("looking into", dir.path.join(place.name()), errno)),
             }
-            facts => facts.map_err(|_| "a file whose facts may not be read")??.into(),
-        };
-        // Of two files with one base, the one that could be looked at is the one that is there.
-        let before = self.seen.get(base).and_then(|before| before.facts);
-        if facts.is_some() || before.is_none() {
-            let located = Located { place: folder.place, suffix: suffix.into(), inode };
-            self.seen.insert(base.into(), Found { located, facts });
         }
         Ok(())
     }
+}
 
-    /// The facts of a readable regular file, or what else it is.
-    fn facts(folder: &Folder, name: &[u8]) -> Result<Result<Facts, &'static str>, Errno> {
-        let stat = folder.stat(name)?;
-        // The kind that readdir told may be missing, or stale.
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::RegularFile {
-            return Ok(Err(describe(kind)));
-        }
-        if !folder.is_readable(name) {
-            // Unless it was renamed since.
-            folder.stat(name)?;
-            return Ok(Err("a file that may not be read"));
-        }
-        Ok(Ok(Facts { stored: size_octets(&stat), modified_ns: modified_ns(&stat) }))
+/// The facts of a readable regular file, or what else it is.
+fn facts(folder: &Folder, name: &[u8], user: Uid) -> Result<Result<Facts, &'static str>, Errno> {
+    let stat = folder.stat(name)?;
+    // The kind that readdir told may be missing, or stale.
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind != FileType::RegularFile {
+        return Ok(Err(describe(kind)));
     }
+    // The owner's rights are what the mode says, also where there are access lists.
+    let is_owners = stat.st_uid == user.as_raw() && stat.st_mode & 0o400 != 0;
+    if !is_owners && !folder.is_readable(name) {
+        // Unless it was renamed since.
+        folder.stat(name)?;
+        return Ok(Err("a file that may not be read"));
+    }
+    Ok(Ok(Facts { stored: size_octets(&stat), modified_ns: modified_ns(&stat) }))
 }
 
 const fn describe(kind: FileType) -> &'static str {
@@ -229,7 +252,7 @@ fn report(dir: Dir<'_>, look: &Look) {
 
 /// Messages to look for: by their bases, and by their stems, since another program may add `,S=` or `,W=` to a name.
 pub(super) struct Sought<'a> {
-    records: &'a [Record],
+    state: &'a State,
     /// Their places in the records, by base.
     bases: HashMap<&'a [u8], usize>,
     /// By stem; `None` where two of them share one, so that it tells nothing.
@@ -241,18 +264,26 @@ pub(super) struct Sought<'a> {
 /// A file of a message that was looked for.
 pub(super) struct Placement {
     /// The message's place in the records.
-    pub(super) place: usize,
+    pub(super) record: usize,
     /// The base that its name has now.
     pub(super) base: Box<[u8]>,
-    pub(super) located: Located,
+    pub(super) place: Place,
+    pub(super) suffix: Box<[u8]>,
+    pub(super) inode: u64,
+}
+
+impl Placement {
+    pub(super) fn located(&self) -> Located<'_> {
+        Located { place: self.place, suffix: &self.suffix, inode: self.inode }
+    }
 }
 
 impl<'a> Sought<'a> {
     /// The messages at these `places` of the records.
-    pub(super) fn new(records: &'a [Record], places: impl Iterator<Item = usize>) -> Self {
+    pub(super) fn new(state: &'a State, places: impl Iterator<Item = usize>) -> Self {
         let (mut bases, mut stems) = (HashMap::new(), HashMap::new());
         for place in places {
-            let base = &*records[place].base;
+            let base = state.base(place);
             bases.insert(base, place);
             match stems.entry(name::stem(base)) {
                 Entry::Vacant(free) => {
@@ -263,10 +294,10 @@ impl<'a> Sought<'a> {
                 }
             }
         }
-        let all = records.iter().map(|record| &*record.base);
+        let all = (0..state.len()).map(|place| state.base(place));
         let others = all.filter(|base| !bases.contains_key(base) && stems.contains_key(&name::stem(base)));
         let others = others.collect();
-        Self { records, bases, stems, others }
+        Self { state, bases, stems, others }
     }
 
     /// Which message's file a name is. Under another base it is the same message if the file is the same by its facts.
@@ -277,7 +308,7 @@ impl<'a> Sought<'a> {
         let place = self.stems.get(&name::stem(base)).copied().flatten()?;
         let stat = (!self.others.contains(base)).then(|| folder.stat(name).ok()).flatten()?;
         let facts = Facts { stored: size_octets(&stat), modified_ns: modified_ns(&stat) };
-        (facts == Facts::of(&self.records[place])).then_some(place)
+        (facts == self.state.facts(place)).then_some(place)
     }
 }
 
@@ -291,8 +322,13 @@ pub(super) fn locate(dir: Dir<'_>, sought: &Sought<'_>) -> Result<Vec<Placement>
                 && matches!(kind, FileType::RegularFile | FileType::Unknown)
                 && let Some(whose) = sought.whose(&folder, name, base)
             {
-                let located = Located { place, suffix: suffix.into(), inode };
-                found.push(Placement { place: whose, base: base.into(), located });
+                found.push(Placement {
+                    record: whose,
+                    base: base.into(),
+                    place,
+                    suffix: suffix.into(),
+                    inode,
+                });
             }
             true
         })?;

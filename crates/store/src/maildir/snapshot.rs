@@ -2,14 +2,18 @@
 //!
 //! Pure: no files and no clock. Here ids are given, kept and let go.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use restante_proto::UniqueId;
 
 use super::{
     name,
-    scan::{Facts, Found, Located, Seen},
-    state::{Count, Record, State},
+    scan::Scan,
+    seen::{NONE, Seen},
+    state::{Facts, State, claim},
 };
 
 /// How long the id of a name that is missing is kept, in seconds: seven days.
@@ -18,191 +22,199 @@ pub(super) const MISSING_KEPT_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// How many names that are missing are kept at most; the ones that are missing longest go first.
 pub(super) const MISSING_NAMES_MAX: usize = 10_000;
 
-/// A message that is seen for the first time: its base, where its file is, and the file's facts.
-type Arrival = (Box<[u8]>, Located, Facts);
-
-/// A maildrop as one session sees it, and as the state file remembers it.
-#[derive(Debug, Default)]
-pub(super) struct Snapshot {
-    /// What is remembered, in the order of first sight.
-    pub(super) records: Vec<Record>,
-    /// Where each record's file is; `None` for one that is missing. As long as `records`.
-    pub(super) located: Vec<Option<Located>>,
-    /// Whether the state file says something else.
-    pub(super) dirty: bool,
-    /// How many messages seem to have come back under a new name, and so with a new id.
-    pub(super) changed_ids: usize,
+/// Makes the state one with what was seen at `now`, in seconds since 1970. Says how many messages seem to have come
+/// back under a new name, and so with a new id.
+pub(super) fn meet(state: &mut State, scan: &Scan, now: u64) -> usize {
+    let Meeting { arrivals, akin, lost } = Meeting::new(state, scan, now);
+    state.set_stamps(scan.stamps);
+    let changed_ids = welcome(state, &scan.seen, arrivals, &akin, &lost);
+    forget(state, now);
+    changed_ids
 }
 
-impl Snapshot {
-    /// Makes one of what the state says and what was seen at `now`, in seconds since 1970.
-    pub(super) fn new(state: State, mut seen: Seen, now: u64) -> Self {
-        let mut snapshot = Self::default();
-        for record in state.records {
-            snapshot.meet(record, &mut seen, now);
-        }
-        let mut arrivals: Vec<_> = seen.into_iter().collect();
-        if !arrivals.is_empty() {
-            arrivals.sort_unstable_by(|(a, _), (b, _)| name::by_arrival(a, b));
-            snapshot.welcome(arrivals, now);
-        }
-        snapshot.forget();
-        snapshot
-    }
+/// What is left to do once each record has met its file.
+struct Meeting {
+    /// The files that are nobody's.
+    arrivals: Vec<u32>,
+    /// Records whose names are like those of files that are not theirs, by file.
+    akin: HashMap<u32, Vec<u32>>,
+    /// The facts of the messages that are missing from now on.
+    lost: HashSet<Facts>,
+}
 
-    /// The places in `records` of the messages that are there.
-    pub(super) fn shown(&self) -> Vec<u32> {
-        let there = self.located.iter().zip(0u32..).filter(|(located, _)| located.is_some());
-        there.map(|(_, place)| place).collect()
-    }
-
-    /// A record that is remembered: there, missing, or missing for too long.
-    fn meet(&mut self, mut record: Record, seen: &mut Seen, now: u64) {
-        let comes_back = |found: &Found| found.facts == Some(Facts::of(&record));
-        let found = if record.missing_since.is_none() || seen.get(&record.base).is_some_and(comes_back) {
-            seen.remove(&record.base)
-        } else {
-            // Nothing, or another message under the name of the one that is missing: its id is not for that one.
-            None
-        };
-        match (&found, record.missing_since) {
-            (Some(_), None) => {}
-            (Some(_), Some(_)) => {
-                record.missing_since = None;
-                self.dirty = true;
-            }
-            (None, None) => {
-                record.missing_since = Some(now);
-                self.dirty = true;
-            }
-            (None, Some(since)) if now.saturating_sub(since) > MISSING_KEPT_SECONDS => {
-                self.dirty = true;
-                return;
-            }
-            (None, Some(_)) => {}
-        }
-        if let Some(facts) = found.as_ref().and_then(|found| found.facts) {
-            self.dirty |= refresh(&mut record, facts);
-        }
-        self.records.push(record);
-        self.located.push(found.map(|found| found.located));
-    }
-
-    /// Messages that are seen for the first time, in the order of arrival.
-    fn welcome(&mut self, arrivals: Vec<(Box<[u8]>, Found)>, now: u64) {
-        // A file that moved faster than it could be looked at waits for the next session.
-        let arrivals =
-            arrivals.into_iter().filter_map(|(base, found)| Some((base, found.located, found.facts?)));
-        let arrivals = self.same_again(arrivals.collect());
-        self.dirty |= !arrivals.is_empty();
-        let mut of_stem: HashMap<Vec<u8>, u32> = HashMap::new();
-        arrivals.iter().for_each(|(base, ..)| *of_stem.entry(name::stem(base).into()).or_default() += 1);
-        let mut taken: HashSet<UniqueId> = self.records.iter().map(|record| record.id.clone()).collect();
-        let lost = self.records.iter().filter(|record| record.missing_since == Some(now));
-        let lost: HashSet<Facts> = lost.map(Facts::of).collect();
-        for (base, located, facts) in arrivals {
-            self.changed_ids += usize::from(lost.contains(&facts));
-            let id = if of_stem.get(&*name::stem(&base)).is_some_and(|&messages| messages > 1) {
-                name::twins_unique_id(&base, |id| taken.contains(id))
-            } else {
-                name::unique_id(&base, |id| taken.contains(id))
-            };
-            taken.insert(id.clone());
-            let (stored, modified_ns, count) = (facts.stored, facts.modified_ns, claim(&base, facts.stored));
-            self.records.push(Record { base, id, stored, modified_ns, count, missing_since: None });
-            self.located.push(Some(located));
-        }
-    }
-
-    /// Finds the messages that are known under another base, because another program added or corrected `,S=` or `,W=`.
-    /// Returns the ones that are new.
-    fn same_again(&mut self, arrivals: Vec<Arrival>) -> Vec<Arrival> {
-        let stems: HashSet<_> = arrivals.iter().map(|(base, ..)| name::stem(base)).collect();
-        let mut known: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
-        for (record, place) in self.records.iter().zip(0..) {
-            let stem = name::stem(&record.base);
-            if stems.contains(&stem) {
-                known.entry(stem.into()).or_default().push(place);
-            }
-        }
-        drop(stems);
-        let (mut new, mut met) = (Vec::new(), HashSet::new());
-        for (base, located, facts) in arrivals {
-            let stem = name::stem(&base);
-            let places = known.get(&*stem).map(Vec::as_slice).unwrap_or_default();
-            let same = |&&place: &&usize| {
-                let there = self.located[place].as_ref();
-                Facts::of(&self.records[place]) == facts
-                    && there.is_none_or(|there| there.inode == located.inode)
-            };
-            match places.iter().find(same).map(|&place| (place, &self.located[place])) {
-                // Renamed while the folders were read, and seen under both names.
-                Some((_, Some(_))) => {}
-                Some((place, None)) => {
-                    let record = &mut self.records[place];
-                    record.base = base;
-                    record.missing_since = None;
-                    refresh(record, facts);
-                    self.located[place] = Some(located);
-                    self.dirty = true;
-                }
-                _ => {
-                    if met.insert((stem.to_vec(), facts, located.inode)) {
-                        new.push((base, located, facts));
+impl Meeting {
+    fn new(state: &mut State, scan: &Scan, now: u64) -> Self {
+        let Scan { seen, join, read, .. } = scan;
+        let (mut taken, mut lost) = (vec![false; seen.len()], HashSet::new());
+        let mut akin: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (place, &file) in join.files.iter().enumerate() {
+            let known = state.located(place).map(|located| located.place);
+            let file = (file != NONE && seen.is_message(file) && !taken[file as usize]).then_some(file);
+            match (known, file) {
+                (Some(_), Some(file)) => {
+                    taken[file as usize] = true;
+                    if known.is_some_and(|place| read[place as usize]) {
+                        state.relocate(place, seen.base(file), seen.located(file));
+                    }
+                    if let Some(facts) = seen.facts(file) {
+                        state.refresh(place, facts);
                     }
                 }
+                (Some(folder), None) if read[folder as usize] => {
+                    lost.insert(state.facts(place));
+                    state.missing(place, now);
+                }
+                (None, Some(file)) if seen.facts(file) == Some(state.facts(place)) => {
+                    taken[file as usize] = true;
+                    state.relocate(place, seen.base(file), seen.located(file));
+                    state.refresh(place, state.facts(place));
+                }
+                // Another message under the name of the one that is missing: its id is not for that one.
+                (None, Some(file)) => akin.entry(file).or_default().push(place as u32),
+                (Some(_) | None, None) => {}
             }
         }
-        new
+        join.akin.iter().for_each(|&(file, place)| akin.entry(file).or_default().push(place));
+        let arrivals = (0u32..).zip(taken).filter(|(_, taken)| !taken).map(|(file, _)| file);
+        // A file that moved faster than it could be looked at waits for the next session.
+        let arrivals = arrivals.filter(|&file| seen.is_message(file) && seen.facts(file).is_some());
+        Self { arrivals: arrivals.collect(), akin, lost }
+    }
+}
+
+/// The ids that are given, as far as an arrival could meet them.
+struct Taken {
+    /// Those that are not what the record's own name tells.
+    own: HashSet<Box<str>>,
+    /// All, once one arrival asks for that.
+    all: Option<HashSet<Box<str>>>,
+}
+
+impl Taken {
+    fn new(state: &State) -> Self {
+        let own = state.records.iter().filter(|record| record.has_own_id());
+        Self { own: own.map(|record| record.id(&state.text).into()).collect(), all: None }
     }
 
-    /// Lets go of the names that are missing longest, where there are too many.
-    fn forget(&mut self) {
-        let mut since: Vec<u64> = self.records.iter().filter_map(|record| record.missing_since).collect();
-        let Some(excess) = since.len().checked_sub(MISSING_NAMES_MAX).filter(|&excess| excess > 0) else {
-            return;
+    /// All of them.
+    fn all(&mut self, state: &State) -> &HashSet<Box<str>> {
+        self.all.get_or_insert_with(|| (0..state.len()).map(|place| state.id(place).into()).collect())
+    }
+
+    fn give(&mut self, id: &UniqueId, own: bool) {
+        if own {
+            self.own.insert(id.as_str().into());
+        }
+        if let Some(all) = &mut self.all {
+            all.insert(id.as_str().into());
+        }
+    }
+}
+
+/// Messages that are seen for the first time, in the order of arrival.
+fn welcome(
+    state: &mut State,
+    seen: &Seen,
+    arrivals: Vec<u32>,
+    akin: &HashMap<u32, Vec<u32>>,
+    lost: &HashSet<Facts>,
+) -> usize {
+    if arrivals.is_empty() {
+        return 0;
+    }
+    let arrivals = same_again(state, seen, in_order(seen, arrivals), akin);
+    let mut of_stem: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
+    let alone = |file: u32| !akin.contains_key(&file) && seen.akin(seen.base(file)).nth(1).is_none();
+    for &(file, _) in arrivals.iter().filter(|(file, _)| !alone(*file)) {
+        *of_stem.entry(name::stem(seen.base(file))).or_default() += 1;
+    }
+    let mut taken = Taken::new(state);
+    let mut changed_ids = 0;
+    for (file, facts) in arrivals {
+        let base = seen.base(file);
+        changed_ids += usize::from(lost.contains(&facts));
+        let stem = name::stem(base);
+        // Nobody else has a name like this one, so that its id can only meet those that are no names.
+        let plain = alone(file).then(|| UniqueId::new(&stem)).flatten();
+        let id = plain.filter(|id| !taken.own.contains(id.as_str())).unwrap_or_else(|| {
+            let all = taken.all(state);
+            let is_taken = |id: &UniqueId| all.contains(id.as_str());
+            let twins = of_stem.get(&stem).is_some_and(|&messages| messages > 1);
+            let id =
+                if twins { name::twins_unique_id(base, is_taken) } else { name::unique_id(base, is_taken) };
+            state.news.own_ids |= id != name::unique_id(base, |_| false);
+            id
+        });
+        taken.give(&id, id.as_str().as_bytes() != &*stem);
+        state.push(base, &id, seen.located(file), facts, claim(base, facts.stored));
+    }
+    changed_ids
+}
+
+/// Sorts by arrival; each with its facts.
+fn in_order(seen: &Seen, arrivals: Vec<u32>) -> Vec<(u32, Facts)> {
+    let with_facts = arrivals.into_iter().filter_map(|file| Some((file, seen.facts(file)?)));
+    let mut sorted: Vec<_> =
+        with_facts.map(|(file, facts)| (name::arrival_number(seen.base(file)), file, facts)).collect();
+    sorted.sort_unstable_by(|(a_number, a, _), (b_number, b, _)| {
+        let by_name = || name::by_arrival(seen.base(*a), seen.base(*b));
+        a_number.cmp(b_number).then_with(by_name)
+    });
+    sorted.into_iter().map(|(_, file, facts)| (file, facts)).collect()
+}
+
+/// Finds the messages that are known under another base, because another program added or corrected `,S=` or `,W=`.
+/// Returns the ones that are new.
+fn same_again(
+    state: &mut State,
+    seen: &Seen,
+    arrivals: Vec<(u32, Facts)>,
+    akin: &HashMap<u32, Vec<u32>>,
+) -> Vec<(u32, Facts)> {
+    let mut met = HashSet::new();
+    let mut is_new = |&(file, facts): &(u32, Facts)| {
+        let (base, located) = (seen.base(file), seen.located(file));
+        let stem = name::stem(base);
+        let same = |&place: &usize| {
+            let there = state.located(place);
+            state.facts(place) == facts
+                && there.is_none_or(|there| there.inode == located.inode)
+                && name::stem(state.base(place)) == stem
         };
-        since.sort_unstable();
-        let (limit, mut at_limit) = (
-            since[excess - 1],
-            since[..excess].iter().rev().take_while(|&&s| s == since[excess - 1]).count(),
-        );
-        let keep: Vec<bool> = self
-            .records
-            .iter()
-            .map(|record| match record.missing_since {
-                Some(since) if since < limit => false,
-                Some(since) if since == limit && at_limit > 0 => {
-                    at_limit -= 1;
-                    false
-                }
-                _ => true,
-            })
-            .collect();
-        let mut kept = keep.iter();
-        self.records.retain(|_| kept.next().copied().unwrap_or(true));
-        let mut kept = keep.iter();
-        self.located.retain(|_| kept.next().copied().unwrap_or(true));
-        self.dirty = true;
-    }
+        let known = akin.get(&file).map(Vec::as_slice).unwrap_or_default();
+        match known.iter().map(|&place| place as usize).find(same) {
+            // Renamed while the folders were read, and seen under both names.
+            Some(place) if state.located(place).is_some() => false,
+            Some(place) => {
+                state.relocate(place, base, located);
+                state.refresh(place, facts);
+                false
+            }
+            None if seen.akin(base).nth(1).is_some() => met.insert((stem, facts, located.inode)),
+            None => true,
+        }
+    };
+    arrivals.into_iter().filter(|arrival| is_new(arrival)).collect()
 }
 
-/// Brings a record up to date with its file; whether that changed it.
-fn refresh(record: &mut Record, facts: Facts) -> bool {
-    let same = (record.stored, record.modified_ns) == (facts.stored, facts.modified_ns);
-    if !same {
-        // Somebody wrote into the file: what was counted is void.
-        (record.stored, record.modified_ns) = (facts.stored, facts.modified_ns);
-        record.count = claim(&record.base, facts.stored);
-    } else if record.count == Count::Unknown {
-        record.count = claim(&record.base, facts.stored);
-        return record.count != Count::Unknown;
-    }
-    !same
-}
-
-fn claim(base: &[u8], stored: u64) -> Count {
-    name::claimed_octets(base, stored).map_or(Count::Unknown, Count::Claimed)
+/// Lets go of the names that are missing for too long, and where there are too many, of those that are missing longest.
+fn forget(state: &mut State, now: u64) {
+    let mut since: Vec<u64> = state.records.iter().filter_map(|record| record.missing()).collect();
+    let is_old = |since: u64| now.saturating_sub(since) > MISSING_KEPT_SECONDS;
+    since.retain(|&since| !is_old(since));
+    since.sort_unstable();
+    let excess = since.len().saturating_sub(MISSING_NAMES_MAX);
+    let limit = since[..excess].last().copied();
+    let mut at_limit = since[..excess].iter().rev().take_while(|&&since| Some(since) == limit).count();
+    state.retain(|record| match record.missing() {
+        None => true,
+        Some(since) if is_old(since) || Some(since) < limit => false,
+        Some(since) if Some(since) == limit && at_limit > 0 => {
+            at_limit -= 1;
+            false
+        }
+        Some(_) => true,
+    });
 }
 
 #[cfg(test)]

@@ -1,68 +1,76 @@
-//! The state file of a Maildir as octets: what is remembered of each message between sessions.
+//! What is remembered of a Maildir between sessions: each message's name, place, length, form and unique-id, in the
+//! order of first sight.
 //!
-//! A line with the version, the number of records, the records in the order of first sight, and a SHA-256 over all of
-//! that. Parsing is bounded by its input and never panics; what does not parse is rebuilt from the Maildir, with the
-//! same unique-ids as far as they come from the names. Reading and writing the file is `state_io.rs`.
-
-use std::collections::HashSet;
+//! Packed: one record of 48 octets a message, and one text that holds all names, so that a drop of a million messages
+//! is two allocations. As octets of a file it is `format.rs`; what a look into the folders changes is `snapshot.rs`.
 
 use restante_proto::{
     UniqueId,
     body::{Form, Measured},
 };
-use sha2::{Digest, Sha256};
 
-pub use super::encoded::Encoding;
-use super::{name, scan::MESSAGES_MAX};
+use super::{
+    dir::{Place, Stamp},
+    name,
+};
+pub use super::{encoded::Encoding, format::StateError};
 
-/// The first line of a state file of this version.
-const HEAD: &[u8] = b"restante-index 1\n";
-
-/// The beginning of the first line in every version.
-const HEAD_OF_ANY_VERSION: &[u8] = b"restante-index ";
-
-/// How many octets of a file tell its version, whatever it is.
-pub(super) const HEAD_MAX_OCTETS: usize = 32;
-
-/// How long a record usually is, in octets, and somewhat more.
-const RECORD_USUAL_OCTETS: u64 = 100;
-
-/// The longest state file that is read or written, in octets: enough for as many messages as are shown.
-pub(super) const STATE_MAX_OCTETS: u64 = MESSAGES_MAX as u64 * RECORD_USUAL_OCTETS;
-
-/// The octets of the checksum at the end.
-const CHECKSUM_OCTETS: usize = 32;
-
-/// The shortest record: flags, length and octets of the base, size, time.
-const RECORD_MIN_OCTETS: usize = 1 + 1 + 1 + 8 + 8;
-
-const HAS_ID: u8 = 0x08;
-const IS_MISSING: u8 = 0x10;
-const COUNT_MASK: u8 = 0x07;
-
-/// What a Maildir's state file says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is known of the messages of a Maildir.
+///
+/// ```
+/// use restante_store::maildir::state::{State, StateError};
+/// let empty = State::default();
+/// assert_eq!(State::parse(&empty.to_octets()), Ok(empty));
+/// assert_eq!(State::parse(b"something else"), Err(StateError::Head));
+/// ```
+#[derive(Clone, Debug, Default)]
 pub struct State {
-    /// One record for each message, in the order of first sight.
-    pub records: Vec<Record>,
+    pub(super) records: Vec<Record>,
+    /// Each record's base, suffix, and unique-id where that is not the beginning of the base.
+    pub(super) text: Vec<u8>,
+    /// How many octets of `text` belong to no record any more.
+    pub(super) waste: usize,
+    /// What new/ and cur/ were like when they were read last; `None` where they must be read again.
+    pub(super) stamps: [Option<Stamp>; 2],
+    pub(super) news: News,
 }
 
-/// What is remembered of one message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its file's name up to the `:`; 1 to 255 octets.
-    pub base: Box<[u8]>,
-    /// Its unique-id, given at first sight.
-    pub id: UniqueId,
-    /// The size of its file in octets.
-    pub stored: u64,
-    /// When its file was last written, in nanoseconds since 1970. With the size it tells whether `count` still holds.
-    pub modified_ns: i64,
-    /// What is known of its length and form.
-    pub count: Count,
-    /// Since when, in seconds since 1970, the file is missing; `None` while it is there.
-    pub missing_since: Option<u64>,
+/// What the state file does not say yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// The records that are new or changed; a place may stand twice.
+    pub(super) places: Vec<u32>,
+    /// Other stamps.
+    pub(super) stamps: bool,
+    /// Records went away, so that all places are others.
+    pub(super) renumbered: bool,
+    /// A unique-id was given that the names alone would not tell again.
+    pub(super) own_ids: bool,
 }
+
+/// One message, packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) octets: u64,
+    pub(super) stored: u64,
+    pub(super) modified_ns: i64,
+    pub(super) inode: u64,
+    pub(super) missing_since: u32,
+    pub(super) text_at: u32,
+    pub(super) base_octets: u8,
+    pub(super) suffix_octets: u8,
+    pub(super) id_octets: u8,
+    pub(super) bits: u8,
+}
+
+const _: () = assert!(size_of::<Record>() == 48);
+
+pub(super) const COUNT_MASK: u8 = 0x07;
+/// The unique-id is not the beginning of the base.
+pub(super) const HAS_ID: u8 = 0x08;
+pub(super) const IS_MISSING: u8 = 0x10;
+pub(super) const IN_CUR: u8 = 0x20;
+pub(super) const ALL_BITS: u8 = COUNT_MASK | HAS_ID | IS_MISSING | IN_CUR;
 
 /// What is known of a message's canonical length and form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,167 +85,6 @@ pub enum Count {
     Encoded(Encoding),
 }
 
-/// Why octets are no state file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    /// It does not begin like one.
-    #[error("the file is no state file")]
-    Head,
-    /// It is of another version.
-    #[error("the state file is of another version")]
-    Version,
-    /// The checksum is wrong: it was cut or changed.
-    #[error("the checksum of the state file is wrong")]
-    Checksum,
-    /// A record is cut, or holds what no record can.
-    #[error("record {0} of the state file is damaged")]
-    Record(u32),
-    /// Two records have the same unique-id, or two messages that are there have the same name.
-    #[error("record {0} of the state file repeats another one's name or unique-id")]
-    Repeated(u32),
-    /// Something follows the last record.
-    #[error("the state file goes on behind its last record")]
-    Trailing,
-}
-
-impl State {
-    /// Parses the octets of a state file.
-    ///
-    /// ```
-    /// use restante_store::maildir::state::{State, StateError};
-    /// let empty = State::default();
-    /// assert_eq!(State::parse(&empty.to_octets()), Ok(empty));
-    /// assert_eq!(State::parse(b"something else"), Err(StateError::Head));
-    /// ```
-    pub fn parse(octets: &[u8]) -> Result<Self, StateError> {
-        Self::check_head(octets)?;
-        let (body, checksum) = octets.split_last_chunk::<CHECKSUM_OCTETS>().ok_or(StateError::Checksum)?;
-        if Sha256::digest(body).as_slice() != checksum {
-            return Err(StateError::Checksum);
-        }
-        let mut rest = Rest(body.get(HEAD.len()..).ok_or(StateError::Checksum)?);
-        let count = rest.take().map(u32::from_le_bytes).ok_or(StateError::Record(0))?;
-        // A count that lies must not reserve more than the file itself could hold.
-        let mut records = Vec::with_capacity((count as usize).min(rest.0.len() / RECORD_MIN_OCTETS));
-        for number in 0..count {
-            records.push(Record::parse(&mut rest).ok_or(StateError::Record(number))?);
-        }
-        if !rest.0.is_empty() {
-            return Err(StateError::Trailing);
-        }
-        let (mut bases, mut ids) = (HashSet::new(), HashSet::new());
-        for (record, number) in records.iter().zip(0..) {
-            // The name of a message that is missing may be another one's by now.
-            let repeated = record.missing_since.is_none() && !bases.insert(&record.base);
-            if repeated || !ids.insert(&record.id) {
-                return Err(StateError::Repeated(number));
-            }
-        }
-        Ok(Self { records })
-    }
-
-    /// Whether a file that begins with these octets, [`HEAD_MAX_OCTETS`] or all of them, is a state file of this version.
-    pub(super) fn check_head(start: &[u8]) -> Result<(), StateError> {
-        if start.starts_with(HEAD) {
-            return Ok(());
-        }
-        let version = start.strip_prefix(HEAD_OF_ANY_VERSION).unwrap_or_default();
-        let digits = version.iter().take_while(|octet| octet.is_ascii_digit()).count();
-        Err(if digits > 0 && version.get(digits) == Some(&b'\n') {
-            StateError::Version
-        } else {
-            StateError::Head
-        })
-    }
-
-    /// Whether only this state, and not the names of the files, tells which message has which unique-id.
-    pub(super) fn knows_more_than_names(&self) -> bool {
-        let own = |record: &Record| record.id != name::unique_id(&record.base, |_| false);
-        self.records.iter().any(|record| record.missing_since.is_some() || own(record))
-    }
-
-    /// The octets of the state file.
-    pub fn to_octets(&self) -> Vec<u8> {
-        let mut octets = HEAD.to_vec();
-        // `MESSAGES_MAX` and `MISSING_NAMES_MAX` keep the number far below.
-        let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-        octets.extend_from_slice(&count.to_le_bytes());
-        self.records.iter().take(count as usize).for_each(|record| record.write(&mut octets));
-        Self::seal(octets)
-    }
-
-    /// Appends the checksum to what stands before it. For tests and fuzzers that make state files of their own.
-    pub fn seal(mut body: Vec<u8>) -> Vec<u8> {
-        let checksum = Sha256::digest(&body);
-        body.extend_from_slice(&checksum);
-        body
-    }
-}
-
-impl Record {
-    fn parse(rest: &mut Rest<'_>) -> Option<Self> {
-        let [flags, base_octets] = rest.take()?;
-        let base = rest.slice(base_octets.into())?;
-        // A base never has a `:`, nor begins with a dot.
-        if name::split(base) != Some((base, b"")) || base.contains(&b'/') || base.contains(&0) {
-            return None;
-        }
-        let id = if flags & HAS_ID == 0 {
-            UniqueId::new(&name::stem(base))?
-        } else {
-            let [id_octets] = rest.take()?;
-            UniqueId::new(rest.slice(id_octets.into())?)?
-        };
-        let stored = rest.take().map(u64::from_le_bytes)?;
-        let modified_ns = rest.take().map(i64::from_le_bytes)?;
-        let mut measured =
-            |form| Some(Count::Measured(Measured { octets: rest.take().map(u64::from_le_bytes)?, form }));
-        let count = match flags & COUNT_MASK {
-            0 => Count::Unknown,
-            1 => Count::Claimed(rest.take().map(u64::from_le_bytes)?),
-            2 => measured(Form::Wire)?,
-            3 => measured(Form::Crlf)?,
-            4 => measured(Form::Local)?,
-            5 => Count::Encoded(rest.take().and_then(|[code]| Encoding::from_code(code))?),
-            _ => return None,
-        };
-        let missing_since =
-            if flags & IS_MISSING == 0 { None } else { Some(rest.take().map(u64::from_le_bytes)?) };
-        let known = flags & !(COUNT_MASK | HAS_ID | IS_MISSING) == 0;
-        known.then(|| Self { base: base.into(), id, stored, modified_ns, count, missing_since })
-    }
-
-    fn write(&self, octets: &mut Vec<u8>) {
-        let own_id = name::stem(&self.base) != self.id.as_str().as_bytes();
-        let count = match self.count {
-            Count::Unknown => 0,
-            Count::Claimed(_) => 1,
-            Count::Measured(Measured { form: Form::Wire, .. }) => 2,
-            Count::Measured(Measured { form: Form::Crlf, .. }) => 3,
-            Count::Measured(Measured { form: Form::Local, .. }) => 4,
-            Count::Encoded(_) => 5,
-        };
-        let missing = if self.missing_since.is_some() { IS_MISSING } else { 0 };
-        octets.push(count | if own_id { HAS_ID } else { 0 } | missing);
-        push_short(&self.base, octets);
-        if own_id {
-            push_short(self.id.as_str().as_bytes(), octets);
-        }
-        octets.extend_from_slice(&self.stored.to_le_bytes());
-        octets.extend_from_slice(&self.modified_ns.to_le_bytes());
-        match self.count {
-            Count::Unknown => {}
-            Count::Claimed(length) | Count::Measured(Measured { octets: length, .. }) => {
-                octets.extend_from_slice(&length.to_le_bytes());
-            }
-            Count::Encoded(encoding) => octets.push(encoding as u8),
-        }
-        if let Some(since) = self.missing_since {
-            octets.extend_from_slice(&since.to_le_bytes());
-        }
-    }
-}
-
 impl Count {
     /// The canonical length, if it is known. An encoded message counts as its file: it cannot be had anyway.
     pub const fn octets(self, stored: u64) -> Option<u64> {
@@ -249,114 +96,363 @@ impl Count {
     }
 }
 
-/// Appends octets behind their number; file names have at most 255 and unique-ids 70.
-fn push_short(short: &[u8], octets: &mut Vec<u8>) {
-    let length = u8::try_from(short.len()).unwrap_or(u8::MAX);
-    octets.push(length);
-    octets.extend_from_slice(&short[..length.into()]);
+/// What tells whether a file is the one that was counted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// Its size in octets.
+    pub stored: u64,
+    /// When it was last written, in nanoseconds since 1970.
+    pub modified_ns: i64,
 }
 
-struct Rest<'a>(&'a [u8]);
-
-impl<'a> Rest<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*taken)
-    }
-
-    fn slice(&mut self, octets: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(octets)?;
-        self.0 = rest;
-        Some(taken)
-    }
+/// What is remembered of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// Its file's name up to the `:`; 1 to 255 octets.
+    pub base: &'a [u8],
+    /// Its unique-id, given at first sight.
+    pub id: &'a str,
+    /// The size and time of its file. They tell whether `count` still holds.
+    pub facts: Facts,
+    /// What is known of its length and form.
+    pub count: Count,
+    /// Since when, in seconds since 1970, the file is missing; `None` while it is there.
+    pub missing_since: Option<u64>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Where a message's file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Located<'a> {
+    pub(super) place: Place,
+    /// The file's name from the `:` on, or nothing.
+    pub(super) suffix: &'a [u8],
+    /// The file's inode, as its folder tells it.
+    pub(super) inode: u64,
+}
 
-    fn sample() -> State {
-        let measured = |octets, form| Count::Measured(Measured { octets, form });
-        let counts = [
-            Count::Unknown,
-            Count::Claimed(12),
-            measured(13, Form::Wire),
-            measured(14, Form::Crlf),
-            measured(u64::MAX, Form::Local),
-            Count::Encoded(Encoding::MailCrypt),
-        ];
-        let records = counts.into_iter().zip(0u64..).map(|(count, n)| {
-            let odd = n % 2 == 1;
-            let base = if odd { format!("odd name {n}\n,S=5") } else { format!("{n},S=5") };
-            let base: Box<[u8]> = base.into_bytes().into();
-            let id = name::unique_id(&base, |_| false);
-            Record { base, id, stored: n, modified_ns: -5, count, missing_since: odd.then_some(n) }
+impl State {
+    /// How many messages are remembered, missing ones included.
+    pub const fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub const fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// What is remembered, in the order of first sight.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Known<'_>> {
+        self.records.iter().map(|record| Known {
+            base: record.base(&self.text),
+            id: record.id(&self.text),
+            facts: record.facts(),
+            count: record.count(),
+            missing_since: record.missing(),
+        })
+    }
+
+    pub(super) fn base(&self, place: usize) -> &[u8] {
+        self.records[place].base(&self.text)
+    }
+
+    pub(super) fn id(&self, place: usize) -> &str {
+        self.records[place].id(&self.text)
+    }
+
+    pub(super) fn facts(&self, place: usize) -> Facts {
+        self.records[place].facts()
+    }
+
+    pub(super) fn count(&self, place: usize) -> Count {
+        self.records[place].count()
+    }
+
+    /// Where a message's file was seen last; `None` for one that is missing.
+    pub(super) fn located(&self, place: usize) -> Option<Located<'_>> {
+        let record = &self.records[place];
+        (!record.is_missing()).then(|| Located {
+            place: record.place(),
+            suffix: record.suffix(&self.text),
+            inode: record.inode,
+        })
+    }
+
+    /// A message's file name as it was seen last.
+    pub(super) fn file_name(&self, place: usize) -> &[u8] {
+        let record = &self.records[place];
+        let octets = usize::from(record.base_octets) + usize::from(record.suffix_octets);
+        &self.text[record.text_at as usize..][..octets]
+    }
+
+    /// The places of the messages that are there.
+    pub(super) fn there(&self) -> Vec<u32> {
+        let there = self.records.iter().zip(0u32..).filter(|(record, _)| !record.is_missing());
+        let mut places = Vec::with_capacity(self.records.len());
+        places.extend(there.map(|(_, place)| place));
+        places
+    }
+
+    /// Whether the state file says something else.
+    pub(super) fn is_dirty(&self) -> bool {
+        let News { places, stamps, renumbered, own_ids: _ } = &self.news;
+        !places.is_empty() || *stamps || *renumbered
+    }
+
+    fn changed(&mut self, place: usize) {
+        // `MESSAGES_MAX` and `MISSING_NAMES_MAX` keep the number far below.
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        if self.news.places.last() != Some(&place) {
+            self.news.places.push(place);
+        }
+    }
+
+    /// Takes a message in that is seen for the first time.
+    pub(super) fn push(
+        &mut self,
+        base: &[u8],
+        id: &UniqueId,
+        located: Located<'_>,
+        facts: Facts,
+        count: Count,
+    ) {
+        let place = self.records.len();
+        let mut record = Record {
+            octets: 0,
+            stored: facts.stored,
+            modified_ns: facts.modified_ns,
+            inode: located.inode,
+            missing_since: 0,
+            text_at: 0,
+            base_octets: 0,
+            suffix_octets: 0,
+            id_octets: 0,
+            bits: 0,
+        };
+        record.set_count(count);
+        record.set_place(located.place);
+        self.write_text(&mut record, base, located.suffix, id.as_str().as_bytes());
+        self.records.push(record);
+        self.changed(place);
+    }
+
+    /// Puts a record's names at the end of the text.
+    fn write_text(&mut self, record: &mut Record, base: &[u8], suffix: &[u8], id: &[u8]) {
+        let own = !base.starts_with(id);
+        let octets = base.len() + suffix.len() + if own { id.len() } else { 0 };
+        if u32::try_from(self.text.len() + octets).is_err() {
+            self.compact();
+        }
+        // Names of 5 million messages, each as long as it may be, and not more than half as much waste.
+        record.text_at = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+        self.text.extend_from_slice(base);
+        self.text.extend_from_slice(suffix);
+        if own {
+            self.text.extend_from_slice(id);
+        }
+        // A file's name has at most 255 octets, a unique-id 70.
+        let short = |part: &[u8]| u8::try_from(part.len()).unwrap_or(u8::MAX);
+        (record.base_octets, record.suffix_octets, record.id_octets) =
+            (short(base), short(suffix), short(id));
+        record.bits = record.bits & !HAS_ID | if own { HAS_ID } else { 0 };
+    }
+
+    /// Frees the text of what is no record's any more.
+    pub(super) fn compact(&mut self) {
+        let mut text = Vec::with_capacity(self.text.len().saturating_sub(self.waste));
+        for record in &mut self.records {
+            let octets = record.text_octets();
+            let at = text.len();
+            text.extend_from_slice(&self.text[record.text_at as usize..][..octets]);
+            record.text_at = u32::try_from(at).unwrap_or(u32::MAX);
+        }
+        (self.text, self.waste) = (text, 0);
+    }
+
+    /// Takes note of where a message's file is by now, and under which name.
+    pub(super) fn relocate(&mut self, place: usize, base: &[u8], located: Located<'_>) {
+        let was = &self.records[place];
+        let same_name = was.base(&self.text) == base && was.suffix(&self.text) == located.suffix;
+        if same_name && !was.is_missing() && (was.place(), was.inode) == (located.place, located.inode) {
+            return;
+        }
+        let mut record = *was;
+        if !same_name {
+            let id = record.id(&self.text).to_owned();
+            self.waste += record.text_octets();
+            self.write_text(&mut record, base, located.suffix, id.as_bytes());
+        }
+        record.set_place(located.place);
+        record.inode = located.inode;
+        record.missing_since = 0;
+        record.bits &= !IS_MISSING;
+        self.records[place] = record;
+        self.changed(place);
+    }
+
+    /// Brings a message up to date with its file.
+    pub(super) fn refresh(&mut self, place: usize, facts: Facts) {
+        let (before, count) = (self.facts(place), self.count(place));
+        if before == facts && count != Count::Unknown {
+            return;
+        }
+        // If somebody wrote into the file, what was counted is void.
+        let claimed = claim(self.base(place), facts.stored);
+        if before != facts || claimed != count {
+            self.measured(place, facts, claimed);
+        }
+    }
+
+    /// Takes note of what is known of a message's length and form.
+    pub(super) fn measured(&mut self, place: usize, facts: Facts, count: Count) {
+        if (self.facts(place), self.count(place)) == (facts, count) {
+            return;
+        }
+        let record = &mut self.records[place];
+        (record.stored, record.modified_ns) = (facts.stored, facts.modified_ns);
+        record.set_count(count);
+        self.changed(place);
+    }
+
+    /// Takes note that a message's file is missing.
+    pub(super) fn missing(&mut self, place: usize, now: u64) {
+        let record = &mut self.records[place];
+        record.bits |= IS_MISSING;
+        record.missing_since = u32::try_from(now).unwrap_or(u32::MAX);
+        self.changed(place);
+    }
+
+    /// Lets go of the records for which `keep` says so.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Record) -> bool) {
+        let mut waste = 0;
+        self.records.retain(|record| {
+            let kept = keep(record);
+            waste += if kept { 0 } else { record.text_octets() };
+            kept
         });
-        State { records: records.collect() }
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let state = sample();
-        assert_eq!(State::parse(&state.to_octets()), Ok(state));
-    }
-
-    #[test]
-    fn any_damage_is_noticed() {
-        let octets = sample().to_octets();
-        for at in 0..octets.len() {
-            for bit in [1, 0x80] {
-                let mut damaged = octets.clone();
-                damaged[at] ^= bit;
-                assert!(State::parse(&damaged).is_err(), "octet {at}");
-            }
-            assert!(State::parse(&octets[..at]).is_err(), "cut at {at}");
+        if waste > 0 {
+            self.waste += waste;
+            self.news.renumbered = true;
         }
-        for (head, error) in [
-            (&b"restante-index 2\n"[..], StateError::Version),
-            (b"restante-index 10\nwhatever", StateError::Version),
-            (b"restante-index 2", StateError::Head),
-            (b"restante-index \n", StateError::Head),
-            (b"restante-index x\n", StateError::Head),
-        ] {
-            assert_eq!(State::parse(head), Err(error));
+        if self.waste > self.text.len() / 2 {
+            self.compact();
         }
-        assert_eq!(State::parse(b""), Err(StateError::Head));
     }
 
-    #[test]
-    fn damage_under_a_right_checksum_is_an_error_and_no_panic() {
-        let octets = sample().to_octets();
-        let body = &octets[..octets.len() - CHECKSUM_OCTETS];
-        for at in HEAD.len()..body.len() {
-            for value in [0, 1, 0x3a, 0x7f, 0xff] {
-                let mut changed = body.to_vec();
-                changed[at] = value;
-                // Whatever comes out, what it says can be written and read again.
-                if let Ok(state) = State::parse(&State::seal(changed)) {
-                    assert_eq!(State::parse(&state.to_octets()), Ok(state));
-                }
-            }
-            assert!(State::parse(&State::seal(body[..at].to_vec())).is_err(), "cut at {at}");
+    /// Takes note of what new/ and cur/ were like when they were read.
+    pub(super) fn set_stamps(&mut self, stamps: [Option<Stamp>; 2]) {
+        self.news.stamps |= self.stamps != stamps;
+        self.stamps = stamps;
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.stamps == other.stamps
+            && self.len() == other.len()
+            && self.iter().eq(other.iter())
+            && (0..self.len()).all(|place| self.located(place) == other.located(place))
+    }
+}
+
+impl Eq for State {}
+
+impl Record {
+    fn slice<'a>(&self, text: &'a [u8], skip: usize, octets: u8) -> &'a [u8] {
+        &text[self.text_at as usize + skip..][..usize::from(octets)]
+    }
+
+    pub(super) fn base<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        self.slice(text, 0, self.base_octets)
+    }
+
+    pub(super) fn suffix<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        self.slice(text, self.base_octets.into(), self.suffix_octets)
+    }
+
+    pub(super) fn id<'a>(&self, text: &'a [u8]) -> &'a str {
+        // It was a `UniqueId`, which is ASCII.
+        std::str::from_utf8(self.id_raw(text)).unwrap_or_default()
+    }
+
+    pub(super) fn id_raw<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        let skip = if self.has_own_id() {
+            usize::from(self.base_octets) + usize::from(self.suffix_octets)
+        } else {
+            0
+        };
+        self.slice(text, skip, self.id_octets)
+    }
+
+    /// How many octets of the text are the record's.
+    pub(super) fn text_octets(&self) -> usize {
+        let id = if self.has_own_id() { self.id_octets } else { 0 };
+        usize::from(self.base_octets) + usize::from(self.suffix_octets) + usize::from(id)
+    }
+
+    pub(super) const fn has_own_id(&self) -> bool {
+        self.bits & HAS_ID != 0
+    }
+
+    pub(super) const fn is_missing(&self) -> bool {
+        self.bits & IS_MISSING != 0
+    }
+
+    pub(super) fn missing(&self) -> Option<u64> {
+        self.is_missing().then(|| u64::from(self.missing_since))
+    }
+
+    pub(super) const fn place(&self) -> Place {
+        if self.bits & IN_CUR == 0 { Place::New } else { Place::Cur }
+    }
+
+    const fn set_place(&mut self, place: Place) {
+        self.bits = self.bits & !IN_CUR
+            | match place {
+                Place::New => 0,
+                Place::Cur => IN_CUR,
+            };
+    }
+
+    pub(super) const fn facts(&self) -> Facts {
+        Facts { stored: self.stored, modified_ns: self.modified_ns }
+    }
+
+    /// The canonical length, if it is known.
+    pub(super) fn known_octets(&self) -> Option<u64> {
+        self.count().octets(self.stored)
+    }
+
+    pub(super) fn count(&self) -> Count {
+        let measured = |form| Count::Measured(Measured { octets: self.octets, form });
+        match self.bits & COUNT_MASK {
+            1 => Count::Claimed(self.octets),
+            2 => measured(Form::Wire),
+            3 => measured(Form::Crlf),
+            4 => measured(Form::Local),
+            5 => u8::try_from(self.octets)
+                .ok()
+                .and_then(Encoding::from_code)
+                .map_or(Count::Unknown, Count::Encoded),
+            _ => Count::Unknown,
         }
-        let mut longer = body.to_vec();
-        longer.push(0);
-        assert_eq!(State::parse(&State::seal(longer)), Err(StateError::Trailing));
     }
 
-    #[test]
-    fn a_count_that_lies_reserves_nothing() {
-        let mut body = HEAD.to_vec();
-        body.extend_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(State::parse(&State::seal(body)), Err(StateError::Record(0)));
+    const fn set_count(&mut self, count: Count) {
+        let (bits, octets) = match count {
+            Count::Unknown => (0, 0),
+            Count::Claimed(octets) => (1, octets),
+            Count::Measured(Measured { octets, form: Form::Wire }) => (2, octets),
+            Count::Measured(Measured { octets, form: Form::Crlf }) => (3, octets),
+            Count::Measured(Measured { octets, form: Form::Local }) => (4, octets),
+            Count::Encoded(encoding) => (5, encoding as u64),
+        };
+        self.bits = self.bits & !COUNT_MASK | bits;
+        self.octets = octets;
     }
+}
 
-    #[test]
-    fn names_and_ids_that_repeat_are_damage() {
-        let mut state = sample();
-        let twin = Record { base: (*b"another").into(), ..state.records[0].clone() };
-        state.records.push(twin);
-        assert_eq!(State::parse(&state.to_octets()), Err(StateError::Repeated(6)));
-    }
+/// What a name says of a message of so many octets as stored.
+pub(super) fn claim(base: &[u8], stored: u64) -> Count {
+    name::claimed_octets(base, stored).map_or(Count::Unknown, Count::Claimed)
 }
