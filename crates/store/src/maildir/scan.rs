@@ -19,7 +19,7 @@ use super::{
     dir::{Dir, Fault, Folder, Place, Stamp, modified_ns, size_octets},
     name,
     said::{self, About},
-    seen::{Join, Seen},
+    seen::{Known, Seen},
     state::{Facts, Located, State},
 };
 
@@ -36,7 +36,6 @@ const ODD_LOGGED_MAX: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub(super) seen: Seen,
-    pub(super) join: Join,
     /// Which folders were read.
     pub(super) read: [bool; 2],
     /// What the folders are like, where that proves that nothing has changed when it is the same next time.
@@ -48,6 +47,10 @@ struct Look {
     scan: Scan,
     odd: Vec<(Place, Vec<u8>, &'static str)>,
     odd_count: u64,
+    /// How many names were seen.
+    names: usize,
+    /// A message that should be in a folder that was read was not seen.
+    missing: bool,
     /// A file went away between its name and its facts.
     vanished: bool,
     /// A folder changed while this went on.
@@ -77,19 +80,19 @@ pub(super) fn is_fresh_at_once(dir: Dir<'_>, known: &State) -> bool {
 
 /// Looks which messages there are in the folders to be read.
 pub(super) fn scan(dir: Dir<'_>, known: &State, read: [bool; 2]) -> Result<Scan, Fault> {
+    let known = &Known::new(known);
     let mut look = Look::take(dir, known, read)?;
     for looks in 1..LOOKS_MAX {
-        if !(look.scan.join.missing || look.vanished || (looks == 1 && look.changed)) {
+        if !(look.missing || look.vanished || (looks == 1 && look.changed)) {
             break;
         }
         let mut again = Look::take(dir, known, [true; 2])?;
         let quiet = !(again.changed || again.vanished || again.unsettled);
         if !quiet {
             // A file that only one look saw was renamed or removed; if it was removed, reading it will tell.
-            let Scan { seen, join, stamps, .. } = &mut again.scan;
-            seen.complete(&look.scan.seen);
-            *join = seen.join(known, [true; 2]);
-            *stamps = [None; 2];
+            again.scan.seen.complete(known, &look.scan.seen);
+            again.missing = again.scan.seen.misses(known, [true; 2]);
+            again.scan.stamps = [None; 2];
         }
         look = again;
         if quiet {
@@ -99,59 +102,51 @@ pub(super) fn scan(dir: Dir<'_>, known: &State, read: [bool; 2]) -> Result<Scan,
     }
     look.odd.sort_unstable();
     report(dir, &look);
-    if look.scan.has_doubles(known) {
+    if look.scan.seen.has_doubles(known, look.scan.read) {
         // They are looked for at each deletion, and so at each login.
         look.scan.stamps = [None; 2];
     }
     Ok(look.scan)
 }
 
-impl Scan {
-    /// Whether some message is in both folders.
-    fn has_doubles(&self, known: &State) -> bool {
-        let unread = |place: Place| !self.read[place as usize];
-        let pairs = self.join.files.iter().zip(&known.records);
-        let mut seen = pairs.filter(|(file, record)| **file != super::seen::NONE && !record.is_missing());
-        self.seen.doubles || seen.any(|(_, record)| unread(record.place()))
-    }
-}
-
 impl Look {
-    fn take(dir: Dir<'_>, known: &State, read: [bool; 2]) -> Result<Self, Fault> {
-        let mut look = Self { scan: Scan { read, ..Scan::default() }, ..Self::default() };
+    fn take(dir: Dir<'_>, known: &Known<'_>, read: [bool; 2]) -> Result<Self, Fault> {
+        let scan = Scan { seen: Seen::new(known), read, ..Scan::default() };
+        let mut look = Self { scan, ..Self::default() };
         let mut folders = [None, None];
         for place in Place::BOTH.into_iter().filter(|&place| read[place as usize]) {
             let Some(folder) = dir.folder(place)? else { continue };
             let before = folder.stamp()?;
             let settled = before.is_settled();
-            folder.each(|name, kind, inode| look.see(place, name, kind, inode))?;
+            folder.each(|name, kind, inode| look.see(known, place, name, kind, inode))?;
             let unchanged = before == folder.stamp()?;
             look.changed |= !unchanged;
             look.unsettled |= !settled;
             look.scan.stamps[place as usize] = (settled && unchanged).then_some(before);
             folders[place as usize] = Some(folder);
         }
-        look.scan.join = look.scan.seen.join(known, read);
-        look.look_at_strangers(dir, known, &folders)?;
+        look.missing = look.scan.seen.misses(known, read);
+        look.look_at_strangers(dir, &folders)?;
         for place in Place::BOTH.into_iter().filter(|&place| !read[place as usize]) {
             // What moved into a folder that was not read has changed it.
             let stamp = dir.folder(place)?.map(|folder| folder.stamp()).transpose()?;
-            look.changed |= stamp != known.stamps[place as usize];
+            look.changed |= stamp != known.state.stamps[place as usize];
             look.scan.stamps[place as usize] = stamp;
         }
         Ok(look)
     }
 
     /// Takes a name in; whether more of them are wanted.
-    fn see(&mut self, place: Place, name: &[u8], kind: FileType, inode: u64) -> bool {
-        if self.scan.seen.len() >= MESSAGES_MAX {
+    fn see(&mut self, known: &Known<'_>, place: Place, name: &[u8], kind: FileType, inode: u64) -> bool {
+        if self.names >= MESSAGES_MAX {
             self.full = true;
             return false;
         }
         if !matches!(kind, FileType::RegularFile | FileType::Unknown) {
             self.leave_out(place, name, describe(kind));
         } else if let Some((base, suffix)) = name::split(name) {
-            self.scan.seen.insert(base, Located { place, suffix, inode });
+            self.names += 1;
+            self.scan.seen.insert(known, base, Located { place, suffix, inode });
         } else {
             self.leave_out(place, name, "a name without a base");
         }
@@ -166,20 +161,12 @@ impl Look {
     }
 
     /// Looks at the files that are not known by base and inode.
-    fn look_at_strangers(
-        &mut self,
-        dir: Dir<'_>,
-        known: &State,
-        folders: &[Option<Folder>; 2],
-    ) -> Result<(), Fault> {
-        let mut familiar = vec![false; self.scan.seen.len()];
-        for (&file, record) in self.scan.join.files.iter().zip(&known.records) {
-            if let Some(familiar) = familiar.get_mut(file as usize) {
-                *familiar |= !record.is_missing() && self.scan.seen.located(file).inode == record.inode;
-            }
-        }
+    fn look_at_strangers(&mut self, dir: Dir<'_>, folders: &[Option<Folder>; 2]) -> Result<(), Fault> {
         let user = geteuid();
-        for (file, _) in (0u32..).zip(familiar).filter(|(_, familiar)| !familiar) {
+        for file in self.scan.seen.files() {
+            if !self.scan.seen.is_stranger(file) {
+                continue;
+            }
             let (place, name) = (self.scan.seen.located(file).place, self.scan.seen.name(file));
             let Some(folder) = &folders[place as usize] else { continue };
             match facts(folder, name, user) {

@@ -1,5 +1,5 @@
-//! What was seen in new/ and cur/, packed: each message once, by its base, and found by its base or by the names that
-//! are akin to it. Pure; `scan.rs` fills it.
+//! What was seen in new/ and cur/, made out as what is remembered: each message once, by its base. A file that is just
+//! as it was takes one bit of attention; only others are kept, packed. Pure; `scan.rs` fills it.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -12,16 +12,103 @@ use super::{
 /// No file, no record.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// A record's file that is where it was, under the same name.
+pub(super) const AS_IT_WAS: u32 = u32::MAX - 1;
+
+/// Names by the hash of their first field, which all names of one stem share.
+#[derive(Debug, Default)]
+struct Names {
+    /// The last name of each chain; as many as a power of two.
+    heads: Vec<u32>,
+    links: Vec<Link>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    hash: u32,
+    /// The name before it in its chain.
+    next: u32,
+}
+
+impl Names {
+    /// Adds the next name.
+    fn push(&mut self, hash: u32) {
+        if self.links.len() >= self.heads.len() {
+            self.grow((self.heads.len() * 2).max(16));
+        }
+        self.link(hash);
+    }
+
+    fn grow(&mut self, heads: usize) {
+        self.heads = vec![NONE; heads];
+        for Link { hash, .. } in std::mem::take(&mut self.links) {
+            self.link(hash);
+        }
+    }
+
+    fn link(&mut self, hash: u32) {
+        let slot = hash as usize & (self.heads.len() - 1);
+        let head = &mut self.heads[slot];
+        // `MESSAGES_MAX` is far below.
+        let number = u32::try_from(self.links.len()).unwrap_or(NONE);
+        self.links.push(Link { hash, next: std::mem::replace(head, number) });
+    }
+
+    /// The names with this hash.
+    fn with(&self, hash: u32) -> impl Iterator<Item = u32> {
+        let slot = hash as usize & self.heads.len().wrapping_sub(1);
+        let mut at = self.heads.get(slot).copied().unwrap_or(NONE);
+        std::iter::from_fn(move || {
+            loop {
+                let link = self.links.get(at as usize)?;
+                let number = std::mem::replace(&mut at, link.next);
+                if link.hash == hash {
+                    return Some(number);
+                }
+            }
+        })
+    }
+}
+
+/// What is remembered, found by name.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    pub(super) state: &'a State,
+    names: Names,
+    /// Differs in each process, so that names cannot be chosen to collide.
+    hasher: RandomState,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(state: &'a State) -> Self {
+        let mut known = Self { state, names: Names::default(), hasher: RandomState::new() };
+        known.names.links.reserve(state.len());
+        known.names.grow(state.len().next_power_of_two());
+        for record in &state.records {
+            let hash = known.hash(record.base(&state.text));
+            known.names.link(hash);
+        }
+        known
+    }
+
+    fn hash(&self, base: &[u8]) -> u32 {
+        // The upper half of a hash is as good as the whole.
+        (self.hasher.hash_one(name::first_field(base)) >> 32) as u32
+    }
+}
+
 /// The files that were seen.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     files: Vec<File>,
     /// All bases and suffixes.
     text: Vec<u8>,
-    /// The last file of each chain, by the hash of the first field of its base; as many as a power of two.
-    heads: Vec<u32>,
-    /// Differs in each process, so that names cannot be chosen to collide.
-    hasher: RandomState,
+    names: Names,
+    /// For each record its file, [`AS_IT_WAS`], or [`NONE`].
+    of_record: Vec<u32>,
+    /// Files and records whose names begin with the same field, and are not the same: another program may have added
+    /// sizes, or the message of that name is missing.
+    akin: Vec<(u32, u32)>,
     /// Some message was seen twice: it is in both folders.
     pub(super) doubles: bool,
 }
@@ -32,28 +119,23 @@ struct File {
     facts: Option<Facts>,
     text_at: usize,
     hash: u32,
-    /// The file before it in its chain.
-    next: u32,
     base_octets: u8,
     suffix_octets: u8,
     place: Place,
     is_message: bool,
-}
-
-/// How what was seen belongs to what is remembered.
-#[derive(Debug, Default)]
-pub(super) struct Join {
-    /// For each record, the file with its base.
-    pub(super) files: Vec<u32>,
-    /// Files and records whose bases differ and begin with the same field: another program may have added sizes.
-    pub(super) akin: Vec<(u32, u32)>,
-    /// A message that should be in a folder that was read was not seen.
-    pub(super) missing: bool,
+    /// It is known by its inode, so that it need not be looked at.
+    is_familiar: bool,
 }
 
 impl Seen {
-    pub(super) const fn len(&self) -> usize {
-        self.files.len()
+    /// Nothing seen yet of what is known.
+    pub(super) fn new(known: &Known<'_>) -> Self {
+        Self { of_record: vec![NONE; known.state.len()], ..Self::default() }
+    }
+
+    /// The files that are not as they were.
+    pub(super) fn files(&self) -> std::ops::Range<u32> {
+        0..u32::try_from(self.files.len()).unwrap_or(NONE)
     }
 
     pub(super) fn base(&self, file: u32) -> &[u8] {
@@ -92,162 +174,247 @@ impl Seen {
         self.files[file as usize].is_message
     }
 
+    /// Whether a file has to be looked at.
+    pub(super) fn is_stranger(&self, file: u32) -> bool {
+        !self.files[file as usize].is_familiar
+    }
+
+    /// The file of each record, [`AS_IT_WAS`], or [`NONE`].
+    pub(super) fn of_records(&self) -> &[u32] {
+        &self.of_record
+    }
+
+    /// Files and records whose names are alike, and are not the same message as far as names tell.
+    pub(super) fn akin(&self) -> &[(u32, u32)] {
+        &self.akin
+    }
+
+    /// Whether another file's name begins with the same field.
+    pub(super) fn has_kin(&self, file: u32) -> bool {
+        let field = name::first_field(self.base(file));
+        let hash = self.files[file as usize].hash;
+        self.names.with(hash).any(|other| other != file && name::first_field(self.base(other)) == field)
+    }
+
     /// Takes a file in. Of two with one base the later one counts: mail moves from new/ to cur/.
-    pub(super) fn insert(&mut self, base: &[u8], located: Located<'_>) {
-        let before = self.find(base);
+    pub(super) fn insert(&mut self, known: &Known<'_>, base: &[u8], located: Located<'_>) {
+        let hash = known.hash(base);
+        let state = known.state;
+        let mut records = known.names.with(hash).filter(|&record| state.base(record as usize) == base);
+        let is_there = |&record: &u32| !state.records[record as usize].is_missing();
+        if let Some(record) = records.find(is_there) {
+            let was = state.located(record as usize);
+            let before = self.of_record[record as usize];
+            self.doubles |= before != NONE;
+            if let Some(before) = self.files.get_mut(before as usize) {
+                before.is_message = false;
+            }
+            if was == Some(located) {
+                self.of_record[record as usize] = AS_IT_WAS;
+                return;
+            }
+            let file = self.add(hash, base, located);
+            self.files[file as usize].is_familiar = was.is_some_and(|was| was.inode == located.inode);
+            self.of_record[record as usize] = file;
+            // One that was missing may be back in its place.
+            let missing = known.names.with(hash).filter(|record| !is_there(record));
+            for record in missing.filter(|&record| state.base(record as usize) == base) {
+                self.of_record[record as usize] = file;
+            }
+            return;
+        }
+        let before = self.names.with(hash).find(|&file| self.base(file) == base);
+        if let Some(before) = before {
+            let file = self.file(hash, base, located);
+            self.files[before as usize] = file;
+            self.doubles = true;
+            return;
+        }
+        let file = self.add(hash, base, located);
+        for record in known.names.with(hash) {
+            let other = state.base(record as usize);
+            if other == base {
+                self.of_record[record as usize] = file;
+            } else if name::first_field(other) == name::first_field(base) {
+                self.akin.push((file, record));
+            }
+        }
+    }
+
+    fn file(&mut self, hash: u32, base: &[u8], located: Located<'_>) -> File {
         let text_at = self.text.len();
         self.text.extend_from_slice(base);
         self.text.extend_from_slice(located.suffix);
         // The names of files have at most 255 octets.
         let short = |part: &[u8]| u8::try_from(part.len()).unwrap_or(u8::MAX);
-        let hash = self.hash(base);
-        let mut file = File {
+        File {
             inode: located.inode,
             facts: None,
             text_at,
             hash,
-            next: NONE,
             base_octets: short(base),
             suffix_octets: short(located.suffix),
             place: located.place,
             is_message: true,
-        };
-        if let Some(before) = before {
-            let before = &mut self.files[before as usize];
-            file.next = before.next;
-            *before = file;
-            self.doubles = true;
-            return;
+            is_familiar: false,
         }
-        if self.files.len() >= self.heads.len() {
-            self.grow();
-        }
-        let slot = self.slot(hash);
-        file.next = self.heads[slot];
-        self.heads[slot] = u32::try_from(self.files.len()).unwrap_or(NONE);
+    }
+
+    fn add(&mut self, hash: u32, base: &[u8], located: Located<'_>) -> u32 {
+        let file = self.file(hash, base, located);
+        let number = self.files().end;
+        self.names.push(hash);
         self.files.push(file);
-    }
-
-    fn grow(&mut self) {
-        self.heads = vec![NONE; (self.heads.len() * 2).max(16)];
-        for number in 0..self.files.len() {
-            let slot = self.slot(self.files[number].hash);
-            self.files[number].next = self.heads[slot];
-            self.heads[slot] = u32::try_from(number).unwrap_or(NONE);
-        }
-    }
-
-    const fn slot(&self, hash: u32) -> usize {
-        hash as usize & (self.heads.len() - 1)
-    }
-
-    fn hash(&self, base: &[u8]) -> u32 {
-        // The upper half of a hash is as good as the whole.
-        (self.hasher.hash_one(name::first_field(base)) >> 32) as u32
-    }
-
-    /// The files whose bases begin with the same field as this one.
-    pub(super) fn akin(&self, base: &[u8]) -> impl Iterator<Item = u32> {
-        let hash = self.hash(base);
-        let mut at = if self.heads.is_empty() { NONE } else { self.heads[self.slot(hash)] };
-        let next = std::iter::from_fn(move || {
-            let file = (at != NONE).then_some(at)?;
-            at = self.files[file as usize].next;
-            Some(file)
-        });
-        let field = name::first_field(base);
-        next.filter(move |&file| {
-            self.files[file as usize].hash == hash && name::first_field(self.base(file)) == field
-        })
-    }
-
-    /// The file with this base.
-    pub(super) fn find(&self, base: &[u8]) -> Option<u32> {
-        self.akin(base).find(|&file| self.base(file) == base)
+        number
     }
 
     /// Takes over what only an earlier look saw: a file that was renamed meanwhile may be missed by one of them.
-    pub(super) fn complete(&mut self, earlier: &Self) {
-        for file in 0..u32::try_from(earlier.len()).unwrap_or(NONE) {
+    pub(super) fn complete(&mut self, known: &Known<'_>, earlier: &Self) {
+        let doubles = self.doubles | earlier.doubles;
+        for file in earlier.files() {
             let was = &earlier.files[file as usize];
-            let here = self.find(earlier.base(file));
-            let here = here.unwrap_or_else(|| {
-                self.insert(earlier.base(file), earlier.located(file));
-                let here = u32::try_from(self.len() - 1).unwrap_or(NONE);
-                self.files[here as usize].is_message = was.is_message;
-                here
-            });
-            let here = &mut self.files[here as usize];
-            here.facts = here.facts.or(was.facts);
+            let base = earlier.base(file);
+            let find = |seen: &Self| seen.names.with(was.hash).find(|&here| seen.base(here) == base);
+            let is_seen = |record| self.of_record[record] != NONE;
+            let here = match find(self) {
+                Some(here) => Some(here),
+                None if earlier.record_of(known, file).is_some_and(is_seen) || !was.is_message => None,
+                None => {
+                    self.insert(known, base, earlier.located(file));
+                    find(self)
+                }
+            };
+            if let Some(here) = here.and_then(|here| self.files.get_mut(here as usize)) {
+                here.facts = here.facts.or(was.facts);
+            }
         }
-        self.doubles |= earlier.doubles;
+        for (here, was) in self.of_record.iter_mut().zip(&earlier.of_record) {
+            if (*here, *was) == (NONE, AS_IT_WAS) {
+                *here = AS_IT_WAS;
+            }
+        }
+        self.doubles = doubles;
     }
 
-    /// Finds the file of each record; `read` says which folders were.
-    pub(super) fn join(&self, known: &State, read: [bool; 2]) -> Join {
-        let mut join = Join { files: vec![NONE; known.len()], ..Join::default() };
-        for (place, record) in (0u32..).zip(&known.records) {
-            let base = record.base(&known.text);
-            for file in self.akin(base) {
-                if self.base(file) == base {
-                    join.files[place as usize] = file;
-                } else {
-                    join.akin.push((file, place));
-                }
-            }
-            let unseen = join.files[place as usize] == NONE;
-            join.missing |= unseen && !record.is_missing() && read[record.place() as usize];
-        }
-        join
+    /// The record that a file was made out as.
+    fn record_of(&self, known: &Known<'_>, file: u32) -> Option<usize> {
+        let records = known.names.with(self.files[file as usize].hash);
+        records.map(|record| record as usize).find(|&record| self.of_record[record] == file)
+    }
+
+    /// Whether a message that should be in a folder that was read was not seen.
+    pub(super) fn misses(&self, known: &Known<'_>, read: [bool; 2]) -> bool {
+        let mut records = self.of_record.iter().zip(&known.state.records);
+        records.any(|(&file, record)| file == NONE && !record.is_missing() && read[record.place() as usize])
+    }
+
+    /// Whether a message was seen in a folder that was read, and is known to be in one that was not.
+    pub(super) fn has_doubles(&self, known: &Known<'_>, read: [bool; 2]) -> bool {
+        let mut records = self.of_record.iter().zip(&known.state.records);
+        self.doubles
+            || read != [true; 2]
+                && records.any(|(&file, record)| {
+                    file != NONE && !record.is_missing() && !read[record.place() as usize]
+                })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use restante_proto::UniqueId;
+
+    use super::{super::state::Count, *};
+
+    const FACTS: Facts = Facts { stored: 1, modified_ns: 5 };
 
     fn located(inode: u64) -> Located<'static> {
         Located { place: Place::Cur, suffix: b":2,S", inode }
     }
 
+    /// Knows `n,S=n` with the inode n, for each n below 1000.
+    fn state() -> State {
+        let mut state = State::default();
+        for n in 0..1000u64 {
+            let id = UniqueId::new(n.to_string().as_bytes()).unwrap();
+            state.push(format!("{n},S={n}").as_bytes(), &id, located(n), FACTS, Count::Unknown);
+        }
+        state
+    }
+
     #[test]
-    fn files_are_found_by_their_bases_and_their_kin() {
-        let mut seen = Seen::default();
-        assert_eq!((seen.find(b"1"), seen.akin(b"1").count()), (None, 0));
-        for n in 0..1000u64 {
-            seen.insert(format!("{n},S={n}").as_bytes(), located(n));
+    fn files_are_made_out_as_what_is_known() {
+        let mut state = state();
+        state.missing(9, 1);
+        let known = Known::new(&state);
+        let mut seen = Seen::new(&known);
+        for n in 0..900u64 {
+            seen.insert(&known, format!("{n},S={n}").as_bytes(), located(n));
         }
-        seen.insert(b"7", located(2000));
+        assert!(
+            !seen.doubles && seen.files() == (0..1),
+            "only the one that was missing is none that is known"
+        );
+        assert_eq!((seen.base(0), seen.of_records()[9], seen.of_records()[8]), (&b"9,S=9"[..], 0, AS_IT_WAS));
+        assert!(seen.is_stranger(0) && seen.misses(&known, [true; 2]) && !seen.misses(&known, [true, false]));
+        // A flag, another file, a name that is akin, a new one, and its copy.
+        seen.insert(&known, b"901,S=901", Located { suffix: b":2,FS", ..located(901) });
+        seen.insert(&known, b"902,S=902", located(2000));
+        seen.insert(&known, b"903", located(903));
+        seen.insert(&known, b"new", located(3000));
         assert!(!seen.doubles);
-        for n in 0..1000u64 {
-            let base = format!("{n},S={n}").into_bytes();
-            let file = seen.find(&base).unwrap();
-            assert_eq!((seen.base(file), seen.located(file).inode), (&*base, n));
-            assert_eq!(seen.name(file), [&base, &b":2,S"[..]].concat());
-            assert_eq!(seen.akin(&base).count(), if n == 7 { 2 } else { 1 });
-        }
-        assert_eq!((seen.find(b"8"), seen.akin(b"8").count()), (None, 1));
-        seen.insert(b"8,S=8", Located { place: Place::New, suffix: b"", inode: 3000 });
-        let file = seen.find(b"8,S=8").unwrap();
-        assert_eq!((seen.located(file).inode, seen.len(), seen.doubles), (3000, 1001, true));
-        assert_eq!(seen.akin(b"8,S=8").count(), 1);
+        seen.insert(&known, b"new", Located { place: Place::New, suffix: b"", inode: 3001 });
+        assert!(seen.doubles);
+        let strangers: Vec<_> = seen.files().map(|file| (seen.name(file), seen.is_stranger(file))).collect();
+        let expected = [
+            ("9,S=9:2,S", true),
+            ("901,S=901:2,FS", false),
+            ("902,S=902:2,S", true),
+            ("903:2,S", true),
+            ("new", true),
+        ];
+        assert_eq!(strangers, expected.map(|(name, stranger)| (name.as_bytes(), stranger)));
+        assert_eq!((seen.of_records()[901], seen.of_records()[902], seen.of_records()[903]), (1, 2, NONE));
+        assert_eq!(seen.akin(), [(3, 903)]);
+        assert_eq!(seen.located(4).inode, 3001);
+        seen.insert(&known, b"903,S=9", located(1));
+        assert!(seen.has_kin(3) && !seen.has_kin(4));
+    }
+
+    #[test]
+    fn a_message_that_is_seen_again_is_in_both_folders() {
+        let state = state();
+        let known = Known::new(&state);
+        let mut seen = Seen::new(&known);
+        seen.insert(&known, b"1,S=1", Located { place: Place::New, suffix: b"", inode: 1 });
+        assert!(!seen.doubles && seen.has_doubles(&known, [true, false]), "it is known to be in cur/");
+        seen.insert(&known, b"1,S=1", located(1));
+        assert!(seen.doubles && !seen.is_message(0), "it is not another message");
+        assert_eq!(seen.of_records()[1], AS_IT_WAS);
     }
 
     #[test]
     fn two_looks_complete_each_other() {
+        let state = state();
+        let known = Known::new(&state);
         let facts = |stored| Facts { stored, modified_ns: 5 };
-        let (mut first, mut second) = (Seen::default(), Seen::default());
-        for (n, base) in (0u32..).zip([&b"both"[..], b"first"]) {
-            first.insert(base, located(u64::from(n)));
+        let (mut first, mut second) = (Seen::new(&known), Seen::new(&known));
+        for (base, n) in [&b"both"[..], b"first"].into_iter().zip(0..) {
+            first.insert(&known, base, located(n.into()));
             first.set_facts(n, facts(n.into()));
         }
-        second.insert(b"second", located(10));
-        second.insert(b"both", located(11));
-        second.complete(&first);
-        assert_eq!(second.len(), 3);
-        let both = second.find(b"both").unwrap();
-        assert_eq!((second.located(both).inode, second.facts(both)), (11, Some(facts(0))));
-        let first = second.find(b"first").unwrap();
-        assert_eq!((second.located(first).inode, second.facts(first)), (1, Some(facts(1))));
+        let flagged = Located { suffix: b":2,", ..located(2) };
+        first.insert(&known, b"1,S=1", located(1));
+        first.insert(&known, b"2,S=2", flagged);
+        first.insert(&known, b"3,S=3", flagged);
+        second.insert(&known, b"second", located(10));
+        second.insert(&known, b"both", located(11));
+        second.insert(&known, b"3,S=3", located(3));
+        second.complete(&known, &first);
+        assert!(!second.doubles);
+        let names: Vec<_> = second.files().map(|file| second.name(file)).collect();
+        assert_eq!(names, [&b"second:2,S"[..], b"both:2,S", b"first:2,S", b"2,S=2:2,"]);
+        assert_eq!((second.located(1).inode, second.facts(1)), (11, Some(facts(0))));
+        assert_eq!((second.located(2).inode, second.facts(2)), (1, Some(facts(1))));
+        assert_eq!(second.of_records()[..4], [NONE, AS_IT_WAS, 3, AS_IT_WAS]);
     }
 }

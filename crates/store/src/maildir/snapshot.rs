@@ -12,7 +12,7 @@ use restante_proto::UniqueId;
 use super::{
     name,
     scan::Scan,
-    seen::{NONE, Seen},
+    seen::{AS_IT_WAS, NONE, Seen},
     state::{Facts, State, claim},
 };
 
@@ -44,10 +44,10 @@ struct Meeting {
 
 impl Meeting {
     fn new(state: &mut State, scan: &Scan, now: u64) -> Self {
-        let Scan { seen, join, read, .. } = scan;
-        let (mut taken, mut lost) = (vec![false; seen.len()], HashSet::new());
+        let Scan { seen, read, .. } = scan;
+        let (mut taken, mut lost) = (vec![false; seen.files().len()], HashSet::new());
         let mut akin: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (place, &file) in join.files.iter().enumerate() {
+        for (place, &file) in seen.of_records().iter().enumerate().filter(|(_, file)| **file != AS_IT_WAS) {
             let known = state.located(place).map(|located| located.place);
             let file = (file != NONE && seen.is_message(file) && !taken[file as usize]).then_some(file);
             match (known, file) {
@@ -74,7 +74,7 @@ impl Meeting {
                 (Some(_) | None, None) => {}
             }
         }
-        join.akin.iter().for_each(|&(file, place)| akin.entry(file).or_default().push(place));
+        seen.akin().iter().for_each(|&(file, place)| akin.entry(file).or_default().push(place));
         let arrivals = (0u32..).zip(taken).filter(|(_, taken)| !taken).map(|(file, _)| file);
         // A file that moved faster than it could be looked at waits for the next session.
         let arrivals = arrivals.filter(|&file| seen.is_message(file) && seen.facts(file).is_some());
@@ -124,7 +124,7 @@ fn welcome(
     }
     let arrivals = same_again(state, seen, in_order(seen, arrivals), akin);
     let mut of_stem: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
-    let alone = |file: u32| !akin.contains_key(&file) && seen.akin(seen.base(file)).nth(1).is_none();
+    let alone = |file: u32| !akin.contains_key(&file) && !seen.has_kin(file);
     for &(file, _) in arrivals.iter().filter(|(file, _)| !alone(*file)) {
         *of_stem.entry(name::stem(seen.base(file))).or_default() += 1;
     }
@@ -190,7 +190,7 @@ fn same_again(
                 state.refresh(place, facts);
                 false
             }
-            None if seen.akin(base).nth(1).is_some() => met.insert((stem, facts, located.inode)),
+            None if seen.has_kin(file) => met.insert((stem, facts, located.inode)),
             None => true,
         }
     };

@@ -3,6 +3,7 @@
 use super::{
     super::{
         dir::{Place, Stamp},
+        seen::Known,
         state::{Count, Located},
     },
     *,
@@ -10,7 +11,7 @@ use super::{
 
 const NOW: u64 = 1_700_000_000;
 
-/// Names, sizes and times of files. Each test's files differ in their times, so that these make inodes.
+/// Names, sizes and times of files. Files that are not the same differ in size or time, so that these make inodes.
 type Files = Vec<(String, u64, i64)>;
 
 fn files(files: &[(&str, u64, i64)]) -> Files {
@@ -26,14 +27,15 @@ fn located(inode: i64) -> Located<'static> {
 }
 
 fn scan(state: &State, files: &Files, read: [bool; 2], facts: bool) -> Scan {
-    let mut scan = Scan { read, ..Scan::default() };
-    for ((name, stored, modified_ns), file) in files.iter().zip(0..) {
-        scan.seen.insert(name.as_bytes(), located(*modified_ns));
-        if facts {
-            scan.seen.set_facts(file, Facts { stored: *stored, modified_ns: *modified_ns });
+    let known = Known::new(state);
+    let mut scan = Scan { seen: Seen::new(&known), read, ..Scan::default() };
+    for (name, stored, modified_ns) in files {
+        let before = scan.seen.files().end;
+        scan.seen.insert(&known, name.as_bytes(), located(*stored as i64 * 1000 + *modified_ns));
+        if facts && scan.seen.files().end > before {
+            scan.seen.set_facts(before, Facts { stored: *stored, modified_ns: *modified_ns });
         }
     }
-    scan.join = scan.seen.join(state, read);
     scan
 }
 
@@ -223,13 +225,16 @@ fn a_folder_that_was_not_read_keeps_its_messages() {
     let mut news = scan(&state, &files(&[("3", 10, 7), ("1", 10, 0)]), [true, false], true);
     let stamp = Some(Stamp { inode: 5, modified_ns: 6, changed_ns: 7 });
     news.stamps = [stamp, None];
-    assert!(!news.join.missing);
+    assert!(!news.seen.misses(&Known::new(&state), [true, false]));
     assert_eq!(meet(&mut state, &news, NOW), 0);
     let known: Vec<_> = state.iter().map(|known| (known.base, known.missing_since)).collect();
     assert_eq!(known, [(&b"1"[..], None), (b"2", None), (b"3", None)]);
     assert_eq!(state.stamps, [stamp, None]);
     let gone = scan(&state, &Files::new(), [false, true], true);
-    assert!(gone.join.missing, "they should be in the folder that was read");
+    assert!(
+        gone.seen.misses(&Known::new(&state), [false, true]),
+        "they should be in the folder that was read"
+    );
 }
 
 #[test]
