@@ -1,7 +1,10 @@
 //! What was seen in new/ and cur/, made out as what is remembered: each message once, by its base. A file that is just
 //! as it was takes one bit of attention; only others are kept, packed. Pure; `scan.rs` fills it.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+};
 
 use super::{
     dir::Place,
@@ -91,6 +94,34 @@ impl<'a> Known<'a> {
         known
     }
 
+    /// A record that has the unique-id of one before it, or the name of one before it while both are there.
+    pub(super) fn repeated(&self) -> Option<u32> {
+        let state = self.state;
+        let mut own = HashSet::new();
+        for (place, record) in state.records.iter().enumerate() {
+            let (base, id) = (record.base(&state.text), record.id_raw(&state.text));
+            // The name of a message that is missing may be another one's by now.
+            let mut before =
+                self.names.with(self.names.links[place].hash).filter(|&other| (other as usize) < place);
+            let repeats = before.any(|other| {
+                let other = &state.records[other as usize];
+                let there = !record.is_missing() && !other.is_missing();
+                other.id_raw(&state.text) == id || there && other.base(&state.text) == base
+            });
+            // An id that is the beginning of a name is found by that name's first field, and others are few.
+            let meets_own = record.has_own_id() && {
+                let mut others = self.names.with(self.hash(id));
+                !own.insert(id)
+                    || others
+                        .any(|other| other as usize != place && state.id(other as usize).as_bytes() == id)
+            };
+            if repeats || meets_own {
+                return u32::try_from(place).ok();
+            }
+        }
+        None
+    }
+
     fn hash(&self, base: &[u8]) -> u32 {
         // The upper half of a hash is as good as the whole.
         (self.hasher.hash_one(name::first_field(base)) >> 32) as u32
@@ -125,6 +156,8 @@ struct File {
     is_message: bool,
     /// It is known by its inode, so that it need not be looked at.
     is_familiar: bool,
+    /// Another file's name begins with the same field.
+    has_kin: bool,
 }
 
 impl Seen {
@@ -191,9 +224,7 @@ impl Seen {
 
     /// Whether another file's name begins with the same field.
     pub(super) fn has_kin(&self, file: u32) -> bool {
-        let field = name::first_field(self.base(file));
-        let hash = self.files[file as usize].hash;
-        self.names.with(hash).any(|other| other != file && name::first_field(self.base(other)) == field)
+        self.files[file as usize].has_kin
     }
 
     /// Takes a file in. Of two with one base the later one counts: mail moves from new/ to cur/.
@@ -257,12 +288,19 @@ impl Seen {
             place: located.place,
             is_message: true,
             is_familiar: false,
+            has_kin: false,
         }
     }
 
     fn add(&mut self, hash: u32, base: &[u8], located: Located<'_>) -> u32 {
-        let file = self.file(hash, base, located);
+        let mut file = self.file(hash, base, located);
         let number = self.files().end;
+        for other in self.names.with(hash) {
+            if name::first_field(self.base(other)) == name::first_field(base) {
+                self.files[other as usize].has_kin = true;
+                file.has_kin = true;
+            }
+        }
         self.names.push(hash);
         self.files.push(file);
         number
