@@ -7,6 +7,7 @@
 mod audit;
 mod bench;
 mod fuzz;
+mod instructions;
 mod packages;
 mod run;
 mod test;
@@ -25,6 +26,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "test", about: "sets this machine up and runs all tests", run: test::run },
     Chore { name: "audit", about: "checks licences, sources and banned crates", run: audit::run },
     Chore { name: "bench", about: "measures this server beside Dovecot and Courier", run: bench::run },
+    Chore { name: "instructions", about: "counts what the hot loops cost", run: instructions::run },
     Chore { name: "fuzz", about: "looks for inputs that break something, for a while", run: fuzz::run },
 ];
 
@@ -56,7 +58,7 @@ fn usage() -> String {
     let mut text =
         String::from("Usage: cargo xtask CHORE [ARGUMENT …]\n\nChores (each explains itself with --help):\n");
     for chore in CHORES {
-        text.push_str(&format!("  {:<8} {}\n", chore.name, chore.about));
+        text.push_str(&format!("  {:<12} {}\n", chore.name, chore.about));
     }
     text
 }

@@ -49,6 +49,25 @@ pub(crate) fn run() -> Result<(), Failure> {
     }
 }
 
+/// Sees to it that a program is there that only one chore needs.
+pub(crate) fn need(program: &str, package: &str) -> Result<(), Failure> {
+    if on_path(program) {
+        return Ok(());
+    }
+    let debian = run::output(Command::new("dpkg-query").arg("--version")).is_some();
+    if !debian || !root() {
+        return Err(Failure::Failed(format!(
+            "{program} is missing\n  install it; on Debian:  sudo apt-get install -y --no-install-recommends {package}"
+        )));
+    }
+    run::run(&mut apt(&["update", "-qq"]))?;
+    run::run(&mut apt(&["install", "-y", "-qq", "--no-install-recommends", package]))?;
+    if on_path(program) {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!("apt-get succeeded, but {program} is not there")))
+}
+
 /// A system without Debian's packages: the programs are looked for on the path.
 fn elsewhere() -> Result<(), Failure> {
     let missing: Vec<&str> =

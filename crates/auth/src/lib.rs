@@ -1,7 +1,7 @@
 //! Who may log in: directories of users, password schemes, and the verification of passwords.
 //!
 //! [`Verifier`] is what a server talks to; it asks a [`Directory`], hashes in a bounded [`pool`], makes every refusal
-//! look and last alike, and delays failures. A password scheme is a file under `scheme/` and one line in
+//! look and last alike, delays failures, and remembers for some minutes who was right. A password scheme is a file under `scheme/` and one line in
 //! [`scheme::SCHEMES`]; a directory is a file under `directory/` and one call of the [`conformance`] suite.
 
 pub mod conformance;
@@ -10,6 +10,7 @@ pub mod pool;
 pub mod scheme;
 pub mod users;
 
+mod cache;
 mod delay;
 mod verifier;
 

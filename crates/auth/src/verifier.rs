@@ -1,5 +1,5 @@
 //! What a server asks: is this the password? One answer for all that is wrong, after the same work; failures answered
-//! late; hashing in the pool.
+//! late; hashing in the pool, unless the same login was right a short while ago.
 //!
 //! The words of the answers live in the server; how passwords are stored, in [`crate::scheme`].
 
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     Directory, StoredPassword,
+    cache::{Cache, Remembered, Tags},
     delay::{
         Attempt, Delays,
         rooms::{Place, Rooms},
@@ -36,6 +37,9 @@ pub struct Settings {
     /// How many attempts one address may have under way, wrong ones until they are answered; more wait for a turn, and
     /// in the end it is [`Verdict::Busy`]. 16 by default.
     pub waiting_per_address: usize,
+    /// For how long a right password is known again without being hashed, at the address where it was right; zero:
+    /// not at all. 5 minutes by default.
+    pub cache: Duration,
 }
 
 impl Default for Settings {
@@ -47,6 +51,7 @@ impl Default for Settings {
             failure_delay_max: Duration::from_secs(15),
             failures_forgotten_after: Duration::from_secs(600),
             waiting_per_address: 16,
+            cache: Duration::from_secs(300),
         }
     }
 }
@@ -80,6 +85,16 @@ pub struct Verifier {
 struct Record {
     delays: Delays,
     rooms: Arc<Rooms>,
+    cache: Option<Cache>,
+}
+
+/// An attempt whose turn has come.
+struct Trial {
+    record: Arc<Record>,
+    attempt: Attempt,
+    /// `None` once it is settled.
+    place: Option<Place>,
+    remembered: Remembered,
 }
 
 /// Somebody's name, and what the directory has of it.
@@ -94,15 +109,16 @@ impl Verifier {
     /// A verifier of the users of a directory.
     pub fn new(directory: Arc<dyn Directory>, settings: &Settings) -> Self {
         let pool = Pool::new(settings.threads, settings.queue);
-        let rooms = Rooms::new(settings.waiting_per_address);
-        Self { directory, pool, record: Arc::new(Record { delays: Delays::new(settings), rooms }) }
+        let (delays, rooms) = (Delays::new(settings), Rooms::new(settings.waiting_per_address));
+        let cache = Cache::new(settings.cache);
+        Self { directory, pool, record: Arc::new(Record { delays, rooms, cache }) }
     }
 
     /// Whether this is the password of the user. It needs tokio's timer. Dropping it early forgets no failure whose
     /// password was hashed.
     pub async fn password(&self, user: &str, password: &Secret<Vec<u8>>, peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let Some(place) = self.record.rooms.enter(attempt).await else { return Verdict::Busy };
+        let Some(mut trial) = self.enter(attempt).await else { return Verdict::Busy };
         let Some(Found { name, password: stored }) = self.find(user).await else { return Verdict::Failed };
         let known = name.is_some();
         // No empty password ever logs in, and nothing longer is hashed than a login may be; the work is done all the
@@ -110,11 +126,21 @@ impl Verifier {
         let length = password.expose().len();
         let name = name.filter(|_| matches!(length, 1..=PASSWORD_MAX_OCTETS));
         let password = if length <= PASSWORD_MAX_OCTETS { password.clone() } else { Secret::new(Vec::new()) };
-        let record = Arc::clone(&self.record);
+        // By its scheme alone, which tells nothing: those who are not there have each scheme as often.
+        if stored.plaintext().is_some() {
+            let fits = stored.verify(password.expose());
+            return answer(trial.settle(name.filter(|_| fits)), known).await;
+        }
+        // For a stand-in as well, so that it takes no less time; there is nothing to recall of it.
+        let folded = name.as_ref().map_or(user, UserName::as_str);
+        let tags = self.recall(&mut trial, folded, &stored, &password);
+        if trial.remembered == Remembered::Right {
+            return answer(trial.settle(name), known).await;
+        }
         // The record is kept on the pool's thread: a client that hangs up while its guess is hashed leaves it, too.
         let verdict = self.pool.run(move || {
             let fits = stored.verify(password.expose());
-            record.settle(place, attempt, name.filter(|_| fits))
+            trial.settle_and_remember(name.filter(|_| fits), tags)
         });
         match verdict.await {
             Ok(settled) => answer(settled, known).await,
@@ -132,7 +158,7 @@ impl Verifier {
     /// Only a user whose password is stored as {PLAIN} can log in so.
     pub async fn apop(&self, user: &str, stamp: &str, digest: &[u8; 16], peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let Some(place) = self.record.rooms.enter(attempt).await else { return Verdict::Busy };
+        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
         let Some(Found { name, password: stored }) = self.find(user).await else { return Verdict::Failed };
         let plaintext = stored.plaintext().filter(|password| !password.expose().is_empty());
         if let (Some(name), None) = (&name, plaintext) {
@@ -144,7 +170,28 @@ impl Verifier {
         hasher.update(stamp);
         hasher.update(plaintext.map_or(&[][..], |password| password.expose()));
         let fits = bool::from(hasher.finalize().as_slice().ct_eq(digest));
-        answer(self.record.settle(place, attempt, name.filter(|_| fits)), known).await
+        answer(trial.settle(name.filter(|_| fits)), known).await
+    }
+
+    /// Waits for the attempt's turn; `None` if too many wait, or for too long.
+    async fn enter(&self, attempt: Attempt) -> Option<Trial> {
+        let place = self.record.rooms.enter(attempt).await?;
+        let record = Arc::clone(&self.record);
+        Some(Trial { record, attempt, place: Some(place), remembered: Remembered::Nothing })
+    }
+
+    /// Looks whether the password was right a while ago; by the tags it can be remembered.
+    fn recall(
+        &self,
+        trial: &mut Trial,
+        user: &str,
+        stored: &StoredPassword,
+        password: &Secret<Vec<u8>>,
+    ) -> Option<Tags> {
+        let cache = self.record.cache.as_ref()?;
+        let tags = cache.tags(user, stored, password.expose())?;
+        trial.remembered = cache.recall(trial.attempt, &tags, Instant::now());
+        Some(tags)
     }
 
     /// Looks a user up; `None` if the directory failed.
@@ -162,26 +209,49 @@ impl Verifier {
     }
 }
 
-impl Record {
+impl Trial {
     /// Keeps the record: who has logged in, or when a refusal is to be answered.
-    fn settle(
-        &self,
-        place: Place,
-        attempt: Attempt,
-        accepted: Option<UserName>,
-    ) -> Result<UserName, Instant> {
-        let now = Instant::now();
+    fn settle(mut self, accepted: Option<UserName>) -> Result<UserName, Instant> {
+        let (now, place) = (Instant::now(), self.place.take());
         match accepted {
             Some(name) => {
-                self.delays.succeeded(attempt, now);
-                place.succeeded(now);
+                self.record.delays.succeeded(self.attempt, now);
+                if let Some(place) = place {
+                    place.succeeded(now);
+                }
                 Ok(name)
             }
-            None => {
-                let due = self.delays.failed(attempt, now);
-                place.keep_until(due);
-                Err(due)
-            }
+            None => Err(self.fail(place, now)),
+        }
+    }
+
+    /// As [`Self::settle`]; a right password is known again for a while.
+    fn settle_and_remember(
+        self,
+        accepted: Option<UserName>,
+        tags: Option<Tags>,
+    ) -> Result<UserName, Instant> {
+        if let (Some(_), Some(cache), Some(tags)) = (&accepted, &self.record.cache, tags) {
+            cache.remember(self.attempt, tags, Instant::now());
+        }
+        self.settle(accepted)
+    }
+
+    fn fail(&self, place: Option<Place>, now: Instant) -> Instant {
+        let due = self.record.delays.failed(self.attempt, now);
+        if let Some(place) = place {
+            place.keep_until(due);
+        }
+        due
+    }
+}
+
+/// Where the pool is full, or the client hangs up in its queue, nothing is hashed. Somebody whose guess is known to be
+/// wrong has learnt that all the same, by not being let in at once: it counts, or guesses would be free meanwhile.
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if let (Some(place), Remembered::Wrong) = (self.place.take(), self.remembered) {
+            self.fail(Some(place), Instant::now());
         }
     }
 }

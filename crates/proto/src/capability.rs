@@ -2,7 +2,7 @@
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
-use crate::command::push_decimal;
+use crate::decimal::push_decimal;
 
 /// One line of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{MessageNumber, Secret, verb::Verb};
+use crate::{MessageNumber, Secret, decimal::push_decimal, verb::Verb};
 
 /// A command as a client may say it. `Debug` shows no password, digest or SASL response.
 #[derive(Clone, PartialEq, Eq)]
@@ -132,13 +132,14 @@ impl<'a> Command<'a> {
             Some(space) => (&line[..space], Some(&line[space + 1..])),
             None => (line, None),
         };
-        if Verb::from_word(word) == Some(Verb::Pass) {
+        let verb = Verb::from_word(word);
+        if verb == Some(Verb::Pass) {
             return Self::pass(rest);
         }
         if line.iter().any(|&octet| octet < b' ' || octet == 0x7f) {
             return Err(CommandError::Control);
         }
-        let verb = Verb::from_word(word).ok_or(CommandError::Unknown)?;
+        let verb = verb.ok_or(CommandError::Unknown)?;
         let mut arguments = Arguments { verb, rest: trim_end(rest.unwrap_or_default()) };
         let command = arguments.command()?;
         if arguments.rest.is_empty() { Ok(command) } else { Err(CommandError::Unexpected(verb)) }
@@ -299,12 +300,14 @@ impl<'a> Arguments<'a> {
     /// Decimal digits and nothing else; what is too large saturates.
     fn digits(&mut self) -> Result<u64, CommandError> {
         let digits = self.required()?;
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return Err(CommandError::Malformed(self.verb));
+        let malformed = CommandError::Malformed(self.verb);
+        if digits.is_empty() {
+            return Err(malformed);
         }
-        Ok(digits
-            .iter()
-            .fold(0u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
+        digits.iter().try_fold(0_u64, |value, digit| match digit.wrapping_sub(b'0') {
+            digit @ 0..=9 => Ok(value.saturating_mul(10).saturating_add(u64::from(digit))),
+            _ => Err(malformed),
+        })
     }
 
     fn number(&mut self) -> Result<MessageNumber, CommandError> {
@@ -322,21 +325,6 @@ fn trim_end(mut octets: &[u8]) -> &[u8] {
         octets = rest;
     }
     octets
-}
-
-/// Appends the decimal digits of a number.
-pub(crate) fn push_decimal(mut value: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20]; // u64::MAX has 20
-    let mut from = digits.len();
-    loop {
-        from -= 1;
-        digits[from] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[from..]);
 }
 
 fn hexadecimal(octets: &[u8]) -> Vec<u8> {

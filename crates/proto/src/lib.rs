@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod body;
 pub mod capability;
 pub mod command;
+mod decimal;
 pub mod dialogue;
 pub mod line;
 pub mod maildrop;

@@ -80,7 +80,8 @@ impl Lines {
         };
         *input = &rest[piece.len() + usize::from(ended)..];
         let octets = self.partial.len() + piece.len() + usize::from(ended);
-        if self.discarded > 0 || octets > self.limit(piece, exchange) {
+        // What is within the shorter limit is within each.
+        if self.discarded > 0 || (octets > COMMAND_LINE_MAX_OCTETS && octets > self.limit(piece, exchange)) {
             return self.discard(octets, ended);
         }
         if !ended {

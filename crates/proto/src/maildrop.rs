@@ -61,9 +61,7 @@ pub struct UniqueId(Box<str>);
 impl UniqueId {
     /// The unique-id of these octets, or `None` where the RFC forbids them.
     pub fn new(octets: &[u8]) -> Option<Self> {
-        let legal = matches!(octets.len(), 1..=UNIQUE_ID_MAX_OCTETS)
-            && octets.iter().all(|octet| matches!(octet, 0x21..=0x7e));
-        if !legal {
+        if !is_unique_id(octets) {
             return None;
         }
         let text = core::str::from_utf8(octets).ok()?;
@@ -82,6 +80,11 @@ impl fmt::Display for UniqueId {
     }
 }
 
+fn is_unique_id(octets: &[u8]) -> bool {
+    matches!(octets.len(), 1..=UNIQUE_ID_MAX_OCTETS)
+        && octets.iter().all(|octet| matches!(octet, 0x21..=0x7e))
+}
+
 /// A run of unique-ids, packed: a page of a UIDL listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UniqueIds {
@@ -90,11 +93,27 @@ pub struct UniqueIds {
 }
 
 impl UniqueIds {
+    /// An empty page with room for so many ids of so many octets in all.
+    pub fn with_capacity(ids: usize, octets: usize) -> Self {
+        Self { text: String::with_capacity(octets), ends: Vec::with_capacity(ids) }
+    }
+
     /// Appends an id.
     pub fn push(&mut self, id: &UniqueId) {
         self.text.push_str(id.as_str());
         // A page is bounded far below 4 GiB; a longer one would be cut here rather than wrap.
         self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Appends the id of these octets, or nothing where the RFC forbids them: as [`UniqueId::new`] and [`Self::push`],
+    /// without a value of its own for each id.
+    pub fn push_octets(&mut self, octets: &[u8]) -> bool {
+        let id = if is_unique_id(octets) { core::str::from_utf8(octets).ok() } else { None };
+        if let Some(id) = id {
+            self.text.push_str(id);
+            self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+        }
+        id.is_some()
     }
 
     /// The number of ids.
@@ -109,9 +128,17 @@ impl UniqueIds {
 
     /// The id at this place of the page.
     pub fn get(&self, place: usize) -> Option<&str> {
+        let (octets, len) = self.octets_from(place)?;
+        core::str::from_utf8(&octets[..len]).ok()
+    }
+
+    /// The octets from the id at this place to the end of the page, and how many of them are the id's.
+    pub(crate) fn octets_from(&self, place: usize) -> Option<(&[u8], usize)> {
         let end = *self.ends.get(place)? as usize;
         let start = place.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
-        self.text.get(start..end)
+        let octets = self.text.as_bytes().get(start..)?;
+        let len = end.checked_sub(start).filter(|&len| len <= octets.len())?;
+        Some((octets, len))
     }
 
     /// The ids in order.
@@ -122,8 +149,9 @@ impl UniqueIds {
 
 impl<'a> FromIterator<&'a UniqueId> for UniqueIds {
     fn from_iter<I: IntoIterator<Item = &'a UniqueId>>(ids: I) -> Self {
-        let mut page = Self::default();
-        ids.into_iter().for_each(|id| page.push(id));
+        let ids = ids.into_iter();
+        let mut page = Self { text: String::new(), ends: Vec::with_capacity(ids.size_hint().0) };
+        ids.for_each(|id| page.push(id));
         page
     }
 }
@@ -211,5 +239,9 @@ mod tests {
             .collect();
         assert_eq!(page.iter().collect::<Vec<_>>(), ["a", "bc"]);
         assert_eq!(page.get(2), None);
+        let mut pushed = UniqueIds::with_capacity(2, 3);
+        assert!(pushed.push_octets(b"a") && pushed.push_octets(b"bc"));
+        assert!(!pushed.push_octets(b"") && !pushed.push_octets(b"a b") && !pushed.push_octets(&[b'x'; 71]));
+        assert_eq!(pushed, page);
     }
 }

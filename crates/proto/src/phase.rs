@@ -35,7 +35,7 @@ impl Phase {
 
     /// The row for this verb in this state; `None` if the verb may not be said now.
     pub fn transition(self, verb: Verb) -> Option<&'static Transition> {
-        TRANSITIONS.iter().find(|row| row.from == self && row.verb == verb)
+        TRANSITIONS.get(usize::from(PLACES[self as usize][verb as usize]))
     }
 }
 
@@ -87,6 +87,20 @@ pub const TRANSITIONS: &[Transition] = {
     ]
 };
 
+/// Where the row of a state and a verb stands in the table: past its end where there is none. Drawn from the table, so
+/// that each command finds its row at once.
+const PLACES: [[u8; Verb::ALL.len()]; Phase::ALL.len()] = {
+    assert!(TRANSITIONS.len() < u8::MAX as usize);
+    let mut places = [[u8::MAX; Verb::ALL.len()]; Phase::ALL.len()];
+    let mut at = 0;
+    while at < TRANSITIONS.len() {
+        let row = &TRANSITIONS[at];
+        places[row.from as usize][row.verb as usize] = at as u8;
+        at += 1;
+    }
+    places
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +111,14 @@ mod tests {
             assert!(
                 TRANSITIONS[..place].iter().all(|other| (other.from, other.verb) != (row.from, row.verb))
             );
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_and_no_other() {
+        for (phase, verb) in Phase::ALL.into_iter().flat_map(|phase| Verb::ALL.map(|verb| (phase, verb))) {
+            let row = TRANSITIONS.iter().find(|row| row.from == phase && row.verb == verb);
+            assert_eq!(phase.transition(verb), row, "{phase:?} {verb:?}");
         }
     }
 

@@ -95,7 +95,9 @@ impl Verb {
     /// assert_eq!(Verb::from_word(b"XTND"), None);
     /// ```
     pub fn from_word(word: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.word().as_bytes().eq_ignore_ascii_case(word))
+        let folded = fold(word)?;
+        let known = FOLDED.iter().position(|&known| known == folded)?;
+        Some(Self::ALL[known])
     }
 
     /// The shape of the positive reply to this verb, with or without an argument.
@@ -112,6 +114,56 @@ impl Verb {
             }
             (Self::Auth, true) => ReplyShape::Exchange,
             _ => ReplyShape::Line,
+        }
+    }
+}
+
+/// The words of [`Verb::ALL`], each folded into a number.
+const FOLDED: [u32; Verb::ALL.len()] = {
+    let (mut folded, mut at) = ([0; Verb::ALL.len()], 0);
+    while at < folded.len() {
+        folded[at] = match fold(Verb::ALL[at].word().as_bytes()) {
+            Some(word) => word,
+            None => panic!("a word of another length: fold it into more octets"),
+        };
+        at += 1;
+    }
+    folded
+};
+
+/// A word of three or four octets as a number, letters as capitals: an octet without its sixth bit is a capital letter if
+/// it is that letter in either case, and only then. `None` for words of other lengths, of which no verb has one.
+const fn fold(word: &[u8]) -> Option<u32> {
+    match *word {
+        [a, b, c, d] => Some(u32::from_le_bytes([a, b, c, d]) & 0xdfdf_dfdf),
+        // What fills it up is no folded octet.
+        [a, b, c] => Some((u32::from_le_bytes([a, b, c, 0]) & 0xdfdf_dfdf) | 0x2000_0000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_a_verb_in_any_case_and_nothing_else_is() {
+        for verb in Verb::ALL {
+            let word = verb.word().as_bytes();
+            assert_eq!(Verb::from_word(&word.to_ascii_lowercase()), Some(verb));
+            for at in 0..word.len() {
+                for octet in 0..=255 {
+                    let mut other = word.to_vec();
+                    other[at] = octet;
+                    let expected = Verb::ALL
+                        .into_iter()
+                        .find(|verb| verb.word().as_bytes().eq_ignore_ascii_case(&other));
+                    assert_eq!(Verb::from_word(&other), expected, "{other:?}");
+                }
+            }
+        }
+        for word in [&b""[..], b"TO", b"TOP\0", b"TOP ", b"STATS", b"\0\0\0"] {
+            assert_eq!(Verb::from_word(word), None, "{word:?}");
         }
     }
 }

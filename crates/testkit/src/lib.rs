@@ -1,4 +1,5 @@
-//! What the tests of Restante share; unpublished, and used from `tests/` folders only.
+//! What the tests of Restante share; unpublished, and used from `tests/` and `benches/` folders only.
 
 pub mod dialogue;
 pub mod fuzz;
+pub mod loops;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::oneshot,
     time::{Instant, sleep_until, timeout},
 };
@@ -122,11 +123,12 @@ impl Place {
         self.rooms.book().lately.add(self.attempt, now, LATELY);
     }
 
-    /// The password was wrong, and is answered then. It needs tokio's timer.
+    /// The password was wrong, and is answered then. It needs tokio's timer, or the place is given back at once.
     pub(crate) fn keep_until(self, due: Instant) {
+        let Ok(runtime) = Handle::try_current() else { return };
         // Where too many addresses wait, one is forgotten: its answer is delayed all the same.
         if due > Instant::now() && self.rooms.book().rooms.len() <= REMEMBERED_MAX {
-            tokio::spawn(async move {
+            runtime.spawn(async move {
                 sleep_until(due).await;
                 drop(self);
             });

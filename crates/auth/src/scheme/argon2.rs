@@ -67,6 +67,12 @@ impl PasswordHash for Argon2Hash {
         let Self { params, .. } = self;
         format!("m={},t={},p={}", params.m_cost(), params.t_cost(), params.p_cost())
     }
+
+    fn text(&self) -> Option<Secret<Vec<u8>>> {
+        let (salt, digest) = (&self.salt, self.digest.expose());
+        let head = format!("v={},{},{},{}$", self.version as u32, self.cost(), salt.len(), digest.len());
+        Some(Secret::new([head.as_bytes(), salt, digest].concat()))
+    }
 }
 
 fn parse(

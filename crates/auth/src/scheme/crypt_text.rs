@@ -68,6 +68,12 @@ impl CryptText {
     pub(super) fn cost(&self) -> String {
         format!("rounds={}", self.rounds)
     }
+
+    /// Rounds, salt and digest; no salt has a `$` in it.
+    pub(super) fn text(&self) -> Secret<Vec<u8>> {
+        let rounds = self.rounds.to_string();
+        Secret::new([rounds.as_bytes(), b"$", &self.salt, b"$", self.digest.expose()].concat())
+    }
 }
 
 fn read_rounds(digits: &[u8], scheme: &'static str) -> Result<u32, SchemeError> {

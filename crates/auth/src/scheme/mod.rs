@@ -90,8 +90,14 @@ pub trait PasswordHash: Send + Sync {
     /// What verifying costs, such as `m=19456,t=2,p=1`; two hashes of one scheme and one cost take the same time.
     fn cost(&self) -> String;
 
-    /// The password itself, where the scheme keeps it (APOP needs it).
+    /// The password itself, where the scheme keeps it (APOP needs it). Verifying is quick then.
     fn plaintext(&self) -> Option<&Secret<Vec<u8>>> {
+        None
+    }
+
+    /// All that a right password depends on, parameters, salt and digest, unambiguously: by this a success is known
+    /// again. `None` where none is to be remembered, since verifying is quick, or the directory does it by itself.
+    fn text(&self) -> Option<Secret<Vec<u8>>> {
         None
     }
 }
@@ -270,6 +276,11 @@ impl StoredPassword {
     /// The password itself, where the scheme keeps it.
     pub fn plaintext(&self) -> Option<&Secret<Vec<u8>>> {
         self.hash.plaintext()
+    }
+
+    /// All that a right password depends on, within its scheme: see [`PasswordHash::text`].
+    pub fn text(&self) -> Option<Secret<Vec<u8>>> {
+        self.hash.text()
     }
 }
 

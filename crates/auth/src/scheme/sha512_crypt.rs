@@ -32,6 +32,10 @@ impl PasswordHash for Hash {
     fn cost(&self) -> String {
         self.0.cost()
     }
+
+    fn text(&self) -> Option<Secret<Vec<u8>>> {
+        Some(self.0.text())
+    }
 }
 
 /// `None` if the rounds are out of the library's bounds, which are wider than ours.

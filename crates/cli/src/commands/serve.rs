@@ -166,7 +166,7 @@ impl Parts {
         };
         let same_users = |before: &&Self| {
             before.settings.auth.users == settings.auth.users
-                && verification(&before.settings.limits) == verification(limits)
+                && verification(&before.settings) == verification(&settings)
         };
         let (directory, verifier) = match before.filter(same_users) {
             Some(before) => (Arc::clone(&before.directory), Arc::clone(&before.config.verifier)),
@@ -210,14 +210,13 @@ fn users(settings: &Settings, places: &Places) -> Result<(Arc<UsersFileDirectory
             .hint("`restante user add NAME` makes the users file")
     })?;
     let directory = Arc::new(directory);
-    let verifier = Verifier::new(
-        Arc::clone(&directory) as Arc<dyn restante_auth::Directory>,
-        &verification(&settings.limits),
-    );
+    let verifier =
+        Verifier::new(Arc::clone(&directory) as Arc<dyn restante_auth::Directory>, &verification(settings));
     Ok((directory, Arc::new(verifier)))
 }
 
-fn verification(limits: &settings::Limits) -> restante_auth::Settings {
+fn verification(settings: &Settings) -> restante_auth::Settings {
+    let limits = &settings.limits;
     restante_auth::Settings {
         threads: limits.verification_threads(),
         queue: limits.verification_queue,
@@ -225,6 +224,7 @@ fn verification(limits: &settings::Limits) -> restante_auth::Settings {
         failure_delay_max: seconds(limits.failure_delay_max_seconds),
         failures_forgotten_after: seconds(limits.failure_memory_seconds),
         waiting_per_address: limits.delayed_answers_per_address,
+        cache: seconds(settings.auth.cache_seconds),
     }
 }
 

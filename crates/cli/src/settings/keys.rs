@@ -128,6 +128,13 @@ pub(crate) const SECTIONS: &[Section] = &[
                 default: Fallback::Value("false"),
                 doc: "Offers APOP (RFC 1939 §7). It is MD5, and works only for users whose password is stored as {PLAIN}.",
             },
+            number(
+                "cache_seconds",
+                0,
+                3600,
+                "300",
+                "How long a password that was right is known again at the same address without being hashed anew; a changed line in the users file ends it at once. 0: every login is hashed.",
+            ),
         ],
     },
     Section {

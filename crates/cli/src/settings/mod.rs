@@ -69,6 +69,7 @@ pub(crate) struct Auth {
     pub(crate) users: PathBuf,
     pub(crate) cleartext: Cleartext,
     pub(crate) apop: bool,
+    pub(crate) cache_seconds: u32,
 }
 
 /// Where a password may come without TLS.
@@ -160,7 +161,12 @@ impl Default for Listen {
 
 impl Default for Auth {
     fn default() -> Self {
-        Self { users: PathBuf::from("/etc/restante/users"), cleartext: Cleartext::Loopback, apop: false }
+        Self {
+            users: PathBuf::from("/etc/restante/users"),
+            cleartext: Cleartext::Loopback,
+            apop: false,
+            cache_seconds: 300,
+        }
     }
 }
 

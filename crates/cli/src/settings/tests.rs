@@ -250,6 +250,7 @@ fn the_defaults_are_those_of_the_crates_that_they_are_handed_to() {
     assert_eq!(seconds(ours.failure_delay_seconds), auth.failure_delay_first);
     assert_eq!(seconds(ours.failure_delay_max_seconds), auth.failure_delay_max);
     assert_eq!(seconds(ours.failure_memory_seconds), auth.failures_forgotten_after);
+    assert_eq!(seconds(Auth::default().cache_seconds), auth.cache);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use memchr::memmem::Finder;
+
 /// What [`Unstuffer::push`] made of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -45,6 +47,7 @@ enum At {
 impl Unstuffer {
     /// Takes the next piece and appends what belongs to the message.
     pub fn push(&mut self, piece: &[u8], message: &mut Vec<u8>) -> Unstuffed {
+        let dots = Finder::new(b"\r\n.");
         let mut from = 0;
         while let Some(&octet) = piece.get(from) {
             match (self.at, octet) {
@@ -64,12 +67,18 @@ impl Unstuffer {
                     self.at = At::Cr;
                     continue;
                 }
+                // Up to the next line that begins with a dot, all lines are the message's as they are.
                 _ => {
                     let rest = &piece[from..];
-                    let end = memchr::memchr(b'\r', rest).map_or(rest.len(), |cr| cr + 1);
-                    message.extend_from_slice(&rest[..end]);
-                    self.at = if rest[end - 1] == b'\r' { At::Cr } else { At::Inside };
-                    from += end;
+                    let dot = dots.find(rest).map(|crlf| crlf + 2);
+                    let lines = &rest[..dot.unwrap_or(rest.len())];
+                    message.extend_from_slice(lines);
+                    self.at = match lines {
+                        [.., b'\r', b'\n'] => At::Start,
+                        [.., b'\r'] => At::Cr,
+                        _ => At::Inside,
+                    };
+                    from += lines.len();
                     continue;
                 }
             }

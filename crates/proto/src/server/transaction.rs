@@ -85,6 +85,17 @@ fn size(sizes: &[u64], index: u32) -> u64 {
     sizes.get(index as usize).copied().unwrap_or_default()
 }
 
+/// How long a line of LIST is, in octets, mostly.
+const SIZE_LINE_OCTETS: usize = 16;
+/// How long a line of UIDL is, in octets, mostly.
+const ID_LINE_OCTETS: usize = 48;
+
+/// Makes room for so many lines, as far as they are written at once.
+fn reserve_lines(lines: u32, line_octets: usize, out: &mut Vec<u8>) {
+    let at_once = OUT_SOFT_MAX_OCTETS.saturating_sub(out.len());
+    out.reserve((lines as usize).saturating_mul(line_octets).min(at_once));
+}
+
 fn total(sizes: &[u64]) -> u64 {
     sizes.iter().fold(0, |total, &octets| total.saturating_add(octets))
 }
@@ -115,6 +126,7 @@ impl<S> Session<S> {
 
     /// LIST's lines from this index on, as many as fit.
     pub(super) fn list_from(&mut self, from: u32, out: &mut Vec<u8>) {
+        reserve_lines(self.snapshot.messages.saturating_sub(from), SIZE_LINE_OCTETS, out);
         let sizes = self.snapshot.sizes.as_deref().unwrap_or_default();
         for (index, &octets) in (from..).zip(sizes.iter().skip(from as usize)) {
             if out.len() >= OUT_SOFT_MAX_OCTETS {
@@ -163,7 +175,8 @@ impl<S> Session<S> {
     /// UIDL's lines, as many as fit.
     pub(super) fn list_ids(&mut self, mut listing: IdListing, out: &mut Vec<u8>) {
         let mut index = listing.from.saturating_add(u32::try_from(listing.place).unwrap_or(u32::MAX));
-        while let Some(id) = listing.page.get(listing.place) {
+        reserve_lines(u32::try_from(listing.page.len()).unwrap_or(u32::MAX), ID_LINE_OCTETS, out);
+        while let Some((octets, len)) = listing.page.octets_from(listing.place) {
             if index >= self.snapshot.messages {
                 break;
             }
@@ -172,7 +185,7 @@ impl<S> Session<S> {
                 return;
             }
             if !self.snapshot.marks.is_marked(index) {
-                reply::write_id_line(index + 1, id, out);
+                reply::write_id_line(index + 1, octets, len, out);
             }
             listing.place += 1;
             index += 1;
