@@ -10,7 +10,7 @@ use std::{
 };
 
 use getrandom::fill;
-use restante_proto::server::{Link, Session};
+use restante_proto::server::{Close, Link, Session};
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc, watch},
@@ -22,7 +22,7 @@ use crate::{
     ask::Asker,
     drive::{self, Driver, Stage},
     gate::Place,
-    listen::{self, Port},
+    listen::Port,
     outcome::{Outcome, SessionId, Why},
     server::{Live, Shared},
     settings::Cleartext,
@@ -97,9 +97,11 @@ impl Connection {
             why = serve(stream, asker, stage, port, &mut outcome, &mut wire) => why,
         };
         let polite = outcome.why.is_polite();
+        let said_quit = matches!(outcome.why, Why::Session(Close::Quit));
         drop(outcome);
         if let Some(wire) = wire
             && polite
+            && !(said_quit && wire.may_just_close())
         {
             wire.linger(LINGER).await;
         }
@@ -116,9 +118,6 @@ async fn serve(
     slot: &mut Option<Wire>,
 ) -> Why {
     let live = Arc::clone(&asker.live);
-    if let Err(error) = listen::prepare(&stream) {
-        return Why::Connection(error.to_string());
-    }
     let cleartext = match live.settings.cleartext {
         Cleartext::Never => false,
         Cleartext::Loopback => asker.address.is_loopback(),
@@ -126,14 +125,14 @@ async fn serve(
     };
     let mut link = Link { tls: None, cleartext };
     match port {
-        Port::Pop3 => *slot = Some(Wire::Plain(stream)),
+        Port::Pop3 => *slot = Some(Wire::plain(stream)),
         Port::Pop3s => match Box::pin(implicit_tls(stream, &live)).await {
             Err(why) => return why,
             Ok(stream) => {
                 let facts = tls::facts(stream.get_ref().1);
                 outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
                 link.tls = Some(Box::new(facts));
-                *slot = Some(Wire::Tls(Box::new(stream)));
+                *slot = Some(Wire::tls(stream));
             }
         },
     }

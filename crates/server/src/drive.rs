@@ -26,7 +26,7 @@ use crate::{
     ask::Asker,
     listen::DEAD_AFTER,
     outcome::{Outcome, Why},
-    pool::{self, Buffer},
+    pool::{Input, Output},
     send::{self, Broken},
     server::Live,
     tls,
@@ -62,7 +62,7 @@ pub(crate) struct Driver<'a> {
 impl Driver<'_> {
     /// Drives a session to its end, and says why it ended. The socket stays in `slot`, but not where TLS failed.
     pub(crate) async fn drive(&mut self, slot: &mut Option<Wire>) -> Why {
-        let (mut buffer, mut used, mut out) = (Buffer::none(), 0, pool::lend());
+        let (mut buffer, mut used, mut out) = (Input::none(), 0, Output::lend());
         loop {
             let Some(wire) = slot else { return Why::Stopped };
             let mut input = buffer.get(used..).unwrap_or_default();
@@ -70,15 +70,15 @@ impl Driver<'_> {
             used = buffer.len() - input.len();
             if used == buffer.len() {
                 // It goes back to its pool, wiped, while an answer is found: a password may be in it.
-                (buffer, used) = (Buffer::none(), 0);
+                (buffer, used) = (Input::none(), 0);
             }
             let step = match next {
                 Next::Write => self.flush(wire, &mut out).await,
                 Next::Input => match self.flush(wire, &mut out).await {
                     Ok(()) => {
-                        drop(std::mem::replace(&mut out, Buffer::none()));
+                        drop(std::mem::replace(&mut out, Output::none()));
                         let read = self.read(wire).await;
-                        out = pool::lend();
+                        out = Output::lend();
                         read.map(|read| buffer = read)
                     }
                     failed => failed,
@@ -132,7 +132,7 @@ impl Driver<'_> {
 
     /// Waits for input. Empty where the session only learnt something. Before the login the connection has its own
     /// bound; behind it, what the client still receives counts as progress (RFC 1939 §3).
-    async fn read(&mut self, wire: &mut Wire) -> Result<Buffer, Why> {
+    async fn read(&mut self, wire: &mut Wire) -> Result<Input, Why> {
         let limits = &self.live.settings.limits;
         let draining = *self.stage.borrow_and_update() >= Stage::Draining;
         if draining {
@@ -153,7 +153,7 @@ impl Driver<'_> {
             let read = tokio::select! {
                 biased;
                 // The session hears of it before the next command does.
-                _ = self.stage.changed(), if !draining => return Ok(Buffer::none()),
+                _ = self.stage.changed(), if !draining => return Ok(Input::none()),
                 read = timeout_at(wake, wire.read()) => read,
             };
             match (read, watched) {
@@ -196,14 +196,14 @@ impl Driver<'_> {
             // A peer that goes away without closing TLS properly has gone away.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.session.eof();
-                Ok(Buffer::none())
+                Ok(Input::none())
             }
             Err(error) => Err(Why::Connection(error.to_string())),
         }
     }
 
     /// Finds an answer. What was said before goes out meanwhile, if that takes time; a reset ends the waiting.
-    async fn ask(&mut self, ask: Ask, wire: &mut Wire, out: &mut Vec<u8>) -> Result<(), Why> {
+    async fn ask(&mut self, ask: Ask, wire: &mut Wire, out: &mut Output) -> Result<(), Why> {
         let answer = {
             let mut finding = pin!(self.asker.answer(ask));
             match poll_fn(|context| Poll::Ready(finding.as_mut().poll(context))).await {
@@ -227,11 +227,17 @@ impl Driver<'_> {
                     }
                     match found {
                         Some(answer) => answer,
-                        None => tokio::select! {
-                            biased;
-                            answer = finding => answer,
-                            () = wire.reset() => return Err(Why::Connection("reset by the client".into())),
-                        },
+                        None => {
+                            // Many may wait for an answer; none of them keeps a buffer.
+                            *out = Output::none();
+                            let answer = tokio::select! {
+                                biased;
+                                answer = finding => answer,
+                                () = wire.reset() => return Err(Why::Connection("reset by the client".into())),
+                            };
+                            *out = Output::lend();
+                            answer
+                        }
                     }
                 }
             }
@@ -246,7 +252,7 @@ impl Driver<'_> {
 
     /// The TLS handshake of STLS. When it fails the connection is of no use any more (RFC 2595 §4).
     async fn secure(&mut self, slot: &mut Option<Wire>) -> Result<(), Why> {
-        let (Some(Wire::Plain(stream)), Some(config)) = (slot.take(), &self.live.tls) else {
+        let (Some(stream), Some(config)) = (slot.take().and_then(Wire::into_plain), &self.live.tls) else {
             return Err(Why::Handshake("TLS is not configured".into()));
         };
         let by = Instant::now() + self.live.settings.limits.tls_handshake;
@@ -254,7 +260,7 @@ impl Driver<'_> {
         let facts = tls::facts(stream.get_ref().1);
         self.outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
         self.session.secured(facts);
-        *slot = Some(Wire::Tls(Box::new(stream)));
+        *slot = Some(Wire::tls(stream));
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::TcpListener;
 use tracing::warn;
 
 use crate::settings::Settings;
@@ -86,6 +86,7 @@ pub(crate) fn bind((_, address): Place) -> Result<Option<TcpListener>, BindError
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        prepare(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
@@ -107,10 +108,9 @@ fn no_ipv6(error: &io::Error) -> bool {
 /// «Address family not supported», which has no kind of its own. Linux.
 const EAFNOSUPPORT: i32 = 97;
 
-/// Sets what every connection has.
-pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+/// Sets what every connection has. Linux hands it down from the listening socket, which saves each connection six calls.
+fn prepare(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)
         .with_interval(KEEPALIVE_EVERY)
@@ -126,7 +126,23 @@ pub(crate) const fn canonical(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
+
+    #[tokio::test]
+    async fn every_connection_has_what_the_listening_socket_has() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = bind((Port::Pop3, any)).unwrap().unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(DEAD_AFTER));
+    }
 
     #[test]
     fn no_place_depends_on_the_others() {

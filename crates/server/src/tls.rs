@@ -173,6 +173,11 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
             .with_no_client_auth()
             .with_single_cert(chain, private)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
+        // A client that comes again resumes without a new signature; its key exchange is new all the same (RFC 8446
+        // §2.2). One ticket, for it comes once at a time. Early data stays off: it could be sent again by another.
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        config.send_tls13_tickets = 1;
+        config.max_early_data_size = 0;
         Ok(Arc::new(config))
     };
     build().map_err(|source| TlsError::Unusable { certificate: certificate.into(), key: key.into(), source })

@@ -1,9 +1,10 @@
-//! The socket of a connection, plain or TLS, and reading it with a lent buffer.
+//! The socket of a connection, plain or TLS: reading it with a lent buffer, and writing to a peer that may be slow, or
+//! gone.
 
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,23 +12,41 @@ use std::{
 use restante_tcp::Flow;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
+    io::{AsyncReadExt, AsyncWrite, Interest},
     net::TcpStream,
+    task::yield_now,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::server::TlsStream;
 
 use crate::{
     listen::DEAD_AFTER,
-    pool::{self, Buffer},
+    pool::{Input, Output},
 };
 
 /// How often the kernel is asked about a peer that takes nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A peer that takes nothing for so long is a slow reader, for whom no buffer is kept.
+const STALL: Duration = Duration::from_secs(1);
+/// After so much, in octets, other connections have their turn, however fast this one is.
+const TURN_OCTETS: usize = 256 * 1024;
+/// So much of what a client still sends is thrown away after the last word, in octets.
+const LINGER_MAX_OCTETS: usize = 1024 * 1024;
+/// What TLS holds of encrypted octets: four whole records, which leave in one write.
+const TLS_QUEUE_OCTETS: usize = 64 * 1024;
+/// The same for a slow reader: one record.
+const TLS_QUEUE_SLOW_OCTETS: usize = 16 * 1024;
 
 /// A connection's octets.
 #[derive(Debug)]
-pub(crate) enum Wire {
+pub(crate) struct Wire {
+    stream: Stream,
+    /// What was written in this turn, in octets.
+    turn_octets: usize,
+}
+
+#[derive(Debug)]
+enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -43,18 +62,43 @@ pub(crate) enum WriteError {
     Io(io::Error),
 }
 
+/// How much of what was to be written was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    All,
+    /// So many octets; then the peer took nothing for a while.
+    Stalled(usize),
+}
+
 impl Wire {
+    pub(crate) const fn plain(stream: TcpStream) -> Self {
+        Self { stream: Stream::Plain(stream), turn_octets: 0 }
+    }
+
+    pub(crate) fn tls(mut stream: TlsStream<TcpStream>) -> Self {
+        stream.get_mut().1.set_buffer_limit(Some(TLS_QUEUE_OCTETS));
+        Self { stream: Stream::Tls(Box::new(stream)), turn_octets: 0 }
+    }
+
+    /// The socket, where nothing but clear text was spoken yet.
+    pub(crate) fn into_plain(self) -> Option<TcpStream> {
+        match self.stream {
+            Stream::Plain(stream) => Some(stream),
+            Stream::Tls(_) => None,
+        }
+    }
+
     /// Reads what there is into a lent buffer; empty at the end.
-    pub(crate) async fn read(&mut self) -> io::Result<Buffer> {
+    pub(crate) async fn read(&mut self) -> io::Result<Input> {
         poll_fn(|context| {
             // The buffer is lent only while the socket is asked: a connection that waits holds none.
-            let mut buffer = pool::lend();
-            buffer.resize(pool::BUFFER_OCTETS, 0);
-            let mut read = ReadBuf::new(&mut buffer);
-            let polled = Pin::new(&mut *self).poll_read(context, &mut read);
-            let octets = read.filled().len();
-            buffer.truncate(octets);
-            polled.map_ok(|()| buffer)
+            let mut buffer = Input::lend();
+            let into: &mut Vec<u8> = &mut buffer;
+            let polled = match &mut self.stream {
+                Stream::Plain(stream) => pin!(stream.read_buf(into)).poll(context),
+                Stream::Tls(stream) => pin!(stream.read_buf(into)).poll(context),
+            };
+            polled.map_ok(|_| buffer)
         })
         .await
     }
@@ -62,26 +106,68 @@ impl Wire {
     /// Writes all of it; gives up when the peer takes nothing for `patience`, or is dead.
     pub(crate) async fn write(&mut self, mut octets: &[u8], patience: Duration) -> Result<(), WriteError> {
         while !octets.is_empty() {
-            let written = self.stalling(patience, Step::Write(octets)).await?;
-            if written == 0 {
-                return Err(WriteError::Io(io::ErrorKind::WriteZero.into()));
-            }
+            let written = self.take(Step::Write(octets), patience).await?;
             octets = &octets[written..];
         }
-        self.stalling(patience, Step::Flush).await.map(|_| ())
+        self.take(Step::Flush, patience).await.map(|_| ())
+    }
+
+    /// Writes as much as the peer takes without a stall.
+    pub(crate) async fn write_unless_stalled(
+        &mut self,
+        octets: &[u8],
+        patience: Duration,
+    ) -> Result<Taken, WriteError> {
+        let stall = if Output::many() { Duration::ZERO } else { STALL.min(patience) };
+        let mut written = 0;
+        while written <= octets.len() {
+            let rest = &octets[written..];
+            let step = if rest.is_empty() { Step::Flush } else { Step::Write(rest) };
+            let done = match self.attempt(step).await {
+                Poll::Ready(done) => done,
+                Poll::Pending => match timeout(stall, poll_fn(|context| self.poll(context, step))).await {
+                    Ok(done) => done,
+                    Err(_) => {
+                        self.limit_tls_queue(TLS_QUEUE_SLOW_OCTETS);
+                        return Ok(Taken::Stalled(written));
+                    }
+                },
+            };
+            written += done.map_err(WriteError::Io)?;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        self.end_turn().await;
+        Ok(Taken::All)
+    }
+
+    /// Waits until a peer that stalled takes something again.
+    pub(crate) async fn room(&mut self, patience: Duration) -> Result<(), WriteError> {
+        self.take(Step::Room, patience).await.map(|_| ())
     }
 
     /// Takes one step, and looks after the peer while that takes long.
-    async fn stalling(&mut self, patience: Duration, step: Step<'_>) -> Result<usize, WriteError> {
+    async fn take(&mut self, step: Step<'_>, patience: Duration) -> Result<usize, WriteError> {
+        let done = match self.attempt(step).await {
+            Poll::Ready(done) => done.map_err(WriteError::Io)?,
+            Poll::Pending => self.stalling(step, patience).await?,
+        };
+        self.end_turn().await;
+        Ok(done)
+    }
+
+    /// Takes one step if that is possible at once: nearly always, and then no timer is needed.
+    async fn attempt(&mut self, step: Step<'_>) -> Poll<io::Result<usize>> {
+        poll_fn(|context| Poll::Ready(self.poll(context, step))).await
+    }
+
+    async fn stalling(&mut self, step: Step<'_>, patience: Duration) -> Result<usize, WriteError> {
         let by = Instant::now() + patience;
         let mut lifted = false;
         loop {
             let look = by.min(Instant::now() + LOOK_EVERY);
-            let stepped = match step {
-                Step::Write(octets) => timeout_at(look, AsyncWriteExt::write(self, octets)).await,
-                Step::Flush => timeout_at(look, self.flush()).await.map(|flushed| flushed.map(|()| 0)),
-            };
-            match stepped {
+            match timeout_at(look, poll_fn(|context| self.poll(context, step))).await {
                 Ok(done) => {
                     if lifted {
                         self.be_patient(DEAD_AFTER);
@@ -101,6 +187,44 @@ impl Wire {
         }
     }
 
+    fn poll(&mut self, context: &mut Context<'_>, step: Step<'_>) -> Poll<io::Result<usize>> {
+        let written = match (&mut self.stream, step) {
+            (Stream::Plain(stream), Step::Write(octets)) => {
+                ready!(Pin::new(stream).poll_write(context, octets))?
+            }
+            (Stream::Tls(stream), Step::Write(octets)) => {
+                ready!(Pin::new(stream).poll_write(context, octets))?
+            }
+            (Stream::Plain(_), Step::Flush) => return Poll::Ready(Ok(0)),
+            (Stream::Plain(stream), Step::Room) => {
+                return stream.poll_write_ready(context).map_ok(|()| 0);
+            }
+            // What TLS holds back has to leave first.
+            (Stream::Tls(stream), Step::Flush | Step::Room) => {
+                return Pin::new(stream).poll_flush(context).map_ok(|()| 0);
+            }
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.turn_octets += written;
+        Poll::Ready(Ok(written))
+    }
+
+    /// Lets others have their turn when this connection has had its own.
+    async fn end_turn(&mut self) {
+        if self.turn_octets >= TURN_OCTETS {
+            self.turn_octets = 0;
+            yield_now().await;
+        }
+    }
+
+    fn limit_tls_queue(&mut self, octets: usize) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.get_mut().1.set_buffer_limit(Some(octets));
+        }
+    }
+
     /// How much has arrived, and when the peer was heard; `None` where the socket cannot tell any more.
     pub(crate) fn flow(&self) -> Option<Flow> {
         restante_tcp::flow(self.socket()).ok()
@@ -116,7 +240,7 @@ impl Wire {
     pub(crate) async fn reset(&self) {
         loop {
             match self.socket().ready(Interest::ERROR).await {
-                Ok(ready) if !ready.is_error() => tokio::task::yield_now().await,
+                Ok(ready) if !ready.is_error() => yield_now().await,
                 _ => return,
             }
         }
@@ -126,18 +250,44 @@ impl Wire {
     /// the last words into a reset.
     pub(crate) async fn linger(mut self, patience: Duration) {
         let rest = async {
-            if self.shutdown().await.is_ok() {
-                while self.read().await.is_ok_and(|buffer| !buffer.is_empty()) {}
+            if poll_fn(|context| self.poll_shutdown(context)).await.is_err() {
+                return;
+            }
+            let mut thrown_octets = 0;
+            while let Ok(buffer) = self.read().await {
+                thrown_octets += buffer.len();
+                if buffer.is_empty() || thrown_octets > LINGER_MAX_OCTETS {
+                    return;
+                }
             }
         };
         // The connection is over either way.
         let _timed_out = timeout(patience, rest).await;
     }
 
+    /// Whether the socket can be closed as it is, without a word lost: nothing came that was not read, and TLS has
+    /// nothing to say.
+    pub(crate) fn may_just_close(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(stream) => {
+                let nothing = stream.try_read(&mut [0]);
+                nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Stream::Tls(_) => false,
+        }
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+
     fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+        match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
         }
     }
 }
@@ -147,49 +297,11 @@ impl Wire {
 enum Step<'a> {
     Write(&'a [u8]),
     Flush,
+    /// Waits until something could be written.
+    Room,
 }
 
 /// Whether a peer that has to acknowledge something has been silent for too long.
 pub(crate) const fn is_dead(flow: &Flow) -> bool {
     flow.in_flight_segments > 0 && flow.heard_ago.as_secs() >= DEAD_AFTER.as_secs()
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        read: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, read),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, read),
-        }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, octets),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, octets),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => {
-                let stream = Pin::new(stream);
-                ready!(stream.poll_shutdown(context))?;
-                Poll::Ready(Ok(()))
-            }
-        }
-    }
 }

@@ -5,7 +5,10 @@
 mod world;
 
 use restante_server::Cleartext;
-use rustls::version::{TLS12, TLS13};
+use rustls::{
+    HandshakeKind,
+    version::{TLS12, TLS13},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -186,4 +189,48 @@ async fn the_end_is_told_to_tls_also_where_pop3_hears_no_word() {
     let mut rest = Vec::new();
     let read = client.stream.read_to_end(&mut rest).await;
     assert_eq!((read.unwrap(), rest.as_slice()), (0, b"".as_slice()), "no truncation: close_notify came");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_again_resumes_and_sends_no_early_data() {
+    let running = Plan::default().start();
+    for version in [&TLS12, &TLS13] {
+        let mut config = client_config(&running.certificate, &[b"pop3"], &[version]);
+        std::sync::Arc::get_mut(&mut config).unwrap().enable_early_data = true;
+        let mut kinds = Vec::new();
+        for _ in 0..3 {
+            let tcp = Client::new(TcpStream::connect(running.pop3s).await.unwrap());
+            let mut client = tcp.secure(config.clone()).await.unwrap();
+            // The ticket comes behind the handshake; with the greeting it has been read.
+            assert_eq!(client.line().await, "+OK X1 POP3 Server");
+            let tls = client.stream.get_mut().1;
+            assert!(tls.early_data().is_none(), "nobody can say a command again for another (RFC 8446 §8)");
+            assert_eq!(tls.alpn_protocol(), Some(b"pop3".as_slice()));
+            kinds.push(tls.handshake_kind().unwrap());
+            assert!(client.say("STAT").await.starts_with("-ERR"), "a login is asked for all the same");
+        }
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed]);
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_of_another_server_is_no_good() {
+    let (one, other) = (Plan::default().start(), Plan::default().start());
+    let mut roots = rustls::RootCertStore::empty();
+    for running in [&one, &other] {
+        roots.add(running.certificate.clone()).unwrap();
+    }
+    let config = std::sync::Arc::new(
+        rustls::ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    );
+    for running in [&one, &other] {
+        let tcp = Client::new(TcpStream::connect(running.pop3s).await.unwrap());
+        let mut client = tcp.secure(config.clone()).await.unwrap();
+        assert_eq!(client.line().await, "+OK X1 POP3 Server");
+        assert_eq!(client.stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+    }
 }

@@ -19,7 +19,7 @@ mod source;
 pub use error::{CommitError, DeliverError, OpenError, StoreError};
 pub use maildir::MaildirStore;
 pub use memory::MemoryStore;
-pub use source::Source;
+pub use source::{Cached, Source};
 
 /// A future of a store, boxed so that stores can be chosen at run time.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
