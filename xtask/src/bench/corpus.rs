@@ -33,6 +33,8 @@ pub(super) struct Drop {
     /// The least and the most octets of a message as stored.
     pub(super) octets: (usize, usize),
     pub(super) names: Names,
+    /// The files are so many different ones with many names each (hard links); `None`: each its own.
+    pub(super) linked: Option<u32>,
 }
 
 /// What a drop holds: as many messages, of so many octets on the wire, without the dots that are stuffed.
@@ -125,8 +127,9 @@ fn name(kind: &Drop, number: u32, stored: &[u8]) -> String {
     }
 }
 
-/// Makes a Maildir, in place of one that is there. The messages were seen: they lie in `cur`.
-pub(super) fn make(maildir: &Path, kind: &Drop) -> io::Result<Contents> {
+/// Makes a Maildir, in place of one that is there. The messages were seen: they lie in `cur`. What is linked lies in
+/// the folder `contents`, for all drops of the kind.
+pub(super) fn make(maildir: &Path, kind: &Drop, contents: &Path) -> io::Result<Contents> {
     match fs::remove_dir_all(maildir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) | Ok(()) => {}
@@ -141,12 +144,36 @@ pub(super) fn make(maildir: &Path, kind: &Drop) -> io::Result<Contents> {
         own(&maildir.join(part))?;
     }
     let cur = maildir.join("cur");
+    if let Some(different) = kind.linked {
+        return link(&cur, kind, different, contents);
+    }
     let mut contents = Contents::default();
     for number in 0..kind.messages {
         let stored = message(kind, number);
         write(&cur.join(format!("{}:2,S", name(kind, number, &stored))), &stored)?;
         contents.messages += 1;
         contents.octets += wire_octets(&stored);
+    }
+    Ok(contents)
+}
+
+/// Gives the files of a few messages as many names as the drop has messages.
+fn link(cur: &Path, kind: &Drop, different: u32, contents: &Path) -> io::Result<Contents> {
+    fs::create_dir_all(contents)?;
+    let mut sources = Vec::new();
+    for number in 0..different.max(1) {
+        let stored = message(kind, number);
+        let path = contents.join(format!("{}-{}-{number}", kind.octets.0, kind.octets.1));
+        if !path.exists() {
+            write(&path, &stored)?;
+        }
+        sources.push((path, stored));
+    }
+    let mut contents = Contents::default();
+    for (number, (path, stored)) in (0..kind.messages).zip(sources.iter().cycle()) {
+        fs::hard_link(path, cur.join(format!("{}:2,S", name(kind, number, stored))))?;
+        contents.messages += 1;
+        contents.octets += wire_octets(stored);
     }
     Ok(contents)
 }
@@ -198,7 +225,7 @@ fn own(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const KIND: Drop = Drop { messages: 3, octets: (1000, 4000), names: Names::Sized };
+    const KIND: Drop = Drop { messages: 3, octets: (1000, 4000), names: Names::Sized, linked: None };
 
     #[test]
     fn messages_are_the_same_each_time_and_as_long_as_asked_for() {
@@ -228,5 +255,20 @@ mod tests {
         let (wire, name) = (wire(&stored), name(&KIND, 2, &stored));
         assert_eq!(wire.len() as u64, wire_octets(&stored));
         assert!(name.ends_with(&format!(",S={},W={}", stored.len(), wire.len())), "{name}");
+    }
+
+    #[test]
+    fn linked_drops_have_a_name_for_each_message_and_the_same_octets() {
+        let folder = std::env::temp_dir().join(format!("restante-xtask-links-{}", std::process::id()));
+        fs::create_dir_all(folder.join("cur")).expect("a folder can be made");
+        let kind = Drop { messages: 7, octets: (500, 600), linked: Some(2), ..KIND };
+        // Files are given to another user, which only root can do.
+        let made = link(&folder.join("cur"), &kind, 2, &folder.join("contents"));
+        let names = fs::read_dir(folder.join("cur")).expect("it is there").count();
+        fs::remove_dir_all(&folder).expect("it is ours");
+        match made {
+            Ok(contents) => assert_eq!((contents.messages, names), (7, 7)),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
     }
 }
