@@ -70,6 +70,7 @@ URLs:
 Nothing is deleted. A session holds the lock of its drop: give as many --users as there are clients.
 With --rate sessions begin at fixed times, however long others take; the step «due» is a session's
 time from then. Without it each client begins the next one when one has ended.
+Sessions that were due in time may begin until 2 s after --duration; the others are errors.
 A run ends after --duration, or earlier after --sessions, when no session succeeds, or by Ctrl-C.
 CPU of --pid has the kernel's clock ticks, so let a run take seconds. Children that were waited for
 are counted in; memory is PSS, which other users' processes show to root only.

@@ -28,6 +28,9 @@ const FIRST_FAILURES_MAX: u64 = 16;
 /// How long sessions may take to end, beyond the time-out of an answer.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// How long sessions that were due in time may begin after it.
+const DRAIN: Duration = Duration::from_secs(2);
+
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -139,12 +142,14 @@ pub(super) async fn work(run: &Arc<Run>) -> End {
             }
         });
     }
+    let drain = if pace.is_some() { DRAIN } else { Duration::ZERO };
     let end = tokio::select! {
         () = all_of(&mut clients) => None,
-        () = sleep(run.plan.duration) => Some(End::Time),
+        () = sleep(run.plan.duration + drain) => Some(End::Time),
         () = interrupted() => Some(End::Interrupted),
     };
     run.end();
+    let begun = pace.as_ref().map(|pace| pace.begun());
     let left = pace.map_or(0, |pace| pace.due().saturating_sub(pace.begun()));
     finish(run, &mut clients).await;
     if left > 0 {
@@ -154,6 +159,7 @@ pub(super) async fn work(run: &Arc<Run>) -> End {
     match end {
         Some(end) => end,
         None if run.is_hopeless() => End::Hopeless,
+        None if begun.is_some_and(|begun| Some(begun) != run.plan.sessions) => End::Time,
         None => End::Count,
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Pace {
     rate: NonZeroU32,
     /// No more sessions than this.
     sessions: Option<u64>,
+    /// None is due after this time.
+    duration: Duration,
     begun: AtomicU64,
     due: Mutex<mpsc::Receiver<Instant>>,
 }
@@ -33,11 +35,14 @@ impl Pace {
     /// sleeps is more exact.
     pub(super) fn begin(rate: NonZeroU32, run: &Arc<Run>) -> Self {
         let (sender, due) = mpsc::channel(DUE_MAX);
-        let (began, sessions) = (Instant::now(), run.plan.sessions);
+        let (began, sessions, duration) = (Instant::now(), run.plan.sessions, run.plan.duration);
         let run = Arc::clone(run);
         thread::spawn(move || {
             let mut number = 0;
-            while !run.is_over() && sessions.is_none_or(|sessions| number < sessions) {
+            while !run.is_over()
+                && offset(rate, number) < duration
+                && sessions.is_none_or(|sessions| number < sessions)
+            {
                 let due = began + offset(rate, number);
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 if sender.blocking_send(due).is_err() {
@@ -46,7 +51,7 @@ impl Pace {
                 number += 1;
             }
         });
-        Self { began, rate, sessions, begun: AtomicU64::new(0), due: Mutex::new(due) }
+        Self { began, rate, sessions, duration, begun: AtomicU64::new(0), due: Mutex::new(due) }
     }
 
     /// Waits until a session is due that nobody has begun; `None` where no more come.
@@ -62,7 +67,7 @@ impl Pace {
 
     /// How many sessions were due until now.
     pub(super) fn due(&self) -> u64 {
-        let due = count(self.rate, self.began.elapsed());
+        let due = count(self.rate, self.began.elapsed().min(self.duration));
         self.sessions.map_or(due, |sessions| sessions.min(due))
     }
 }
