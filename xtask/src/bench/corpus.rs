@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Write},
     os::unix::fs::chown,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::server::MAIL_ID;
@@ -115,14 +115,19 @@ pub(super) fn wire(stored: &[u8]) -> Vec<u8> {
     wire
 }
 
+/// The name of a message that is written as it is.
+fn name_of(kind: &Drop, number: u32, stored: &[u8]) -> String {
+    name(kind, number, stored.len() as u64, wire_octets(stored))
+}
+
 fn wire_octets(stored: &[u8]) -> u64 {
     (stored.len() + stored.iter().filter(|octet| **octet == b'\n').count()) as u64
 }
 
-fn name(kind: &Drop, number: u32, stored: &[u8]) -> String {
+fn name(kind: &Drop, number: u32, octets: u64, wire_octets: u64) -> String {
     let base = format!("{}.M{}P{number}.bench", FIRST_SECONDS + u64::from(number), number % 1_000_000);
     match kind.names {
-        Names::Sized => format!("{base},S={},W={}", stored.len(), wire_octets(stored)),
+        Names::Sized => format!("{base},S={octets},W={wire_octets}"),
         Names::Bare => base,
     }
 }
@@ -150,7 +155,7 @@ pub(super) fn make(maildir: &Path, kind: &Drop, contents: &Path) -> io::Result<C
     let mut contents = Contents::default();
     for number in 0..kind.messages {
         let stored = message(kind, number);
-        write(&cur.join(format!("{}:2,S", name(kind, number, &stored))), &stored)?;
+        write(&cur.join(format!("{}:2,S", name_of(kind, number, &stored))), &stored)?;
         contents.messages += 1;
         contents.octets += wire_octets(&stored);
     }
@@ -162,26 +167,47 @@ fn link(cur: &Path, kind: &Drop, different: u32, contents: &Path) -> io::Result<
     fs::create_dir_all(contents)?;
     let mut sources = Vec::new();
     for number in 0..different.max(1) {
-        let stored = message(kind, number);
-        let path = contents.join(format!("{}-{}-{number}", kind.octets.0, kind.octets.1));
-        if !path.exists() {
-            write(&path, &stored)?;
-        }
-        sources.push((path, stored));
+        sources.push(source(kind, number, contents)?);
     }
     let mut contents = Contents::default();
-    for (number, (path, stored)) in (0..kind.messages).zip(sources.iter().cycle()) {
-        fs::hard_link(path, cur.join(format!("{}:2,S", name(kind, number, stored))))?;
+    for (number, source) in (0..kind.messages).zip(sources.iter().cycle()) {
+        let name = name(kind, number, source.octets, source.wire_octets);
+        fs::hard_link(&source.path, cur.join(format!("{name}:2,S")))?;
         contents.messages += 1;
-        contents.octets += wire_octets(stored);
+        contents.octets += source.wire_octets;
     }
     Ok(contents)
+}
+
+/// A file that gets further names.
+struct Source {
+    path: PathBuf,
+    octets: u64,
+    wire_octets: u64,
+}
+
+/// Finds it, or makes it. Its name says what its length is on the wire, so that it need not be read again.
+fn source(kind: &Drop, number: u32, contents: &Path) -> io::Result<Source> {
+    let prefix = format!("{}-{}-{number}-", kind.octets.0, kind.octets.1);
+    for entry in fs::read_dir(contents)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let wire_octets = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.parse().ok());
+        if let Some(wire_octets) = wire_octets {
+            return Ok(Source { path: entry.path(), octets: entry.metadata()?.len(), wire_octets });
+        }
+    }
+    let stored = message(kind, number);
+    let wire_octets = wire_octets(&stored);
+    let path = contents.join(format!("{prefix}{wire_octets}"));
+    write(&path, &stored)?;
+    Ok(Source { path, octets: stored.len() as u64, wire_octets })
 }
 
 /// Delivers one message more, as a delivery agent does.
 pub(super) fn deliver(maildir: &Path, kind: &Drop, number: u32) -> io::Result<u64> {
     let stored = message(kind, number);
-    let name = name(kind, number, &stored);
+    let name = name_of(kind, number, &stored);
     let written = maildir.join("tmp").join(&name);
     write(&written, &stored)?;
     fs::rename(written, maildir.join("new").join(name))?;
@@ -252,7 +278,7 @@ mod tests {
     #[test]
     fn names_tell_both_lengths() {
         let stored = message(&KIND, 2);
-        let (wire, name) = (wire(&stored), name(&KIND, 2, &stored));
+        let (wire, name) = (wire(&stored), name_of(&KIND, 2, &stored));
         assert_eq!(wire.len() as u64, wire_octets(&stored));
         assert!(name.ends_with(&format!(",S={},W={}", stored.len(), wire.len())), "{name}");
     }

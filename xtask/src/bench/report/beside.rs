@@ -63,8 +63,11 @@ impl Report<'_> {
                 );
                 let by_control =
                     of("beside_p99").zip(of("control_p99")).map(|(beside, control)| beside / control);
-                let failed: f64 =
-                    outcome.runs().iter().filter_map(|run| run.further.get("beside_failed")).sum();
+                let failed: f64 = outcome
+                    .runs()
+                    .iter()
+                    .filter_map(|run| run.further.get("beside_failed"))
+                    .fold(0.0, |sum, more| sum + more);
                 writeln!(
                     out,
                     "| {} | {} | {} | {} | {ratio} | {} | {} | {failed:.0} | {} | {} |",
