@@ -13,31 +13,44 @@ use std::{
 };
 
 use self::{
-    cells::{Cell, Users, Work},
+    cells::{Cell, Drops, Users},
     corpus::Contents,
     machine::Machine,
+    measure::Ground,
+    moving::Moving,
     options::{HELP, Options},
     process::Accounting,
     report::{Outcome, Row, Subject},
-    server::{BINARY_VARIABLE, Common, Kind, MAIL_ID, Server, Shape},
+    server::{BINARY_VARIABLE, Common, Kind, MAIL_ID, Server, Shape, restante_binary},
 };
 use crate::run::{self, Failure};
 
+mod calls;
+mod calm;
 mod cells;
 mod corpus;
+mod crowd;
 mod load;
 mod machine;
 mod measure;
+mod moving;
 mod options;
 mod pop3;
 mod process;
 mod report;
 mod server;
+mod visit;
 
 /// Everybody's password, where nobody else can connect to.
 const PASSWORD: &str = "benchmark";
 
+/// Rounds of SHA512-CRYPT that take about as long as Argon2id with our defaults.
+const ARGON2_AS_ROUNDS: u32 = 50_000;
+
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    if let Some((calm::BURN, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return calm::burning(rest);
+    }
     let Some(options) = Options::parse(arguments)? else {
         print!("{HELP}");
         return Ok(());
@@ -68,19 +81,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     let mut bench = Bench::new(&options, &common)?;
     let mut rows: Vec<Row> = Vec::new();
-    let (idle, work): (Vec<Cell>, Vec<Cell>) =
-        cells.into_iter().partition(|cell| matches!(cell.work, Work::Idle(_)));
+    let (idle, work): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(Cell::holds);
     bench.compare();
     for cell in work {
         let outcomes = bench.cell(&cell);
-        let second = cell.second().map(|second| Row::second(second, &outcomes));
-        rows.push(Row::new(cell, outcomes));
-        rows.extend(second);
+        rows.extend(Row::all(cell, outcomes));
     }
     bench.stop();
     for cell in idle {
         let outcomes = bench.idle(&cell);
-        rows.push(Row::new(cell, outcomes));
+        rows.extend(Row::all(cell, outcomes));
     }
     let subjects = bench.subjects();
     drop(bench);
@@ -144,6 +154,11 @@ fn common(folder: &Path, options: &Options) -> Result<Common, Failure> {
     fs::set_permissions(&pair, fs::Permissions::from_mode(0o600)).map_err(|error| told(&pair, &error))?;
     let sha512_crypt = run::output(Command::new("openssl").args(["passwd", "-6", PASSWORD]))
         .ok_or_else(|| Failure::Failed("openssl makes no SHA512-CRYPT".into()))?;
+    let slow_salt = format!("rounds={ARGON2_AS_ROUNDS}$restantebench");
+    let sha512_crypt_slow =
+        run::output(Command::new("openssl").args(["passwd", "-6", "-salt", &slow_salt, PASSWORD]))
+            .filter(|stored| stored.starts_with("$6$rounds="))
+            .ok_or_else(|| Failure::Failed("openssl makes no SHA512-CRYPT with rounds".into()))?;
     let of =
         |users: Users| (1..=users.count).map(|number| (users.user(number), users.stored)).collect::<Vec<_>>();
     Ok(Common {
@@ -154,9 +169,22 @@ fn common(folder: &Path, options: &Options) -> Result<Common, Failure> {
         users: cells::users(options).into_iter().flat_map(of).collect(),
         password: PASSWORD.to_owned(),
         sha512_crypt,
+        argon2: argon2(folder)?,
+        sha512_crypt_slow,
         accounting: Accounting::find(),
         processors: thread::available_parallelism().map_or(1, usize::from),
     })
+}
+
+/// How our own server stores a password if nobody says otherwise.
+fn argon2(folder: &Path) -> Result<String, Failure> {
+    let users = folder.join("argon2");
+    let mut add = Command::new(restante_binary());
+    add.args(["user", "add", "john", "--password-env", "PASSWORD", "--users"]).arg(&users);
+    let stored = run::output(add.env("PASSWORD", PASSWORD)).and_then(|_| fs::read_to_string(&users).ok());
+    let stored = stored.as_deref().and_then(|line| line.trim().strip_prefix("john:{ARGON2ID}"));
+    let stored = stored.and_then(|line| line.split(':').next());
+    stored.map(str::to_owned).ok_or_else(|| Failure::Failed("restante user add stores no Argon2id".into()))
 }
 
 /// One server in the benchmark, or why it is none.
@@ -172,6 +200,9 @@ struct Bench<'a> {
     options: &'a Options,
     all_users: Vec<Users>,
     contenders: Vec<Contender<'a>>,
+    /// The drop that there is once for all.
+    moving: Option<Moving>,
+    processors: usize,
 }
 
 impl<'a> Bench<'a> {
@@ -198,7 +229,13 @@ impl<'a> Bench<'a> {
         if contenders.iter().all(|contender| contender.server.is_err()) {
             return Err(Failure::Failed("no server could be started".into()));
         }
-        Ok(Self { options, all_users, contenders })
+        let moving = all_users.iter().find(|users| users.drops == Drops::Moving);
+        let moving = moving.map(|users| {
+            println!("\n── one drop of {} messages for all", users.drop.messages);
+            Moving::make(&common.folder, users).map_err(|error| told(&common.folder, &error))
+        });
+        let (moving, processors) = (moving.transpose()?, common.processors);
+        Ok(Self { options, all_users, contenders, moving, processors })
     }
 
     /// Compares messages octet by octet; a server that changes them is left out.
@@ -224,11 +261,17 @@ impl<'a> Bench<'a> {
     fn cell(&mut self, cell: &Cell) -> Vec<Outcome> {
         println!("\n── {}: {}", cell.name, cell.about);
         let mut outcomes: Vec<Outcome> = self.contenders.iter().map(|_| Outcome::Runs(Vec::new())).collect();
-        let first = u32::from(self.options.quick);
-        for turn in first..=self.options.runs {
+        let (runs, rehearsed) = cell.runs(self.options);
+        for turn in u32::from(!rehearsed)..=runs {
             for (contender, outcome) in self.contenders.iter_mut().zip(&mut outcomes) {
                 let Outcome::Runs(runs) = outcome else { continue };
-                match contender.measure(cell, &self.all_users, Shape::Work) {
+                match contender.measure(
+                    cell,
+                    Shape::Work,
+                    &self.all_users,
+                    self.moving.as_mut(),
+                    self.processors,
+                ) {
                     Ok(_) if turn == 0 => {}
                     Ok(run) => {
                         println!("{:<10}{:>12.4} {}", contender.kind.name(), run.value, cell.unit.words());
@@ -250,8 +293,8 @@ impl<'a> Bench<'a> {
         let mut outcomes = Vec::new();
         for contender in &mut self.contenders {
             let mut runs = Vec::new();
-            let all = (0..self.options.runs).try_for_each(|_| {
-                let run = contender.measure(cell, &self.all_users, Shape::Idle);
+            let all = (0..cell.runs(self.options).0).try_for_each(|_| {
+                let run = contender.measure(cell, Shape::Idle, &self.all_users, None, self.processors);
                 if let Ok(server) = &mut contender.server {
                     server.stop();
                 }
@@ -284,6 +327,7 @@ impl<'a> Bench<'a> {
             name: contender.kind.name(),
             version: contender.kind.version(),
             configured: contender.kind.configured(),
+            durable: contender.kind.durable(),
         };
         self.contenders.iter().map(subject).collect()
     }
@@ -296,11 +340,12 @@ fn start<'a>(
     contents: &mut HashMap<String, Contents>,
 ) -> Result<Server<'a>, Failure> {
     let mut server = Server::new(kind, common)?;
-    for users in all_users {
+    for users in all_users.iter().filter(|users| users.drops == Drops::Each) {
         for number in 1..=users.count {
             let user = users.user(number);
             let maildir = server.maildir(&user);
-            let made = corpus::make(&maildir, &users.drop).map_err(|error| told(&maildir, &error))?;
+            let made = corpus::make(&maildir, &users.drop, &server.contents())
+                .map_err(|error| told(&maildir, &error))?;
             contents.insert(user, made);
         }
     }
@@ -309,10 +354,19 @@ fn start<'a>(
 }
 
 impl Contender<'_> {
-    fn measure(&mut self, cell: &Cell, all_users: &[Users], shape: Shape) -> Result<measure::Run, Failure> {
+    fn measure(
+        &mut self,
+        cell: &Cell,
+        shape: Shape,
+        all_users: &[Users],
+        moving: Option<&mut Moving>,
+        processors: usize,
+    ) -> Result<measure::Run, Failure> {
         let server = self.server.as_mut().map_err(|why| Failure::Failed(why.clone()))?;
         server.ensure(shape)?;
-        measure::measure(server, cell, all_users, &mut self.contents, PASSWORD)
+        let contents = &mut self.contents;
+        let mut ground = Ground { all_users, contents, moving, password: PASSWORD, processors };
+        measure::measure(server, cell, &mut ground)
     }
 }
 

@@ -6,6 +6,11 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -135,6 +140,10 @@ fn says(answer: impl Fn(&str) -> String + Send + Sync + Clone + 'static) -> Sock
     address
 }
 
+fn secured(url: &str) -> bool {
+    !url.contains("none")
+}
+
 /// A right answer of a drop with two messages of three octets.
 fn right(command: &str) -> String {
     match command.split(' ').next().unwrap() {
@@ -165,7 +174,7 @@ fn sessions_are_counted_and_timed_plain_stls_and_tls() {
         assert_eq!(result["messages"]["octets"], 12 * octets(2));
         assert_eq!(result["listed_lines"]["count"], 12 * 2 * 4);
         assert_eq!(result["errors"], serde_json::json!([]));
-        let secured = !url.contains("none");
+        let secured = secured(&url);
         for step in ["connect", "tls", "greeting", "login", "stat", "uidl", "list", "retr", "quit", "session"]
         {
             let times = &result["steps"][step];
@@ -247,6 +256,74 @@ fn idle_sessions_are_held_all_at_once() {
         assert!(processes["pss_kib_per_session"].as_f64().unwrap() > 0.0);
         assert_eq!(result["steps"]["quit"]["count"], 20);
     }
+}
+
+#[test]
+fn slow_sessions_are_held_in_the_middle_of_a_message() {
+    let served = Served::start();
+    let pid = served.child.id().to_string();
+    for (url, trust) in served.ways() {
+        let trust: Vec<&str> = trust.iter().map(String::as_str).collect();
+        let args =
+            ["--mode", "slow", "--sip", "7", "--users", "user{1..20}", "--duration", "1500ms", "--pid", &pid];
+        let result = json(&url, &[args.as_slice(), trust.as_slice()].concat());
+        assert_eq!(
+            (&result["processes"]["held_sessions"], &result["sessions"]["done"]),
+            (&20.into(), &20.into())
+        );
+        assert!(result["steps"]["quit"].is_null(), "a message is not broken off by a command");
+        // The message has 37 octets on the wire: at 7 a second it does not end in this time.
+        assert_eq!(
+            result["requests"]["count"],
+            20 * 3 + if url.contains("pop3://") && secured(&url) { 20 } else { 0 }
+        );
+    }
+}
+
+#[test]
+fn sessions_that_are_due_are_counted_from_then() {
+    let served = Served::start();
+    let [(url, _), ..] = served.ways();
+    let args = ["--users", "user{1..4}", "--rate", "200", "--sessions", "40", "--source", "127.0.0.{2..4}"];
+    let result = json(&url, &args);
+    assert_eq!((&result["rate"], &result["sessions"]["done"]), (&200.into(), &40.into()), "{result:#}");
+    assert_eq!((&result["ended_by"], &result["steps"]["due"]["count"]), (&"count".into(), &40.into()));
+    // The last one is due 39 × 5 ms after the first.
+    assert!(result["seconds"].as_f64().unwrap() >= 0.195, "{result:#}");
+    let of = |step: &str| result["steps"][step]["mean_ms"].as_f64().unwrap();
+    assert!(of("due") >= of("session"), "who waits for a free client waits as well");
+}
+
+#[test]
+fn a_stall_is_not_left_out_of_the_times_that_were_due() {
+    let greeted = Arc::new(AtomicU32::new(0));
+    let address = says(move |command| {
+        // The second STAT stalls for as long as twenty sessions take.
+        if command == "STAT" && greeted.fetch_add(1, Ordering::Relaxed) == 1 {
+            let end = Instant::now() + Duration::from_millis(200);
+            while let Some(left) = end.checked_duration_since(Instant::now()) {
+                std::thread::park_timeout(left);
+            }
+        }
+        right(command)
+    });
+    let url = format!("pop3://john@{address}?tls=none");
+    let steps = json(&url, &["--rate", "100", "--sessions", "20"])["steps"].clone();
+    let p50 = |step: &str| steps[step]["p50_ms"].as_f64().unwrap();
+    assert!(p50("due") > 50.0 && p50("session") < 50.0, "{steps:#}");
+}
+
+#[test]
+fn what_was_due_and_did_not_begin_is_told() {
+    let address = says(|command| if command == "STAT" { String::new() } else { right(command) });
+    let url = format!("pop3://john@{address}?tls=none");
+    let ran = bench(&url, &["--rate", "1000", "--duration", "100ms", "--timeout", "300ms"]);
+    assert!(
+        ran.stdout().contains("due: cut off: sessions were due, and all clients busy"),
+        "{}",
+        ran.stdout()
+    );
+    ran.fails(1);
 }
 
 #[test]
@@ -332,6 +409,9 @@ fn wrong_usage_is_told() {
         (url, &["--clients", "2"], "--share-drops"),
         (url, &["--mode", "list", "--retr", "2"], "--mode sessions"),
         (url, &["--mode", "idle", "--sessions", "2"], "takes no --sessions"),
+        (url, &["--mode", "slow", "--rate", "2"], "no --rate"),
+        (url, &["--source", "localhost"], "takes addresses"),
+        (url, &["--source", "::1"], "nobody connects to 127.0.0.1 from ::1"),
         ("pop3://127.0.0.1:9", &["--users", "u{2..1}"], "smaller number"),
         ("pop3://john:secret@127.0.0.1", &[], "a password never stands in a URL"),
         (url, &["--pid", "4294967295"], "there is no process"),

@@ -1,5 +1,6 @@
 //! The cells of the table: what each asks of a server, in which unit it is told, and which drops there are for it.
-//! How a cell is run on all servers is `bench.rs`.
+//! How a cell is run on all servers is `bench.rs`; what is wanted of ours, `cells/goals.rs`; cells in which more than one
+//! thing happens at once, `cells/together.rs`.
 
 use super::{
     corpus::{Drop, Names},
@@ -7,6 +8,14 @@ use super::{
     options::Options,
     server::Stored,
 };
+
+pub(super) mod goals;
+mod together;
+
+pub(super) use together::{CALM_LEAD_SECONDS, Disturbance};
+
+/// The users between whom the one huge drop moves.
+pub(super) const MOVING: &str = "huge";
 
 /// Clients of the session cells, as many as work at once.
 const SESSION_CLIENTS: u32 = 8;
@@ -33,6 +42,18 @@ pub(super) struct Users {
     pub(super) stored: Stored,
     /// Whether their messages are compared octet by octet before anything is measured.
     pub(super) compared: bool,
+    pub(super) drops: Drops,
+}
+
+/// How users come to their drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drops {
+    /// Each has its own from the start.
+    Each,
+    /// A cell makes them.
+    Later,
+    /// There is one for all users of all servers, which moves from one to the next.
+    Moving,
 }
 
 impl Users {
@@ -40,7 +61,7 @@ impl Users {
         format!("{}{number}", self.name)
     }
 
-    fn pattern(&self) -> String {
+    pub(super) fn pattern(&self) -> String {
         format!("{}{{1..{}}}", self.name, self.count)
     }
 }
@@ -56,6 +77,12 @@ pub(super) enum Unit {
     KibSession,
     /// Server CPU of one step, in milliseconds.
     MsStep,
+    /// Time of one step as a client sees it.
+    MsWall,
+    /// The 99th percentile of the time of a session, from when it was due.
+    MsHigh,
+    /// System calls of all the server's processes for one session.
+    Calls,
 }
 
 impl Unit {
@@ -65,6 +92,9 @@ impl Unit {
             Self::SecondsGib => "CPU-s / GiB",
             Self::KibSession => "KiB PSS / session",
             Self::MsStep => "CPU-ms",
+            Self::MsWall => "ms",
+            Self::MsHigh => "ms, p99",
+            Self::Calls => "system calls / session",
         }
     }
 }
@@ -90,10 +120,18 @@ pub(super) enum Work {
     /// One session on the first drop of these users: greeting to QUIT, with STAT, UIDL, LIST.
     Listing { users: &'static str, before: Before },
     /// All messages of a drop, made anew each time, are deleted: DELE of all in one batch, then QUIT.
-    /// A second row tells what QUIT needs.
+    /// Further rows tell what QUIT needs, and how long it takes.
     Delete { users: &'static str },
     /// Sessions are held while the memory is looked at.
     Idle(Load),
+    /// The same, while newcomers have sessions.
+    Crowd { held: Load, newcomers: Load },
+    /// The drop of a user is opened cold, again, and after one message came: a point of three curves.
+    Visit { users: &'static str, warm: u32 },
+    /// Small sessions at a fixed rate: alone, while others work, and while something else takes as much CPU.
+    Calm { probe: Load, disturbance: Disturbance },
+    /// The load generator runs while system calls are counted, which takes time itself.
+    Calls(Load),
 }
 
 /// A row of the table.
@@ -107,15 +145,23 @@ pub(super) struct Cell {
 
 /// The users that some cell needs.
 pub(super) fn users(options: &Options) -> Vec<Users> {
-    let drop = |messages, octets, names| Drop { messages, octets, names };
+    let drop = |messages, octets, names| Drop { messages, octets, names, linked: None };
     let large = |name, messages, names| Users {
         name,
         count: 1,
         drop: drop(messages, SMALL_OCTETS, names),
         stored: Stored::Cheap,
         compared: false,
+        drops: Drops::Each,
     };
-    let few = |name, count, drop, stored, compared| Users { name, count, drop, stored, compared };
+    let few = |name, count, drop, stored, compared| Users {
+        name,
+        count,
+        drop,
+        stored,
+        compared,
+        drops: Drops::Each,
+    };
     let small = drop(SMALL_DROP_MESSAGES, SMALL_OCTETS, Names::Sized);
     let mut all = vec![
         few("small", 2 * SESSION_CLIENTS, small, Stored::Cheap, true),
@@ -137,31 +183,69 @@ pub(super) fn users(options: &Options) -> Vec<Users> {
         large("listed", options.small_drop, Names::Sized),
         large("bare", options.small_drop, Names::Bare),
         large("large", options.large_drop, Names::Sized),
-        large("huge", options.huge_drop, Names::Sized),
+        large("ten", 10, Names::Sized),
+        large("thousand", 1000, Names::Sized),
         large("deleted", options.small_drop, Names::Sized),
         few("idle", options.idle, drop(1, SMALL_OCTETS, Names::Sized), Stored::Cheap, false),
     ];
+    all.extend(together::users(options));
     let cells = cells(options);
     all.retain(|users| cells.iter().any(|cell| cell.needs(users.name)));
     all
 }
 
 impl Cell {
-    /// What the second number of its runs is, where it has one.
-    pub(super) fn second(&self) -> Option<Self> {
-        matches!(self.work, Work::Delete { .. }).then(|| Self {
-            name: format!("{}-quit", self.name),
-            about: "QUIT after it: the messages are removed".into(),
-            ..self.clone()
-        })
+    /// The rows that further numbers of its runs make, each with the name of the number.
+    pub(super) fn further(&self) -> Vec<(Self, &'static str)> {
+        let row = |suffix: &str, about: String, unit, number| {
+            (Self { name: format!("{}-{suffix}", self.name), about, unit, ..self.clone() }, number)
+        };
+        match self.work {
+            Work::Delete { .. } => vec![
+                row("quit", "QUIT after it: the messages are removed".into(), Unit::MsStep, "quit_ms"),
+                row("quit-time", "how long that QUIT takes".into(), Unit::MsWall, "quit_wall_ms"),
+            ],
+            Work::Visit { .. } => {
+                let about = |what| self.about.replacen("cold", what, 1);
+                vec![
+                    row("warm", about("warm"), Unit::MsSession, "warm_ms"),
+                    row("new", about("one new message"), Unit::MsSession, "new_ms"),
+                ]
+            }
+            Work::Crowd { .. } => vec![row(
+                "newcomers",
+                format!("small sessions beside {}", self.about.trim_start_matches("memory of ")),
+                Unit::MsSession,
+                "newcomer_ms",
+            )],
+            _ => Vec::new(),
+        }
+    }
+
+    /// How many runs count, and whether one before them does not.
+    pub(super) fn runs(&self, options: &Options) -> (u32, bool) {
+        match &self.work {
+            Work::Calm { .. } | Work::Visit { .. } => (options.runs.min(3), false),
+            Work::Crowd { .. } | Work::Calls(_) => (1, false),
+            Work::Idle(_) => (options.runs, false),
+            _ => (options.runs, !options.quick),
+        }
+    }
+
+    /// Whether each server is alone and started anew for it, shaped for many sessions.
+    pub(super) const fn holds(&self) -> bool {
+        matches!(self.work, Work::Idle(_) | Work::Crowd { .. })
     }
 
     pub(super) fn needs(&self, name: &str) -> bool {
+        let of = |load: &Load| load.users.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', '1']));
         match &self.work {
-            Work::Load(load) | Work::LoadFresh(load) | Work::Idle(load) => {
-                load.users.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', '1']))
+            Work::Load(load) | Work::LoadFresh(load) | Work::Idle(load) | Work::Calls(load) => of(load),
+            Work::Crowd { held, newcomers } => of(held) || of(newcomers),
+            Work::Calm { probe, disturbance } => of(probe) || disturbance.users() == name,
+            Work::Listing { users, .. } | Work::Delete { users } | Work::Visit { users, .. } => {
+                *users == name
             }
-            Work::Listing { users, .. } | Work::Delete { users } => *users == name,
         }
     }
 }
@@ -173,12 +257,15 @@ pub(super) fn cells(options: &Options) -> Vec<Cell> {
     cells.extend(listings(options));
     cells.extend(deletions(options));
     cells.extend(idle(options));
+    cells.extend(together::cells(options));
     cells.retain(|cell| options.takes(&cell.name));
     cells
 }
 
 const LINKS: [(Link, &str, &str); 2] =
     [(Link::Plain, "plain", "plain"), (Link::Tls, "tls", "TLS, full handshake")];
+/// TLS after a command costs a round trip more, which shows in short sessions only.
+const STLS: (Link, &str, &str) = (Link::Stls, "stls", "STLS, full handshake");
 
 fn words(words: &[(&str, String)]) -> Vec<String> {
     words.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect()
@@ -188,9 +275,10 @@ fn named(all: &str, count: u32) -> String {
     let users = Users {
         name: "",
         count,
-        drop: Drop { messages: 0, octets: (0, 0), names: Names::Bare },
+        drop: Drop { messages: 0, octets: (0, 0), names: Names::Bare, linked: None },
         stored: Stored::Cheap,
         compared: false,
+        drops: Drops::Each,
     };
     format!("{all}{}", users.pattern())
 }
@@ -208,7 +296,7 @@ fn sessions(options: &Options) -> Vec<Cell> {
         ]),
     };
     let mut cells = Vec::new();
-    for (link, name, words) in LINKS {
+    for (link, name, words) in LINKS.into_iter().chain([STLS]) {
         for retr in [0, 5] {
             cells.push(Cell {
                 name: format!("session-{name}-{retr}"),
@@ -318,18 +406,14 @@ fn listings(options: &Options) -> Vec<Cell> {
             once("large", Before::Cold),
         ),
     ];
+    let visit = |name: &str, users, messages: u32, warm| {
+        let about = format!("PASS STAT UIDL LIST of {messages} messages, cold");
+        cell(name, about, Work::Visit { users, warm })
+    };
+    cells.push(visit("list-ten", "ten", 10, 50));
+    cells.push(visit("list-thousand", "thousand", 1000, 20));
     if options.huge_drop > 0 {
-        let huge = options.huge_drop;
-        cells.push(cell(
-            "list-huge-warm",
-            format!("PASS STAT UIDL LIST of {huge} messages, warm"),
-            warm("huge", 2),
-        ));
-        cells.push(cell(
-            "list-huge-cold",
-            format!("PASS STAT UIDL LIST, cold, sizes in the names ({huge} messages)"),
-            once("huge", Before::Cold),
-        ));
+        cells.push(visit("list-huge", "huge", options.huge_drop, 2));
     }
     cells
 }

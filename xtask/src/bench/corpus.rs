@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Write},
     os::unix::fs::chown,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::server::MAIL_ID;
@@ -33,6 +33,8 @@ pub(super) struct Drop {
     /// The least and the most octets of a message as stored.
     pub(super) octets: (usize, usize),
     pub(super) names: Names,
+    /// The files are so many different ones with many names each (hard links); `None`: each its own.
+    pub(super) linked: Option<u32>,
 }
 
 /// What a drop holds: as many messages, of so many octets on the wire, without the dots that are stuffed.
@@ -113,20 +115,26 @@ pub(super) fn wire(stored: &[u8]) -> Vec<u8> {
     wire
 }
 
+/// The name of a message that is written as it is.
+fn name_of(kind: &Drop, number: u32, stored: &[u8]) -> String {
+    name(kind, number, stored.len() as u64, wire_octets(stored))
+}
+
 fn wire_octets(stored: &[u8]) -> u64 {
     (stored.len() + stored.iter().filter(|octet| **octet == b'\n').count()) as u64
 }
 
-fn name(kind: &Drop, number: u32, stored: &[u8]) -> String {
+fn name(kind: &Drop, number: u32, octets: u64, wire_octets: u64) -> String {
     let base = format!("{}.M{}P{number}.bench", FIRST_SECONDS + u64::from(number), number % 1_000_000);
     match kind.names {
-        Names::Sized => format!("{base},S={},W={}", stored.len(), wire_octets(stored)),
+        Names::Sized => format!("{base},S={octets},W={wire_octets}"),
         Names::Bare => base,
     }
 }
 
-/// Makes a Maildir, in place of one that is there. The messages were seen: they lie in `cur`.
-pub(super) fn make(maildir: &Path, kind: &Drop) -> io::Result<Contents> {
+/// Makes a Maildir, in place of one that is there. The messages were seen: they lie in `cur`. What is linked lies in
+/// the folder `contents`, for all drops of the kind.
+pub(super) fn make(maildir: &Path, kind: &Drop, contents: &Path) -> io::Result<Contents> {
     match fs::remove_dir_all(maildir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) | Ok(()) => {}
@@ -141,20 +149,65 @@ pub(super) fn make(maildir: &Path, kind: &Drop) -> io::Result<Contents> {
         own(&maildir.join(part))?;
     }
     let cur = maildir.join("cur");
+    if let Some(different) = kind.linked {
+        return link(&cur, kind, different, contents);
+    }
     let mut contents = Contents::default();
     for number in 0..kind.messages {
         let stored = message(kind, number);
-        write(&cur.join(format!("{}:2,S", name(kind, number, &stored))), &stored)?;
+        write(&cur.join(format!("{}:2,S", name_of(kind, number, &stored))), &stored)?;
         contents.messages += 1;
         contents.octets += wire_octets(&stored);
     }
     Ok(contents)
 }
 
+/// Gives the files of a few messages as many names as the drop has messages.
+fn link(cur: &Path, kind: &Drop, different: u32, contents: &Path) -> io::Result<Contents> {
+    fs::create_dir_all(contents)?;
+    let mut sources = Vec::new();
+    for number in 0..different.max(1) {
+        sources.push(source(kind, number, contents)?);
+    }
+    let mut contents = Contents::default();
+    for (number, source) in (0..kind.messages).zip(sources.iter().cycle()) {
+        let name = name(kind, number, source.octets, source.wire_octets);
+        fs::hard_link(&source.path, cur.join(format!("{name}:2,S")))?;
+        contents.messages += 1;
+        contents.octets += source.wire_octets;
+    }
+    Ok(contents)
+}
+
+/// A file that gets further names.
+struct Source {
+    path: PathBuf,
+    octets: u64,
+    wire_octets: u64,
+}
+
+/// Finds it, or makes it. Its name says what its length is on the wire, so that it need not be read again.
+fn source(kind: &Drop, number: u32, contents: &Path) -> io::Result<Source> {
+    let prefix = format!("{}-{}-{number}-", kind.octets.0, kind.octets.1);
+    for entry in fs::read_dir(contents)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let wire_octets = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.parse().ok());
+        if let Some(wire_octets) = wire_octets {
+            return Ok(Source { path: entry.path(), octets: entry.metadata()?.len(), wire_octets });
+        }
+    }
+    let stored = message(kind, number);
+    let wire_octets = wire_octets(&stored);
+    let path = contents.join(format!("{prefix}{wire_octets}"));
+    write(&path, &stored)?;
+    Ok(Source { path, octets: stored.len() as u64, wire_octets })
+}
+
 /// Delivers one message more, as a delivery agent does.
 pub(super) fn deliver(maildir: &Path, kind: &Drop, number: u32) -> io::Result<u64> {
     let stored = message(kind, number);
-    let name = name(kind, number, &stored);
+    let name = name_of(kind, number, &stored);
     let written = maildir.join("tmp").join(&name);
     write(&written, &stored)?;
     fs::rename(written, maildir.join("new").join(name))?;
@@ -198,7 +251,7 @@ fn own(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const KIND: Drop = Drop { messages: 3, octets: (1000, 4000), names: Names::Sized };
+    const KIND: Drop = Drop { messages: 3, octets: (1000, 4000), names: Names::Sized, linked: None };
 
     #[test]
     fn messages_are_the_same_each_time_and_as_long_as_asked_for() {
@@ -225,8 +278,23 @@ mod tests {
     #[test]
     fn names_tell_both_lengths() {
         let stored = message(&KIND, 2);
-        let (wire, name) = (wire(&stored), name(&KIND, 2, &stored));
+        let (wire, name) = (wire(&stored), name_of(&KIND, 2, &stored));
         assert_eq!(wire.len() as u64, wire_octets(&stored));
         assert!(name.ends_with(&format!(",S={},W={}", stored.len(), wire.len())), "{name}");
+    }
+
+    #[test]
+    fn linked_drops_have_a_name_for_each_message_and_the_same_octets() {
+        let folder = std::env::temp_dir().join(format!("restante-xtask-links-{}", std::process::id()));
+        fs::create_dir_all(folder.join("cur")).expect("a folder can be made");
+        let kind = Drop { messages: 7, octets: (500, 600), linked: Some(2), ..KIND };
+        // Files are given to another user, which only root can do.
+        let made = link(&folder.join("cur"), &kind, 2, &folder.join("contents"));
+        let names = fs::read_dir(folder.join("cur")).expect("it is there").count();
+        fs::remove_dir_all(&folder).expect("it is ours");
+        match made {
+            Ok(contents) => assert_eq!((contents.messages, names), (7, 7)),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
     }
 }

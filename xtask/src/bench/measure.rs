@@ -1,17 +1,23 @@
 //! One run of one cell on one server: what is done before, what is counted, what is checked.
 
-use std::{collections::HashMap, io, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io, thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
 use super::{
+    calls, calm,
     cells::{Before, Cell, Unit, Users, Work},
     corpus::{self, Contents},
-    let_times_pass,
+    crowd, let_times_pass,
     load::{Load, Loaded},
+    moving::Moving,
     pop3::Session,
     server::{Server, Shape},
-    told,
+    told, visit,
 };
 use crate::run::Failure;
 
@@ -24,26 +30,41 @@ const REST_SECONDS: f64 = 0.000_5;
 const GIB: f64 = 1_073_741_824.0;
 
 /// What came of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Run {
     /// In the unit of the cell.
     pub(super) value: f64,
     pub(super) cpu_seconds: f64,
-    /// CPU of a second step, in seconds.
-    pub(super) second: Option<f64>,
+    /// Further numbers, by their names.
+    pub(super) further: BTreeMap<&'static str, f64>,
+    /// Further counts, by names that a server decides on.
+    pub(super) counts: BTreeMap<String, f64>,
     /// Median and 99th percentile of a whole session as the client sees it, in milliseconds.
     pub(super) session_ms: Option<(f64, f64)>,
     /// All that is known.
     pub(super) raw: Value,
 }
 
-pub(super) fn measure(
-    server: &mut Server<'_>,
-    cell: &Cell,
-    all_users: &[Users],
-    contents: &mut HashMap<String, Contents>,
-    password: &str,
-) -> Result<Run, Failure> {
+/// What a run stands on, beside its server.
+pub(super) struct Ground<'g> {
+    pub(super) all_users: &'g [Users],
+    /// What the drops of the server hold, by user.
+    pub(super) contents: &'g mut HashMap<String, Contents>,
+    /// The one drop that is moved, where there is one.
+    pub(super) moving: Option<&'g mut Moving>,
+    pub(super) password: &'g str,
+    pub(super) processors: usize,
+}
+
+impl Ground<'_> {
+    pub(super) fn users(&self, name: &str) -> Result<&Users, Failure> {
+        let found = self.all_users.iter().find(|users| users.name == name);
+        found.ok_or_else(|| Failure::Failed(format!("no drop was made for {name}")))
+    }
+}
+
+pub(super) fn measure(server: &mut Server<'_>, cell: &Cell, ground: &mut Ground<'_>) -> Result<Run, Failure> {
+    let password = ground.password;
     match &cell.work {
         Work::Load(load) => loaded(load.run(server, password)?, cell.unit),
         Work::LoadFresh(load) => {
@@ -53,22 +74,21 @@ pub(super) fn measure(
         }
         Work::Idle(load) => idle(load, server, password),
         Work::Listing { users, before } => {
-            let users = find(all_users, users)?;
-            listing(server, users, *before, contents, password)
+            let users = ground.users(users)?.clone();
+            listing(server, &users, *before, ground.contents, password)
         }
-        Work::Delete { users } => delete(server, find(all_users, users)?, password),
+        Work::Delete { users } => delete(server, ground.users(users)?, password),
+        Work::Crowd { held, newcomers } => crowd::crowd(server, held, newcomers, password),
+        Work::Visit { users, warm } => visit::visit(server, users, *warm, ground),
+        Work::Calm { probe, disturbance } => calm::calm(server, probe, disturbance, ground),
+        Work::Calls(load) => calls::calls(server, load, password),
     }
-}
-
-fn find<'u>(all_users: &'u [Users], name: &str) -> Result<&'u Users, Failure> {
-    let found = all_users.iter().find(|users| users.name == name);
-    found.ok_or_else(|| Failure::Failed(format!("no drop was made for {name}")))
 }
 
 fn loaded(loaded: Loaded, unit: Unit) -> Result<Run, Failure> {
     let (count, per) = match unit {
         Unit::SecondsGib => ("/messages/octets", GIB),
-        Unit::MsSession | Unit::KibSession | Unit::MsStep => ("/sessions/done", 1000.0),
+        _ => ("/sessions/done", 1000.0),
     };
     let count = loaded.number(count).filter(|count| *count > 0.0);
     let count = count.ok_or_else(|| Failure::Failed("nothing was done in the time of the run".into()))?;
@@ -76,9 +96,9 @@ fn loaded(loaded: Loaded, unit: Unit) -> Result<Run, Failure> {
     Ok(Run {
         value: loaded.cpu_seconds * per / count,
         cpu_seconds: loaded.cpu_seconds,
-        second: None,
         session_ms,
         raw: json!({ "cpu_seconds": loaded.cpu_seconds, "load": loaded.told }),
+        ..Run::default()
     })
 }
 
@@ -93,14 +113,13 @@ fn idle(load: &Load, server: &Server<'_>, password: &str) -> Result<Run, Failure
     Ok(Run {
         value,
         cpu_seconds: loaded.cpu_seconds,
-        second: None,
-        session_ms: None,
         raw: json!({ "cpu_seconds": loaded.cpu_seconds, "load": loaded.told }),
+        ..Run::default()
     })
 }
 
 /// Waits until the server has nothing left to do, such as starting processes.
-fn settle(server: &Server<'_>) -> Result<(), Failure> {
+pub(super) fn settle(server: &Server<'_>) -> Result<(), Failure> {
     let mut before = server.cpu_seconds()?;
     for _ in 0..WATCHES_MAX {
         thread::sleep(WATCH);
@@ -149,18 +168,22 @@ fn listing(
 }
 
 /// A run that is one step.
-pub(super) fn step(cpu_seconds: f64) -> Run {
+fn step(cpu_seconds: f64) -> Run {
     Run {
         value: cpu_seconds * 1000.0,
         cpu_seconds,
-        second: None,
-        session_ms: None,
         raw: json!({ "cpu_seconds": cpu_seconds }),
+        ..Run::default()
     }
 }
 
 /// Greeting, USER, PASS, STAT, UIDL, LIST, QUIT, and whether the numbers are right.
-fn session(server: &Server<'_>, user: &str, expected: Contents, password: &str) -> Result<(), Failure> {
+pub(super) fn session(
+    server: &Server<'_>,
+    user: &str,
+    expected: Contents,
+    password: &str,
+) -> Result<(), Failure> {
     let said = (|| {
         let mut session = Session::open(server.ports().plain)?;
         let (messages, octets) = session.login(user, password)?;
@@ -181,7 +204,8 @@ fn session(server: &Server<'_>, user: &str, expected: Contents, password: &str) 
 fn delete(server: &Server<'_>, users: &Users, password: &str) -> Result<Run, Failure> {
     let user = users.user(1);
     let maildir = server.maildir(&user);
-    let contents = corpus::make(&maildir, &users.drop).map_err(|error| told(&maildir, &error))?;
+    let contents =
+        corpus::make(&maildir, &users.drop, &server.contents()).map_err(|error| told(&maildir, &error))?;
     // The drop is known to the server: opening it is another cell's matter.
     session(server, &user, contents, password)?;
     let_times_pass();
@@ -194,14 +218,17 @@ fn delete(server: &Server<'_>, users: &Users, password: &str) -> Result<Run, Fai
     session.delete(contents.messages).map_err(failed)?;
     settle(server)?;
     let marked = server.cpu_seconds()?;
+    let begun = Instant::now();
     session.quit().map_err(failed)?;
+    let quit_wall_ms = begun.elapsed().as_secs_f64() * 1000.0;
     settle(server)?;
     let gone = server.cpu_seconds()?;
     let left = std::fs::read_dir(maildir.join("cur")).map_err(failed)?.count();
     if left > 0 {
         return Err(Failure::Failed(format!("{left} messages are left after QUIT")));
     }
-    Ok(Run { second: Some(gone - marked), ..step(marked - before) })
+    let further = BTreeMap::from([("quit_ms", (gone - marked) * 1000.0), ("quit_wall_ms", quit_wall_ms)]);
+    Ok(Run { further, ..step(marked - before) })
 }
 
 /// Retrieves all messages of the first user, and compares them with what was stored. In which order a server counts

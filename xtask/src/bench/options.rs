@@ -24,12 +24,15 @@ pub(super) struct Options {
     pub(super) retr_mib: u32,
     /// The longest that a run may put load on a server.
     pub(super) run_seconds: u32,
-    /// Messages of the drops that are called small, large and huge; without huge ones that cell is left out.
+    /// Messages of the drops that are called small, large and huge; without huge ones their cells are left out.
     pub(super) small_drop: u32,
     pub(super) large_drop: u32,
     pub(super) huge_drop: u32,
-    /// Idle sessions that are held.
+    /// Idle sessions that are held, and many of them, where the number itself is the matter.
     pub(super) idle: u32,
+    pub(super) many: u32,
+    /// How long small sessions are watched while others work.
+    pub(super) calm_seconds: u32,
     /// Beginnings of names of cells; none for all.
     pub(super) only: Vec<String>,
     pub(super) servers: Vec<String>,
@@ -51,8 +54,10 @@ impl Options {
             run_seconds: 15,
             small_drop: 10_000,
             large_drop: 100_000,
-            huge_drop: 0,
+            huge_drop: 1_000_000,
             idle: 2000,
+            many: 10_000,
+            calm_seconds: 6,
             only: Vec::new(),
             servers: SERVERS.iter().map(|name| (*name).to_owned()).collect(),
             folder: std::env::temp_dir(),
@@ -71,7 +76,10 @@ impl Options {
             run_seconds: 2,
             small_drop: 1000,
             large_drop: 5000,
+            huge_drop: 20_000,
             idle: 100,
+            many: 200,
+            calm_seconds: 1,
             ..Self::full()
         }
     }
@@ -96,6 +104,8 @@ impl Options {
                 "--small-drop" => options.small_drop = number(name, &value()?, 10, COUNT_MAX)?,
                 "--large-drop" => options.large_drop = number(name, &value()?, 10, COUNT_MAX)?,
                 "--huge-drop" => options.huge_drop = number(name, &value()?, 0, COUNT_MAX)?,
+                "--many" => options.many = number(name, &value()?, 1, 20_000)?,
+                "--calm-seconds" => options.calm_seconds = number(name, &value()?, 1, 600)?,
                 "--idle" => options.idle = number(name, &value()?, 1, 20_000)?,
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
                 "--servers" => options.servers = servers(&value()?)?,
@@ -106,6 +116,13 @@ impl Options {
             }
         }
         Ok(Some(options))
+    }
+
+    /// Whether goals can be compared with what comes of it.
+    pub(super) fn has_default_sizes(&self) -> bool {
+        let full = Self::full();
+        let sizes = |of: &Self| (of.small_drop, of.large_drop, of.huge_drop, of.idle.max(of.many), of.quick);
+        sizes(self) == sizes(&full)
     }
 
     /// Whether a cell of this name is to be measured.
@@ -157,7 +174,7 @@ The result goes to bench/runs/DATE-MACHINE/ as a table (README.md) and raw numbe
 with --quick to target/bench/, since its numbers are no numbers to keep.
 
 Options:
-  --quick            small sizes and one run: under three minutes, shows that all works
+  --quick            small sizes and one run: about four minutes, shows that all works
   --only NAME,…      only cells whose names begin so, such as session or retr-50k
   --servers NAME,…   beside ours only these of dovecot, courier
   --runs N           measured runs of each cell                        [5; quick 1]
@@ -166,8 +183,10 @@ Options:
   --run-seconds N    the longest that one run puts load on a server    [15; quick 2]
   --small-drop N     messages of the smaller of the large drops        [10000; quick 1000]
   --large-drop N     messages of the large drop                        [100000; quick 5000]
-  --huge-drop N      adds a cell with a drop of so many, such as 1000000
+  --huge-drop N      messages of the huge drop, which is made once for all; 0: none  [1000000; quick 20000]
   --idle N           idle sessions that are held                       [2000; quick 100]
+  --many N           sessions that are held, idle or reading slowly    [10000; quick 200]
+  --calm-seconds N   how long small sessions are watched while others work  [6; quick 1]
   --dir DIR          where the temporary folder is made: on the file system to be measured
   --out DIR          where the result is written instead
   --machine NAME     the name of this machine in the result            [its host name]

@@ -109,7 +109,7 @@ impl Processes {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "sh", "-c"]);
         command.arg(format!(
-            "ulimit -n {FILES} 2>/dev/null; if [ -n \"$0\" ]; then echo $$ > \"$0/cgroup.procs\" || exit 1; fi; exec \"$@\""
+            "ulimit -n {FILES} 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"; if [ -n \"$0\" ]; then echo $$ > \"$0/cgroup.procs\" || exit 1; fi; exec \"$@\""
         ));
         command.arg(self.group.as_deref().unwrap_or_else(|| Path::new(""))).args(words);
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(told)?).stderr(out);
@@ -121,6 +121,11 @@ impl Processes {
     /// The processes that were started, without those that they started.
     pub(super) fn roots(&self) -> Vec<u32> {
         self.roots.iter().map(Child::id).collect()
+    }
+
+    /// All of them at this moment.
+    pub(super) fn all(&self) -> Vec<u32> {
+        self.left(&self.members())
     }
 
     /// Says which of them has ended, if one has.
@@ -217,7 +222,7 @@ impl Drop for Processes {
 }
 
 /// There is no call for it in the standard library. A process that is gone is no error.
-fn signal(name: &str, pid: u32) {
+pub(super) fn signal(name: &str, pid: u32) {
     let mut kill = Command::new("sh");
     kill.args(["-c", "kill -s \"$0\" \"$1\"", name, &pid.to_string()]);
     run::output(&mut kill);

@@ -1,17 +1,23 @@
-//! The result: a table for people, in Markdown, and every number of every run, in JSON.
+//! The result: tables for people, in Markdown, and every number of every run, in JSON. Ours against what is wanted of
+//! it is `report/summary.rs`, curves are `report/curves.rs`, what is told beside the table of all cells is
+//! `report/beside.rs`.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
 use super::{
-    cells::Cell,
+    cells::{Cell, goals},
     machine::Machine,
-    measure::{Run, step},
+    measure::Run,
     options::Options,
     process::Accounting,
 };
 use crate::run::{self, Failure};
+
+mod beside;
+mod curves;
+mod summary;
 
 /// What came of a cell on one server.
 #[derive(Clone, Debug)]
@@ -34,29 +40,40 @@ pub(super) struct Subject {
     pub(super) name: &'static str,
     pub(super) version: Option<String>,
     pub(super) configured: &'static str,
+    /// Whether its changes are on the disk when it says so.
+    pub(super) durable: bool,
 }
 
 impl Row {
-    pub(super) const fn new(cell: Cell, outcomes: Vec<Outcome>) -> Self {
-        Self { cell, outcomes }
+    /// The row of a cell, and those of its further numbers.
+    pub(super) fn all(cell: Cell, outcomes: Vec<Outcome>) -> Vec<Self> {
+        let mut rows = Vec::new();
+        for (further, number) in cell.further() {
+            let of = |run: &Run| Some(Run { value: *run.further.get(number)?, ..Run::default() });
+            let outcome = |outcome: &Outcome| match outcome {
+                Outcome::Runs(runs) => Outcome::Runs(runs.iter().filter_map(of).collect()),
+                Outcome::Cannot(why) => Outcome::Cannot(why.clone()),
+            };
+            rows.push(Self { cell: further, outcomes: outcomes.iter().map(outcome).collect() });
+        }
+        rows.insert(0, Self { cell, outcomes });
+        rows
     }
 
-    /// The row of the second step of runs.
-    pub(super) fn second(cell: Cell, outcomes: &[Outcome]) -> Self {
-        let second = |outcome: &Outcome| match outcome {
-            Outcome::Runs(runs) => {
-                Outcome::Runs(runs.iter().filter_map(|run| run.second.map(step)).collect())
-            }
-            Outcome::Cannot(why) => Outcome::Cannot(why.clone()),
-        };
-        Self { cell, outcomes: outcomes.iter().map(second).collect() }
+    fn ours(&self) -> Option<Spread> {
+        self.outcomes.first()?.spread()
     }
 
-    /// How many times ours the best of the others needs, where both are known. Ours stands first.
+    /// The median of the best of the others. Ours stands first.
+    fn best_of_the_others(&self) -> Option<f64> {
+        let others = self.outcomes.get(1..)?.iter();
+        others.filter_map(|outcome| Some(outcome.spread()?.median)).reduce(f64::min)
+    }
+
+    /// How many times ours the best of the others needs, where both are known.
     fn ratio(&self) -> Option<f64> {
-        let (ours, others) = self.outcomes.split_first()?;
-        let ours = ours.spread()?.median;
-        let best = others.iter().filter_map(|outcome| Some(outcome.spread()?.median)).reduce(f64::min)?;
+        let ours = self.ours()?.median;
+        let best = self.best_of_the_others()?;
         (ours > 0.0).then(|| best / ours)
     }
 }
@@ -94,6 +111,11 @@ impl Outcome {
         Spread::of(self.runs().iter().map(|run| run.value).collect())
     }
 
+    /// The spread of a further number.
+    fn further(&self, number: &str) -> Option<Spread> {
+        Spread::of(self.runs().iter().filter_map(|run| run.further.get(number).copied()).collect())
+    }
+
     /// Median of the medians, and of the 99th percentiles, of a session's time.
     fn session_ms(&self) -> Option<(f64, f64)> {
         let times: Vec<(f64, f64)> = self.runs().iter().filter_map(|run| run.session_ms).collect();
@@ -124,6 +146,10 @@ pub(super) fn write(
     fs::create_dir_all(&out)
         .and_then(|()| fs::write(out.join("README.md"), markdown))
         .and_then(|()| fs::write(out.join("results.json"), format!("{:#}\n", report.json())))
+        .and_then(|()| {
+            let mut plots = report.curves().into_iter().filter(curves::Curve::is_drawn);
+            plots.try_for_each(|curve| fs::write(out.join(curve.file), curve.svg()))
+        })
         .map_err(|error| Failure::Failed(format!("{}: {error}", out.display())))?;
     Ok(out)
 }
@@ -153,9 +179,11 @@ impl Report<'_> {
         for warning in self.machine.warnings() {
             writeln!(out, "**Note: {warning}.**\n")?;
         }
+        self.write_summary(out)?;
+        writeln!(out, "\n## All cells\n")?;
         writeln!(
             out,
-            "CPU of all the server's processes, smaller is better: median (least–most) of {} runs. How it is measured: \
+            "CPU of all the server's processes, smaller is better: median (least–most) of {} runs, or fewer where a cell takes long. How it is measured: \
              [docs/benchmarks.md](../../../docs/benchmarks.md).\n",
             self.options.runs
         )?;
@@ -183,6 +211,11 @@ impl Report<'_> {
             }
         }
         self.write_times(out)?;
+        self.write_calm(out)?;
+        self.write_crowds(out)?;
+        self.write_deletion(out)?;
+        self.write_curves(out)?;
+        self.write_calls(out)?;
         self.write_facts(out)
     }
 
@@ -198,7 +231,7 @@ impl Report<'_> {
         }
         writeln!(
             out,
-            "\nTime of a whole session as the client sees it, p50 / p99 in ms; and CPU-s of a run:\n"
+            "\n## Times\n\nTime of a whole session as the client sees it, p50 / p99 in ms; and CPU-s of a run:\n"
         )?;
         write!(out, "| cell |")?;
         self.subjects.iter().try_for_each(|subject| write!(out, " {} |", subject.name))?;
@@ -245,6 +278,7 @@ impl Report<'_> {
                 "unit": row.cell.unit.words(),
                 "servers": servers,
                 "best_of_the_others_by_ours": row.ratio(),
+                "goal": goals::of(&row.cell.name).map(|goal| goal.most),
             })
         };
         let subject = |subject: &Subject| json!({ "name": subject.name, "version": subject.version, "configured": subject.configured });
@@ -265,7 +299,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
         Outcome::Cannot(why) => json!({ "cannot": why }),
         Outcome::Runs(runs) => {
             let spread = outcome.spread();
-            let run = |run: &Run| json!({ "value": run.value, "raw": run.raw });
+            let run = |run: &Run| json!({ "value": run.value, "further": run.further, "calls": run.counts, "raw": run.raw });
             json!({
                 "median": spread.map(|spread| spread.median),
                 "least": spread.map(|spread| spread.least),

@@ -52,6 +52,9 @@ pub(super) struct Common {
     pub(super) password: String,
     /// `$6$…`, 5,000 rounds.
     pub(super) sha512_crypt: String,
+    /// `$argon2id$…`, and `$6$rounds=…` instead of it.
+    pub(super) argon2: String,
+    pub(super) sha512_crypt_slow: String,
     pub(super) accounting: Accounting,
     pub(super) processors: usize,
 }
@@ -63,6 +66,8 @@ pub(super) enum Stored {
     Cheap,
     /// SHA512-CRYPT with the usual 5,000 rounds.
     Sha512Crypt,
+    /// Argon2id with our defaults; where a server has none, SHA512-CRYPT with so many rounds that it takes as long.
+    Argon2,
 }
 
 /// The ports of one server.
@@ -73,7 +78,7 @@ pub(super) struct Ports {
 }
 
 /// What is different about each server.
-pub(super) trait Kind {
+pub(super) trait Kind: Sync {
     fn name(&self) -> &'static str;
     /// The Debian packages that it stands on; none for our own.
     fn packages(&self) -> &'static [&'static str];
@@ -84,8 +89,16 @@ pub(super) trait Kind {
     fn version(&self) -> Option<String> {
         self.leaf()?.version()
     }
+    /// The most sessions that it is asked to hold at once.
+    fn held_max(&self) -> u32 {
+        u32::MAX
+    }
     /// How it is configured, in a few words.
     fn configured(&self) -> &'static str;
+    /// Whether it makes changes durable before it says that they are done.
+    fn durable(&self) -> bool {
+        false
+    }
     /// Writes its configuration.
     fn configure(&self, place: &Place<'_>) -> Result<(), Failure>;
     /// The programs that are started, each with its arguments.
@@ -172,6 +185,11 @@ impl<'a> Server<'a> {
         self.ports
     }
 
+    /// Where the contents of linked drops lie.
+    pub(super) fn contents(&self) -> PathBuf {
+        self.folder.join("contents")
+    }
+
     /// Starts it, and waits until it answers on both ports.
     pub(super) fn start(&mut self, shape: Shape) -> Result<(), Failure> {
         self.stop();
@@ -221,6 +239,11 @@ impl<'a> Server<'a> {
 
     pub(super) fn cpu_seconds(&self) -> Result<f64, Failure> {
         self.running()?.cpu_seconds()
+    }
+
+    /// Its processes at this moment.
+    pub(super) fn processes(&self) -> Result<Vec<u32>, Failure> {
+        Ok(self.running()?.all())
     }
 
     pub(super) fn roots(&self) -> Result<Vec<u32>, Failure> {

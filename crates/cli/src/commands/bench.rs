@@ -2,7 +2,8 @@
 //! each octet counted, the server's CPU and memory beside it. It always stops by itself.
 
 use std::{
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ use crate::{
 mod connection;
 mod idle;
 mod load;
+mod pace;
 mod plan;
 mod process;
 mod report;
@@ -41,6 +43,9 @@ mod users;
 
 /// Clients, where there are as many users.
 const CLIENTS_DEFAULT: usize = 8;
+
+/// The same where sessions come at a rate: as many as may be late.
+const CLIENTS_OF_A_RATE: usize = 256;
 
 /// Sockets and files that are open beside those of the clients.
 const FILES_BESIDE: u64 = 64;
@@ -55,6 +60,7 @@ const SETTLE: Duration = Duration::from_millis(300);
   retr      USER PASS STAT, RETR of every message, QUIT
   list      USER PASS STAT UIDL LIST QUIT, on large drops
   idle      USER PASS, all sessions held at once for --duration, QUIT
+  slow      USER PASS, RETR 1, read --sip octets a second, all held at once for --duration
 
 URLs:
   pop3s://user@host            TLS from the first byte
@@ -62,6 +68,9 @@ URLs:
   pop3://user@host?tls=none    no TLS
 
 Nothing is deleted. A session holds the lock of its drop: give as many --users as there are clients.
+With --rate sessions begin at fixed times, however long others take; the step «due» is a session's
+time from then. Without it each client begins the next one when one has ended.
+Sessions that were due in time may begin until 2 s after --duration; the others are errors.
 A run ends after --duration, or earlier after --sessions, when no session succeeds, or by Ctrl-C.
 CPU of --pid has the kernel's clock ticks, so let a run take seconds. Children that were waited for
 are counted in; memory is PSS, which other users' processes show to root only.
@@ -88,7 +97,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     password: PasswordArgs,
 
-    /// How many clients are at work at once; by default 8, but no more than users; in idle all users
+    /// How many clients are at work at once; by default 8 (with --rate 256), but no more than users; in idle and slow all users
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50_000))]
     clients: Option<u32>,
 
@@ -103,6 +112,18 @@ pub(crate) struct Args {
     /// Begins no session after this time: 10s, 500ms, 2m [default: 10s; with --sessions 60m]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     duration: Option<Duration>,
+
+    /// Begins so many sessions a second, as long as a client is free
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: Option<u32>,
+
+    /// Connects from these addresses in turn, as a pattern: '127.0.0.{2..9}'
+    #[arg(long, value_name = "PATTERN")]
+    source: Option<String>,
+
+    /// How many octets a session of the mode slow reads in a second
+    #[arg(long, value_name = "OCTETS", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    sip: u32,
 
     /// How many messages a session of the mode sessions retrieves
     #[arg(long, value_name = "K", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
@@ -163,7 +184,7 @@ async fn bench(plan: Plan, processes: Option<Processes>, threads: usize, json: b
     let own = process::own_cpu();
     let begun = Instant::now();
     let (end, held) = match run.plan.mode {
-        Mode::Idle => {
+        Mode::Idle | Mode::Slow => {
             let held = idle::hold(&run, processes.as_ref()).await;
             (held.end, held.usage.map(|usage| (held.sessions, usage)))
         }
@@ -227,7 +248,8 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     };
     let clients = match (args.clients, args.mode) {
         (Some(clients), _) => clients as usize,
-        (None, Mode::Idle) => users.len(),
+        (None, Mode::Idle | Mode::Slow) => users.len(),
+        (None, _) if args.rate.is_some() => users.len().min(CLIENTS_OF_A_RATE),
         (None, _) => users.len().min(CLIENTS_DEFAULT),
     };
     if clients > users.len() && !args.share_drops {
@@ -242,12 +264,14 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     if args.retr > 0 && args.mode != Mode::Sessions {
         return Err(Failure::usage("--retr belongs to --mode sessions; --mode retr retrieves every message"));
     }
-    if args.sessions.is_some() && args.mode == Mode::Idle {
-        return Err(Failure::usage(
-            "--mode idle holds --clients sessions for --duration; it takes no --sessions",
-        ));
+    if (args.sessions.is_some() || args.rate.is_some()) && args.mode.holds() {
+        return Err(Failure::usage(format!(
+            "--mode {} holds --clients sessions for --duration; it takes no --sessions and no --rate",
+            args.mode.name()
+        )));
     }
     let address = address(&url, args.i_own_this_server)?;
+    let sources = sources(args.source.as_deref(), address)?;
     let name = ServerName::try_from(url.host.clone())
         .map_err(|_| Failure::usage("the host's name cannot stand in a certificate"))?;
     let tls = match url.security {
@@ -263,6 +287,9 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         users: users.into_iter().map(Arc::from).collect(),
         mode: args.mode,
         clients,
+        rate: args.rate.and_then(NonZeroU32::new),
+        sources,
+        sip_octets: args.sip as usize,
         sessions: args.sessions,
         duration: args.duration.unwrap_or(match args.sessions {
             Some(_) => Duration::from_secs(3600),
@@ -273,6 +300,17 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         pipeline: args.pipeline,
         url,
     })
+}
+
+/// Where connections come from, if that is asked for.
+fn sources(pattern: Option<&str>, server: SocketAddr) -> Result<Vec<IpAddr>, Failure> {
+    let Some(pattern) = pattern else { return Ok(Vec::new()) };
+    let source = |text: String| match text.parse::<IpAddr>() {
+        Ok(source) if source.is_ipv4() == server.is_ipv4() => Ok(source),
+        Ok(source) => Err(Failure::usage(format!("nobody connects to {} from {source}", server.ip()))),
+        Err(_) => Err(Failure::usage(format!("--source takes addresses, and «{text}» is none"))),
+    };
+    users::expand(pattern).map_err(Failure::usage)?.into_iter().map(source).collect()
 }
 
 /// The line of PASS.
@@ -322,9 +360,8 @@ fn make_room_for(clients: usize) -> Result<(), Failure> {
         Failure::failed(format!("{clients} clients need {needed} open files{why}"))
             .hint("raise the limit: ulimit -n, LimitNOFILE= of systemd")
     };
-    if limit.maximum.is_some_and(|maximum| maximum < needed) {
-        return Err(told(""));
-    }
-    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })
+    // Root may raise the upper limit too.
+    let maximum = limit.maximum.map(|maximum| maximum.max(needed));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
         .map_err(|error| told(&format!(": {error}")))
 }

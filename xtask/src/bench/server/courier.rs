@@ -37,6 +37,11 @@ impl Kind for Courier {
          no name look-ups, TLS by couriertls (GnuTLS)"
     }
 
+    /// It starts processes for each session.
+    fn held_max(&self) -> u32 {
+        4000
+    }
+
     fn configure(&self, place: &Place<'_>) -> Result<(), Failure> {
         let common = place.common;
         if let Some(leaf) = self.leaf() {
@@ -76,6 +81,7 @@ fn userdb(place: &Place<'_>) -> Result<String, Failure> {
         let password = match stored {
             Stored::Cheap => format!("{{SHA}}{cheap}"),
             Stored::Sha512Crypt => common.sha512_crypt.clone(),
+            Stored::Argon2 => common.sha512_crypt_slow.clone(),
         };
         let home = place.file("mail").join(name);
         let home = home.display();
@@ -94,7 +100,8 @@ cd /usr
 courier='{folder}'
 set -- -address=127.0.0.1 -maxprocs=30000 -maxperip=30000 -nodnslookup -noidentlookup
 /usr/lib/courier/courier-authlib/authdaemond & auth=$!
-POP3AUTH="" POP3_PROXY=0 /usr/sbin/couriertcpd "$@" {plain} \
+POP3AUTH="" POP3_PROXY=0 POP3_STARTTLS=YES TLS_CERTFILE=/etc/courier/pair.pem TLS_VERIFYPEER=NONE \
+    TLS_PRIORITY=NORMAL COURIERTLS=/usr/bin/couriertls /usr/sbin/couriertcpd "$@" {plain} \
     "$courier/courierpop3login" "$courier/courierpop3d" Maildir & plain=$!
 POP3AUTH="" POP3_PROXY=0 POP3_TLS=1 POP3_STARTTLS=NO TLS_CERTFILE=/etc/courier/pair.pem TLS_VERIFYPEER=NONE \
     TLS_PRIORITY=NORMAL COURIERTLS=/usr/bin/couriertls /usr/sbin/couriertcpd "$@" {tls} \

@@ -45,6 +45,7 @@ impl Kind for Dovecot {
             let line = match stored {
                 Stored::Cheap => format!("{name}:{{PLAIN}}{}\n", place.common.password),
                 Stored::Sha512Crypt => format!("{name}:{{SHA512-CRYPT}}{}\n", place.common.sha512_crypt),
+                Stored::Argon2 => format!("{name}:{{ARGON2ID}}{}\n", place.common.argon2),
             };
             users.push_str(&line);
         }

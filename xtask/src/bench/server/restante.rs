@@ -42,6 +42,10 @@ impl Kind for Restante {
         "the defaults, with connection limits raised; changes are made durable with fsync, as always"
     }
 
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn configure(&self, place: &Place<'_>) -> Result<(), Failure> {
         place.copy(&binary(), "program")?;
         let mut users = String::new();
@@ -49,6 +53,7 @@ impl Kind for Restante {
             let line = match stored {
                 Stored::Cheap => format!("{name}:{{PLAIN}}{}\n", place.common.password),
                 Stored::Sha512Crypt => format!("{name}:{{SHA512-CRYPT}}{}\n", place.common.sha512_crypt),
+                Stored::Argon2 => format!("{name}:{{ARGON2ID}}{}\n", place.common.argon2),
             };
             users.push_str(&line);
         }

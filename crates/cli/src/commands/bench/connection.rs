@@ -1,22 +1,28 @@
 //! One connection of the load generator, on tokio's sockets: lines, listings and messages read in large pieces, each
 //! wait bounded. What is said over it is `session.rs`.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use restante_proto::{
     body::{Unstuffed, Unstuffer},
     reply::Status,
 };
 use rustls::{ClientConfig, HandshakeKind};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    plan::Plan,
+    plan::{Mode, Plan},
     tally::{ErrorKind, Problem},
 };
 use crate::trust;
@@ -26,6 +32,11 @@ const READ_OCTETS: usize = 64 << 10;
 
 /// How long a server may take to close after its answer to QUIT.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// What a slow client lets the system keep for it, and the longest segment that it takes: that of Ethernet, since the
+/// system measures a sender's buffer by it, and loopback's is 64 KiB.
+const SLOW_RECEIVE_OCTETS: u32 = 4096;
+const SLOW_SEGMENT_OCTETS: u32 = 1448;
 
 /// A connection.
 pub(super) struct Connection {
@@ -55,8 +66,8 @@ pub(super) struct Secured {
 }
 
 impl Connection {
-    pub(super) async fn open(plan: &Plan) -> Result<Self, Problem> {
-        let connected = timeout(plan.patience, TcpStream::connect(plan.address)).await;
+    pub(super) async fn open(plan: &Plan, source: Option<IpAddr>) -> Result<Self, Problem> {
+        let connected = timeout(plan.patience, connect(plan, source)).await;
         let socket = connected
             .map_err(|_| Problem::new(ErrorKind::Timeout, "no connection in time"))?
             .and_then(|socket| socket.set_nodelay(true).map(|()| socket))
@@ -175,6 +186,29 @@ impl Connection {
         }
     }
 
+    /// Reads a little of a message. `true` where that was its end.
+    pub(super) async fn sip(&mut self, unstuffer: &mut Unstuffer, octets: usize) -> Result<bool, Problem> {
+        if self.taken == self.filled {
+            self.input.resize(octets, 0);
+            self.input.shrink_to_fit();
+            self.fill().await?;
+        }
+        let piece = &self.input[self.taken..self.filled];
+        let piece = &piece[..piece.len().min(octets)];
+        self.message.clear();
+        match unstuffer.push(piece, &mut self.message) {
+            Unstuffed::More => {
+                self.taken += piece.len();
+                Ok(false)
+            }
+            Unstuffed::Done(of_piece) => {
+                self.taken += of_piece;
+                *unstuffer = Unstuffer::default();
+                Ok(true)
+            }
+        }
+    }
+
     /// Waits until the server says something without being asked, or goes. Holds no buffer meanwhile.
     pub(super) async fn broken_silence(&mut self) -> Problem {
         if self.taken < self.filled {
@@ -225,6 +259,18 @@ impl Stream {
             Self::Broken => Ok(0),
         }
     }
+}
+
+async fn connect(plan: &Plan, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if plan.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if plan.mode == Mode::Slow {
+        socket.set_recv_buffer_size(SLOW_RECEIVE_OCTETS)?;
+        SockRef::from(&socket).set_tcp_mss(SLOW_SEGMENT_OCTETS)?;
+    }
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(plan.address).await
 }
 
 fn closed() -> Problem {

@@ -1,10 +1,12 @@
-//! `--mode idle`: sessions that log in and then say nothing, all at once, while the server's memory is looked at.
+//! `--mode idle` and `slow`: sessions that log in and then say nothing, or read a message slower than it comes, all at
+//! once, while the server's memory is looked at.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use restante_proto::body::Unstuffer;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -12,17 +14,23 @@ use tokio::{
 };
 
 use super::{
+    connection::Connection,
     load::{End, Run, all_of, finish, interrupted},
+    plan::Mode,
     process::{Processes, Usage},
     session::{Client, Failed},
     tally::{ErrorKind, Problem, Step},
 };
+use crate::output;
 
 /// How many sessions log in, or quit, at once.
 const AT_ONCE: usize = 64;
 
 /// How long logging in may take, all sessions together.
 const OPENING_MAX: Duration = Duration::from_secs(600);
+
+/// How often a slow session reads.
+const SIP: Duration = Duration::from_secs(1);
 
 /// What the sessions of a run share.
 struct Hold {
@@ -69,6 +77,8 @@ pub(super) async fn hold(run: &Arc<Run>, processes: Option<&Processes>) -> Held 
         () = interrupted() => Some(End::Interrupted),
     };
     if end.is_none() {
+        // Whoever has waited for that may begin.
+        output::eprint(&format!("{} sessions are held\n", *hold.held.borrow()));
         end = tokio::select! {
             () = sleep(duration) => Some(End::Time),
             () = all_of(&mut tasks) => Some(End::Hopeless),
@@ -111,20 +121,52 @@ impl Hold {
         }
         let (mut connection, _) = client.open().await?;
         client.login(&mut connection, &user).await?;
+        let slow = self.run.plan.mode == Mode::Slow;
+        if slow {
+            client.ask_for_first(&mut connection).await?;
+        }
         drop(turn);
         client.tell();
         self.held.send_modify(|held| *held += 1);
         let mut go = self.go.subscribe();
+        let broken = async {
+            match slow {
+                true => self.sip(client, &mut connection).await,
+                false => (Step::Hold, connection.broken_silence().await),
+            }
+        };
         tokio::select! {
             // The sender lives as long as this session.
             _gone = go.wait_for(|go| *go) => {}
-            problem = connection.broken_silence() => {
+            failed = broken => {
                 self.held.send_modify(|held| *held -= 1);
-                return Err((Step::Hold, problem));
+                return Err(failed);
             }
+        }
+        if slow {
+            // In the middle of a message nothing can be said.
+            return Ok(());
         }
         connection.wake();
         let _turn = self.at_once.acquire().await;
         client.quit(connection, begun).await
+    }
+
+    /// Reads the first message slowly, again and again, until something fails.
+    async fn sip(&self, client: &mut Client, connection: &mut Connection) -> Failed {
+        let mut unstuffer = Unstuffer::default();
+        loop {
+            sleep(SIP).await;
+            let ended = match connection.sip(&mut unstuffer, self.run.plan.sip_octets).await {
+                Ok(ended) => ended,
+                Err(problem) => return (Step::Hold, problem),
+            };
+            if ended {
+                connection.wake();
+                if let Err(failed) = client.ask_for_first(connection).await {
+                    return failed;
+                }
+            }
+        }
     }
 }

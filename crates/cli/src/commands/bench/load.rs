@@ -2,19 +2,18 @@
 
 use std::{
     collections::VecDeque,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{
+    pace::Pace,
     plan::Plan,
     session::Client,
     tally::{ErrorKind, Problem, Step, Tally},
@@ -28,6 +27,9 @@ const FIRST_FAILURES_MAX: u64 = 16;
 
 /// How long sessions may take to end, beyond the time-out of an answer.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How long sessions that were due in time may begin after it.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(super) struct Run {
     begun: AtomicU64,
     /// Users without a session. The one that waited longest is next.
     free: Mutex<VecDeque<Arc<str>>>,
+    /// How many connections have a source.
+    sourced: AtomicU64,
     tally: Mutex<Tally>,
 }
 
@@ -71,6 +75,7 @@ impl Run {
             over: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             free,
+            sourced: AtomicU64::new(0),
             tally: Mutex::default(),
         })
     }
@@ -103,6 +108,13 @@ impl Run {
         })
     }
 
+    /// Where the next connection comes from.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        let turn = self.sourced.fetch_add(1, Ordering::Relaxed) as usize;
+        let sources = &self.plan.sources;
+        sources.get(turn % sources.len().max(1)).copied()
+    }
+
     fn give_back(&self, user: Arc<str>) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < self.plan.users.len() {
@@ -120,20 +132,34 @@ impl Run {
 /// Lets all clients work until the run ends.
 pub(super) async fn work(run: &Arc<Run>) -> End {
     let mut clients = JoinSet::new();
+    let pace = run.plan.rate.map(|rate| Arc::new(Pace::begin(rate, run)));
     for _ in 0..run.plan.clients {
-        let run = Arc::clone(run);
-        clients.spawn(async move { one_after_another(&run).await });
+        let (run, pace) = (Arc::clone(run), pace.clone());
+        clients.spawn(async move {
+            match pace {
+                None => one_after_another(&run).await,
+                Some(pace) => when_due(&run, &pace).await,
+            }
+        });
     }
+    let drain = if pace.is_some() { DRAIN } else { Duration::ZERO };
     let end = tokio::select! {
         () = all_of(&mut clients) => None,
-        () = sleep_until(Instant::now() + run.plan.duration) => Some(End::Time),
+        () = sleep(run.plan.duration + drain) => Some(End::Time),
         () = interrupted() => Some(End::Interrupted),
     };
     run.end();
+    let begun = pace.as_ref().map(|pace| pace.begun());
+    let left = pace.map_or(0, |pace| pace.due().saturating_sub(pace.begun()));
     finish(run, &mut clients).await;
+    if left > 0 {
+        let told = "sessions were due, and all clients busy until the run ended".to_owned();
+        run.tally().errors.add_many(Step::Due, ErrorKind::CutOff, left, told);
+    }
     match end {
         Some(end) => end,
         None if run.is_hopeless() => End::Hopeless,
+        None if begun.is_some_and(|begun| Some(begun) != run.plan.sessions) => End::Time,
         None => End::Count,
     }
 }
@@ -172,23 +198,39 @@ pub(super) async fn interrupted() {
 async fn one_after_another(run: &Arc<Run>) {
     let mut client = Client::new(run);
     while run.may_begin() {
-        let user = run.take_user();
-        let ended = client.session(&user).await;
-        run.give_back(user);
-        let failed = ended.is_err();
-        match ended {
-            Ok(()) => client.record.counts.sessions_done += 1,
-            Err((step, problem)) => {
-                client.record.counts.sessions_failed += 1;
-                client.record.errors.add(step, problem);
-            }
-        }
-        client.tell();
-        if failed {
-            if run.is_hopeless() {
-                run.end();
-            }
+        if !one(run, &mut client, None).await {
             sleep(REST).await;
         }
     }
+}
+
+/// Begins a session when one is due, or at once where one was due while all clients were busy.
+async fn when_due(run: &Arc<Run>, pace: &Pace) {
+    let mut client = Client::new(run);
+    while let Some(due) = pace.next().await {
+        if !run.may_begin() {
+            break;
+        }
+        one(run, &mut client, Some(due)).await;
+    }
+}
+
+/// One session, and whether it was done.
+async fn one(run: &Run, client: &mut Client, due: Option<Instant>) -> bool {
+    let user = run.take_user();
+    let ended = client.session(&user, due).await;
+    run.give_back(user);
+    let done = ended.is_ok();
+    match ended {
+        Ok(()) => client.record.counts.sessions_done += 1,
+        Err((step, problem)) => {
+            client.record.counts.sessions_failed += 1;
+            client.record.errors.add(step, problem);
+        }
+    }
+    client.tell();
+    if !done && run.is_hopeless() {
+        run.end();
+    }
+    done
 }

@@ -1,6 +1,11 @@
 //! What a run is to do, with all its bounds; nothing here changes while it runs.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
 
 use restante_proto::Secret;
 use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
@@ -14,6 +19,7 @@ pub(super) enum Mode {
     Retr,
     List,
     Idle,
+    Slow,
 }
 
 impl Mode {
@@ -23,7 +29,13 @@ impl Mode {
             Self::Retr => "retr",
             Self::List => "list",
             Self::Idle => "idle",
+            Self::Slow => "slow",
         }
+    }
+
+    /// Whether all sessions are held at once, instead of one after another.
+    pub(super) const fn holds(self) -> bool {
+        matches!(self, Self::Idle | Self::Slow)
     }
 }
 
@@ -50,6 +62,13 @@ pub(super) struct Plan {
     pub(super) users: Vec<Arc<str>>,
     pub(super) mode: Mode,
     pub(super) clients: usize,
+    /// How many sessions are due in a second, whether or not earlier ones have ended; `None` where each client
+    /// begins one after another.
+    pub(super) rate: Option<NonZeroU32>,
+    /// The addresses that connections come from, in turn; none where the system chooses.
+    pub(super) sources: Vec<IpAddr>,
+    /// What a session in [`Mode::Slow`] reads in a second.
+    pub(super) sip_octets: usize,
     /// No more sessions than this.
     pub(super) sessions: Option<u64>,
     /// No session begins after this time.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     connection::Secured,
     load::End,
-    plan::{Mode, Plan},
+    plan::Plan,
     process::Usage,
     tally::{Histogram, Tally},
 };
@@ -94,6 +94,7 @@ impl Report<'_> {
             "mode": self.plan.mode.name(),
             "clients": self.plan.clients,
             "users": self.plan.users.len(),
+            "rate": self.plan.rate,
             "pipeline": self.plan.pipeline,
             "threads": self.threads,
             "own_cpu_seconds": self.own_cpu.map(|time| rounded(time.as_secs_f64())),
@@ -163,7 +164,8 @@ impl Report<'_> {
             if plan.pipeline > 1 { format!(", pipeline {}", plan.pipeline) } else { String::new() };
         let seconds = self.took.as_secs_f64();
         let (clients, users) = (some(plan.clients, "client"), some(plan.users.len(), "user"));
-        writeln!(out, "{clients}, {users}{pipeline}, {seconds:.2} s, ended by {}", self.end.name())?;
+        let rate = plan.rate.map_or_else(String::new, |rate| format!(", {rate} sessions/s due"));
+        writeln!(out, "{clients}, {users}{pipeline}{rate}, {seconds:.2} s, ended by {}", self.end.name())?;
         if let Some(secured) = &self.secured {
             let word = |word: &Option<String>| word.clone().unwrap_or_default();
             let (full, resumed) = (counts.handshakes_full, counts.handshakes_resumed);
@@ -242,7 +244,7 @@ impl Report<'_> {
         if let Some(each) = self.cpu_ms_per_session(server) {
             write!(out, ", {each:.3} ms a session")?;
         }
-        if let Some(each) = self.cpu_seconds_per_gib(server).filter(|_| self.plan.mode != Mode::Idle) {
+        if let Some(each) = self.cpu_seconds_per_gib(server).filter(|_| !self.plan.mode.holds()) {
             write!(out, ", {each:.2} s a GiB")?;
         }
         writeln!(out)?;

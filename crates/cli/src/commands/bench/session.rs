@@ -28,6 +28,8 @@ pub(super) struct Client {
     run: Arc<Run>,
     tls: Option<Arc<ClientConfig>>,
     pub(super) record: Record,
+    /// When the session was due that is had now.
+    due: Option<Instant>,
 }
 
 /// What STAT said.
@@ -39,7 +41,7 @@ struct Stat {
 
 impl Client {
     pub(super) fn new(run: &Arc<Run>) -> Self {
-        Self { run: Arc::clone(run), tls: run.plan.tls_of_a_client(), record: Record::default() }
+        Self { run: Arc::clone(run), tls: run.plan.tls_of_a_client(), record: Record::default(), due: None }
     }
 
     /// Hands on what was counted.
@@ -47,16 +49,17 @@ impl Client {
         self.run.tally().take(&mut self.record);
     }
 
-    /// A whole session.
-    pub(super) async fn session(&mut self, user: &str) -> Result<(), Failed> {
+    /// A whole session, which may have been due earlier.
+    pub(super) async fn session(&mut self, user: &str, due: Option<Instant>) -> Result<(), Failed> {
         let run = Arc::clone(&self.run);
+        self.due = due;
         let (plan, begun) = (&run.plan, Instant::now());
         let (mut connection, _) = self.open().await?;
         self.login(&mut connection, user).await?;
         let stat = self.stat(&mut connection).await?;
         let wanted = match plan.mode {
             Mode::Retr => stat.messages,
-            Mode::Sessions | Mode::List | Mode::Idle => plan.retr,
+            Mode::Sessions | Mode::List | Mode::Idle | Mode::Slow => plan.retr,
         };
         let mut sizes = Vec::new();
         if plan.mode != Mode::Retr {
@@ -75,7 +78,8 @@ impl Client {
     pub(super) async fn open(&mut self) -> Result<(Connection, Option<Secured>), Failed> {
         let run = Arc::clone(&self.run);
         let plan = &run.plan;
-        let mut connection = timed(&mut self.record, Step::Connect, Connection::open(plan)).await?;
+        let opening = Connection::open(plan, run.source());
+        let mut connection = timed(&mut self.record, Step::Connect, opening).await?;
         let mut secured = None;
         if plan.url.security == Security::Implicit {
             secured = self.secure(plan, &mut connection).await?;
@@ -220,6 +224,21 @@ impl Client {
         Ok(())
     }
 
+    /// Asks for the first message; how it comes is the caller's matter.
+    pub(super) async fn ask_for_first(&mut self, connection: &mut Connection) -> Result<(), Failed> {
+        let asked = async {
+            let mut line = Vec::with_capacity(16);
+            if let Some(first) = MessageNumber::from_index(0) {
+                Command::Retr(first).write(&mut line);
+            }
+            connection.send(&line).await?;
+            connection.status().await
+        };
+        asked.await.map_err(|problem| (Step::Retr, problem))?;
+        self.record.counts.requests += 1;
+        Ok(())
+    }
+
     /// Whether a message has the octets that were announced.
     fn check(&mut self, index: u32, announced: Option<u64>, octets: u64) {
         let counts = &mut self.record.counts;
@@ -244,6 +263,9 @@ impl Client {
         timed(&mut self.record, Step::Quit, ask(&mut connection, &Command::Quit)).await?;
         self.record.counts.requests += 1;
         self.record.times.push((Step::Session, begun.elapsed()));
+        if let Some(due) = self.due.take() {
+            self.record.times.push((Step::Due, due.elapsed()));
+        }
         connection.closed().await;
         Ok(())
     }

@@ -30,10 +30,12 @@ pub(super) enum Step {
     Quit,
     /// From TCP to the answer to QUIT.
     Session,
+    /// The same from the time that the session was due.
+    Due,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Connect,
         Self::Tls,
         Self::Greeting,
@@ -45,6 +47,7 @@ impl Step {
         Self::Hold,
         Self::Quit,
         Self::Session,
+        Self::Due,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -60,6 +63,7 @@ impl Step {
             Self::Hold => "hold",
             Self::Quit => "quit",
             Self::Session => "session",
+            Self::Due => "due",
         }
     }
 }
@@ -137,7 +141,7 @@ impl Errors {
         self.add_many(step, problem.kind, 1, problem.told);
     }
 
-    fn add_many(&mut self, step: Step, kind: ErrorKind, count: u64, told: String) {
+    pub(super) fn add_many(&mut self, step: Step, kind: ErrorKind, count: u64, told: String) {
         let kind = match self.0.len() < ERROR_KINDS_MAX || self.0.contains_key(&(step, kind.clone())) {
             true => kind,
             false => ErrorKind::Other,
