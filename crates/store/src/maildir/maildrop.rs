@@ -14,7 +14,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use restante_proto::{Marks, UniqueId, UniqueIds};
+use restante_proto::{Marks, UniqueIds};
 use rustix::{fs::fstat, io::Errno};
 
 use super::{
@@ -32,6 +32,9 @@ use crate::{CommitError, Maildrop, Message, OpenError, Source, StoreError, Task}
 
 /// The most unique-ids in one page.
 const PAGE_MAX_IDS: usize = 4096;
+
+/// How long unique-ids of usual Maildirs are, in octets.
+const USUAL_ID_OCTETS: usize = 32;
 
 /// A maildrop with more messages than this is opened in the pool, and freed there: to list them takes a while.
 const AT_ONCE_MAX_MESSAGES: usize = 10_000;
@@ -184,9 +187,12 @@ impl Open {
 
     fn unique_ids(&self, range: Range<u32>) -> UniqueIds {
         let places = self.shown.get(range.start as usize..range.end as usize).unwrap_or_default();
-        let ids = places.iter().take(PAGE_MAX_IDS).map(|&place| self.state.id(place as usize).as_bytes());
-        let mut page = UniqueIds::default();
-        ids.filter_map(UniqueId::new).for_each(|id| page.push(&id));
+        let places = &places[..places.len().min(PAGE_MAX_IDS)];
+        let mut page = UniqueIds::with_capacity(places.len(), places.len() * USUAL_ID_OCTETS);
+        for &place in places {
+            // Each was legal when it was given or read.
+            page.push_octets(self.state.records[place as usize].id_raw(&self.state.text));
+        }
         page
     }
 
