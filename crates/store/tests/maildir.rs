@@ -19,7 +19,7 @@ async fn it_conforms() {
 async fn its_limit_is_kept() {
     let world = World::new();
     let template: Template = format!("{}/{{user}}", world.folder.path().display()).parse().unwrap();
-    let options = Options { message_limit_octets: Some(1000) };
+    let options = Options { message_limit_octets: Some(1000), ..Options::default() };
     conformance::a_message_over_the_limit_is_refused(&MaildirStore::new(template, options), 1000).await;
 }
 

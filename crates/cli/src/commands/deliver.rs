@@ -137,7 +137,7 @@ fn known_user(name: &str, settings: &Settings) -> Result<UserName, Failure> {
 }
 
 fn deliver(user: &UserName, template: Template, limit_octets: u64) -> Result<(), Failure> {
-    let options = Options { message_limit_octets: Some(limit_octets) };
+    let options = Options { message_limit_octets: Some(limit_octets), ..Options::default() };
     let mut delivery = MaildirStore::new(template, options).deliver(user).map_err(fail)?;
     let mut input = io::stdin().lock();
     let mut piece = vec![0; PIECE_OCTETS];

@@ -97,6 +97,9 @@ async fn reload(handle: &Handle, file: &Path, parts: &Parts) -> Result<Parts, Fa
     Ok(fresh)
 }
 
+/// How many threads may wait for disks at once, or read and remove large maildrops; what comes beyond waits its turn.
+const STORE_THREADS_MAX: usize = 128;
+
 /// Runs a server until SIGTERM or SIGINT; a second one does not wait for sessions. `ready` hears where it listens,
 /// `hangup` is called at each SIGHUP.
 fn serve(
@@ -106,6 +109,7 @@ fn serve(
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(STORE_THREADS_MAX)
         .build()
         .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
     let served = runtime.block_on(async {
@@ -159,6 +163,7 @@ impl Parts {
         let same_store = |before: &&Self| {
             before.settings.store() == settings.store()
                 && before.settings.limits.message_octets == limits.message_octets
+                && before.settings.limits.index_octets == limits.index_octets
         };
         let store = match before.filter(same_store) {
             Some(before) => Arc::clone(&before.config.store),
@@ -194,11 +199,14 @@ impl Parts {
 }
 
 fn store(settings: &Settings) -> Arc<dyn Store> {
-    let limit = settings.limits.message_octets;
+    let limits = &settings.limits;
     match settings.store() {
-        settings::Store::Memory => Arc::new(MemoryStore::with_message_limit(limit)),
+        settings::Store::Memory => Arc::new(MemoryStore::with_message_limit(limits.message_octets)),
         settings::Store::Maildir(template) => {
-            let options = maildir::Options { message_limit_octets: Some(limit) };
+            let options = maildir::Options {
+                message_limit_octets: Some(limits.message_octets),
+                index_max_octets: limits.index_octets,
+            };
             Arc::new(MaildirStore::new(template, options))
         }
     }

@@ -260,6 +260,13 @@ const LIMITS: &[Key] = &[
         "104857600",
         "The longest message that `restante deliver` takes.",
     ),
+    number(
+        "index_octets",
+        0,
+        1 << 40,
+        "268435456",
+        "Memory for what is known of Maildirs that nobody has open at the moment, in octets, about 120 for each message; a login that finds its own there reads no state file.",
+    ),
 ];
 
 /// The names of all sections, and of all keys with their section in front.

@@ -126,6 +126,7 @@ pub(crate) struct Limits {
     verification_threads: Option<NonZeroUsize>,
     pub(crate) verification_queue: usize,
     pub(crate) message_octets: u64,
+    pub(crate) index_octets: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -198,6 +199,7 @@ impl Default for Limits {
             verification_threads: None,
             verification_queue: 64,
             message_octets: 100 << 20,
+            index_octets: restante_store::maildir::INDEX_USUAL_OCTETS,
         }
     }
 }

@@ -9,15 +9,13 @@ use std::{
 
 use super::{state::Record, state_io::Remembered};
 
-/// How much memory all that is kept may take, in octets: about two million messages.
-const KEPT_MAX_OCTETS: usize = 256 * 1024 * 1024;
-
 /// What an entry takes beside its messages, in octets.
 const ENTRY_OCTETS: usize = 512;
 
 /// What is known of Maildirs, by their paths.
 #[derive(Debug)]
 pub(super) struct Cache {
+    /// How much memory all that is kept may take.
     max_octets: usize,
     entries: Mutex<Entries>,
 }
@@ -31,13 +29,11 @@ struct Entries {
     octets: usize,
 }
 
-impl Default for Cache {
-    fn default() -> Self {
-        Self { max_octets: KEPT_MAX_OCTETS, entries: Mutex::default() }
-    }
-}
-
 impl Cache {
+    pub(super) fn new(max_octets: usize) -> Self {
+        Self { max_octets, entries: Mutex::default() }
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_was_used_longest_ago_goes_first() {
-        let cache = Cache { max_octets: 10_000, ..Cache::default() };
+        let cache = Cache::new(10_000);
         for name in ["a", "b", "c"] {
             assert!(cache.put(Path::new(name), remembered(2000)).is_empty());
         }
@@ -123,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_replaced_by_a_newer_one_of_its_path() {
-        let cache = Cache::default();
+        let cache = Cache::new(10_000);
         assert!(cache.put(Path::new("a"), remembered(1)).is_empty());
         assert_eq!(cache.put(Path::new("a"), remembered(2)).len(), 1);
         assert_eq!(cache.take(Path::new("a")).unwrap().state.text.len(), 2);

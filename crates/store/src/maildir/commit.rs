@@ -229,7 +229,10 @@ impl Update<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{super::lock::Lock, *};
+    use super::{
+        super::{cache::Cache, lock::Lock},
+        *,
+    };
 
     #[test]
     fn what_was_removed_is_durably_so_before_it_is_confirmed() {
@@ -243,7 +246,7 @@ mod tests {
         }
         let calls = |indices: &[u32], messages| {
             let mut open =
-                Open::new(Lock::acquire(folder.path(), &maildir).unwrap(), Arc::default()).unwrap();
+                Open::new(Lock::acquire(folder.path(), &maildir).unwrap(), Arc::new(Cache::new(0))).unwrap();
             let mut deleted = Marks::default();
             assert!(indices.iter().all(|&index| deleted.mark(index, messages)));
             crash::take_noted();
@@ -275,7 +278,7 @@ mod tests {
                 dir.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(60)).unwrap();
             }
             let mut open =
-                Open::new(Lock::acquire(folder.path(), &maildir).unwrap(), Arc::default()).unwrap();
+                Open::new(Lock::acquire(folder.path(), &maildir).unwrap(), Arc::new(Cache::new(0))).unwrap();
             let mut deleted = Marks::default();
             assert!(deleted.mark(0, 4));
             meanwhile(&maildir);

@@ -48,10 +48,21 @@ pub const BACKEND: Backend = Backend {
 };
 
 /// Settings of a [`MaildirStore`] beside its paths.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The longest message that is taken for delivery, in octets as received; `None` for no limit.
     pub message_limit_octets: Option<u64>,
+    /// How much memory may be taken by what is known of Maildirs that nobody has open, in octets.
+    pub index_max_octets: usize,
+}
+
+/// As much memory as is usual for [`Options::index_max_octets`]: for about two million messages.
+pub const INDEX_USUAL_OCTETS: usize = 256 * 1024 * 1024;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { message_limit_octets: None, index_max_octets: INDEX_USUAL_OCTETS }
+    }
 }
 
 /// Maildirs under the paths of a [`Template`].
@@ -65,7 +76,7 @@ pub struct MaildirStore {
 impl MaildirStore {
     /// The store of the Maildirs that `template` names.
     pub fn new(template: Template, options: Options) -> Self {
-        Self { template, options, cache: Arc::default() }
+        Self { template, options, cache: Arc::new(cache::Cache::new(options.index_max_octets)) }
     }
 
     /// Opens a maildrop that nobody has changed since it was open here, if nothing has to be waited for. Otherwise the

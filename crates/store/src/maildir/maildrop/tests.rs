@@ -8,6 +8,10 @@ use std::{
 use super::*;
 use crate::crash;
 
+fn cache() -> Arc<Cache> {
+    Arc::new(Cache::new(1 << 20))
+}
+
 struct World {
     folder: tempfile::TempDir,
     cache: Arc<Cache>,
@@ -15,7 +19,7 @@ struct World {
 
 impl World {
     fn with(names: &[&str]) -> Self {
-        let world = Self { folder: tempfile::tempdir().unwrap(), cache: Arc::default() };
+        let world = Self { folder: tempfile::tempdir().unwrap(), cache: cache() };
         for folder in ["new", "cur", "tmp"] {
             std::fs::create_dir_all(world.maildir().join(folder)).unwrap();
         }
@@ -62,7 +66,7 @@ impl World {
 
     /// The same in a process of its own, which has nothing in memory.
     fn session_elsewhere(&self) -> (Vec<&'static str>, usize) {
-        Self { folder: tempfile::tempdir().unwrap(), cache: Arc::default() }.session_in(self)
+        Self { folder: tempfile::tempdir().unwrap(), cache: cache() }.session_in(self)
     }
 
     fn session_in(&self, world: &Self) -> (Vec<&'static str>, usize) {
