@@ -5,6 +5,8 @@
 //! one. STAT, LIST and RETR count the octets of that form; stuffed dots and the final `.` line are not counted
 //! (RFC 1939 §11).
 
+use alloc::vec::Vec;
+
 mod measure;
 mod stuff;
 mod unstuff;
@@ -31,4 +33,14 @@ pub enum Part {
     Whole,
     /// The header, the empty line, and this many lines of the body (TOP).
     Top(u64),
+}
+
+/// How much is copied at once, in octets: see [`append`].
+const COPY_OCTETS: usize = 1024;
+
+/// Appends a long run in pieces. Longer ones the C library copies by `rep movsb`, which takes some processors six times as
+/// long where the two places lie badly to each other within their pages (AMD EPYC: 0.27 ns an octet, against 0.045).
+fn append(run: &[u8], out: &mut Vec<u8>) {
+    out.reserve(run.len());
+    run.chunks(COPY_OCTETS).for_each(|piece| out.extend_from_slice(piece));
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Form, Part};
+use super::{Form, Part, append};
 
 /// Whether a [`Stuffer`] wants more of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Stuffer {
             out.push(b'.');
         }
         match self.form {
-            Form::Wire => out.extend_from_slice(piece),
+            Form::Wire => append(piece, out),
             Form::Crlf => stuff(piece, out),
             Form::Local => convert(piece, self.last, out),
         }
@@ -81,11 +81,11 @@ fn stuff(piece: &[u8], out: &mut Vec<u8>) {
     out.reserve(piece.len());
     let mut copied = 0;
     for at in memchr::memmem::find_iter(piece, b"\n.") {
-        out.extend_from_slice(&piece[copied..=at]);
+        append(&piece[copied..=at], out);
         out.push(b'.');
         copied = at + 1;
     }
-    out.extend_from_slice(&piece[copied..]);
+    append(&piece[copied..], out);
 }
 
 /// Doubles such dots, and gives each bare LF its CR. `last` is the octet before the piece. Finding the LFs is nearly all

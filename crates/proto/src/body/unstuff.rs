@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 
 use memchr::memmem::Finder;
 
+use super::append;
+
 /// What [`Unstuffer::push`] made of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -72,7 +74,7 @@ impl Unstuffer {
                     let rest = &piece[from..];
                     let dot = dots.find(rest).map(|crlf| crlf + 2);
                     let lines = &rest[..dot.unwrap_or(rest.len())];
-                    message.extend_from_slice(lines);
+                    append(lines, message);
                     self.at = match lines {
                         [.., b'\r', b'\n'] => At::Start,
                         [.., b'\r'] => At::Cr,
