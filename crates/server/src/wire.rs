@@ -29,18 +29,19 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A peer that takes nothing for so long is a slow reader, for whom no buffer is kept.
 const STALL: Duration = Duration::from_secs(1);
-/// After so much, in octets, other connections have their turn, however fast this one is.
-const TURN_OCTETS: usize = 256 * 1024;
+/// After so much, in octets, other connections have their turn, however fast this one is: about one full buffer, so that
+/// a small session behind fifty long messages waits for fifty buffers and not for more.
+const TURN_OCTETS: usize = 56 * 1024;
 /// So much of what a client still sends is thrown away after the last word, in octets.
 const LINGER_MAX_OCTETS: usize = 1024 * 1024;
 /// What TLS holds of encrypted octets: four whole records, which leave in one write.
 const TLS_QUEUE_OCTETS: usize = 64 * 1024;
 /// The same where many clients do not read: one record. Once encrypted they cannot be made again.
 const TLS_QUEUE_SHORT_OCTETS: usize = 16 * 1024;
-/// So many clients that do not read are many.
-const STALLED_MANY: usize = 64;
+/// So many connections that wait for room are many.
+const STALLED_MANY: usize = 128;
 
-/// How many connections wait for room, in the whole process.
+/// How many connections with a body to send wait for room, in the whole process.
 static STALLED: AtomicUsize = AtomicUsize::new(0);
 
 /// A connection's octets.
@@ -131,10 +132,13 @@ impl Wire {
             let step = if rest.is_empty() { Step::Flush } else { Step::Write(rest) };
             let done = match self.attempt(step).await {
                 Poll::Ready(done) => done,
-                Poll::Pending => match timeout(stall, poll_fn(|context| self.poll(context, step))).await {
-                    Ok(done) => done,
-                    Err(_) => return Ok(Taken::Stalled(written)),
-                },
+                Poll::Pending => {
+                    let _waiting = Stalled::begin();
+                    match timeout(stall, poll_fn(|context| self.poll(context, step))).await {
+                        Ok(done) => done,
+                        Err(_) => return Ok(Taken::Stalled(written)),
+                    }
+                }
             };
             written += done.map_err(WriteError::Io)?;
             if rest.is_empty() {
