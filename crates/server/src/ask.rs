@@ -2,12 +2,14 @@
 //! (RFC 2449 §8.1, RFC 3206).
 
 use std::{
+    future::{Future, poll_fn},
     io,
     net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
 };
 
 use restante_auth::Verdict;
@@ -197,14 +199,14 @@ impl Asker {
         Refusal::coded(ResponseCode::InUse, text)
     }
 
-    /// UPDATE, in a task of its own: no disconnect, kick or drain cuts it short. The lock is free before QUIT is
-    /// answered.
+    /// UPDATE. What is not over at once goes on in a task of its own: no disconnect, kick or drain cuts it short. The
+    /// lock is free before QUIT is answered.
     async fn commit(&mut self, deleted: Marks) -> Answer<Source> {
         let Some(Open { maildrop, held }) = self.open.take() else { return self.not_open() };
         let (session, count, alive) = (self.session, deleted.count(), self.alive.clone());
         let user = self.user.as_ref().map(|user| user.as_str().to_owned());
         let (done, committed) = oneshot::channel();
-        tokio::spawn(async move {
+        let mut commit = Box::pin(async move {
             let committed = maildrop.commit(deleted).await;
             drop(held);
             let user = user.as_deref();
@@ -220,6 +222,9 @@ impl Asker {
             }
             drop(alive);
         });
+        if poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await.is_pending() {
+            tokio::spawn(commit);
+        }
         match committed.await {
             Ok(Ok(())) => {
                 self.deleted = count;

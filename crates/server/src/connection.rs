@@ -10,7 +10,7 @@ use std::{
 };
 
 use getrandom::fill;
-use restante_proto::server::{Close, Link, Session};
+use restante_proto::server::{Link, Session};
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc, watch},
@@ -97,11 +97,9 @@ impl Connection {
             why = serve(stream, asker, stage, port, &mut outcome, &mut wire) => why,
         };
         let polite = outcome.why.is_polite();
-        let said_quit = matches!(outcome.why, Why::Session(Close::Quit));
         drop(outcome);
         if let Some(wire) = wire
             && polite
-            && !(said_quit && wire.may_just_close())
         {
             wire.linger(LINGER).await;
         }

@@ -59,6 +59,9 @@ pub(crate) struct Driver<'a> {
     pub(crate) stage: watch::Receiver<Stage>,
 }
 
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Session<Source>>() <= 512, "an idle session is to stay small");
+
 impl Driver<'_> {
     /// Drives a session to its end, and says why it ended. The socket stays in `slot`, but not where TLS failed.
     pub(crate) async fn drive(&mut self, slot: &mut Option<Wire>) -> Why {

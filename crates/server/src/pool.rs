@@ -19,7 +19,7 @@ const OUTPUT_OCTETS: usize = OUT_SOFT_MAX_OCTETS + 8 * 1024;
 /// How many buffers of each kind a thread keeps.
 const KEPT_MAX: usize = 8;
 /// With more of them lent out at once memory is short, and who waits gives his back.
-const OUTPUTS_MANY: usize = 256;
+const OUTPUTS_MANY: usize = 128;
 
 type Kept = RefCell<Vec<Vec<u8>>>;
 

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
+    sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -28,14 +29,20 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A peer that takes nothing for so long is a slow reader, for whom no buffer is kept.
 const STALL: Duration = Duration::from_secs(1);
-/// After so much, in octets, other connections have their turn, however fast this one is.
-const TURN_OCTETS: usize = 256 * 1024;
+/// After so much, in octets, other connections have their turn, however fast this one is: about one full buffer, so that
+/// a small session behind fifty long messages waits for fifty buffers and not for more.
+const TURN_OCTETS: usize = 56 * 1024;
 /// So much of what a client still sends is thrown away after the last word, in octets.
 const LINGER_MAX_OCTETS: usize = 1024 * 1024;
 /// What TLS holds of encrypted octets: four whole records, which leave in one write.
 const TLS_QUEUE_OCTETS: usize = 64 * 1024;
-/// The same for a slow reader: one record.
-const TLS_QUEUE_SLOW_OCTETS: usize = 16 * 1024;
+/// The same where many clients do not read: one record. Once encrypted they cannot be made again.
+const TLS_QUEUE_SHORT_OCTETS: usize = 16 * 1024;
+/// So many connections that wait for room are many.
+const STALLED_MANY: usize = 128;
+
+/// How many connections with a body to send wait for room, in the whole process.
+static STALLED: AtomicUsize = AtomicUsize::new(0);
 
 /// A connection's octets.
 #[derive(Debug)]
@@ -75,8 +82,7 @@ impl Wire {
         Self { stream: Stream::Plain(stream), turn_octets: 0 }
     }
 
-    pub(crate) fn tls(mut stream: TlsStream<TcpStream>) -> Self {
-        stream.get_mut().1.set_buffer_limit(Some(TLS_QUEUE_OCTETS));
+    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
         Self { stream: Stream::Tls(Box::new(stream)), turn_octets: 0 }
     }
 
@@ -119,19 +125,20 @@ impl Wire {
         patience: Duration,
     ) -> Result<Taken, WriteError> {
         let stall = if Output::many() { Duration::ZERO } else { STALL.min(patience) };
+        self.limit_tls_queue();
         let mut written = 0;
         while written <= octets.len() {
             let rest = &octets[written..];
             let step = if rest.is_empty() { Step::Flush } else { Step::Write(rest) };
             let done = match self.attempt(step).await {
                 Poll::Ready(done) => done,
-                Poll::Pending => match timeout(stall, poll_fn(|context| self.poll(context, step))).await {
-                    Ok(done) => done,
-                    Err(_) => {
-                        self.limit_tls_queue(TLS_QUEUE_SLOW_OCTETS);
-                        return Ok(Taken::Stalled(written));
+                Poll::Pending => {
+                    let _waiting = Stalled::begin();
+                    match timeout(stall, poll_fn(|context| self.poll(context, step))).await {
+                        Ok(done) => done,
+                        Err(_) => return Ok(Taken::Stalled(written)),
                     }
-                },
+                }
             };
             written += done.map_err(WriteError::Io)?;
             if rest.is_empty() {
@@ -144,6 +151,7 @@ impl Wire {
 
     /// Waits until a peer that stalled takes something again.
     pub(crate) async fn room(&mut self, patience: Duration) -> Result<(), WriteError> {
+        let _stalled = Stalled::begin();
         self.take(Step::Room, patience).await.map(|_| ())
     }
 
@@ -219,8 +227,10 @@ impl Wire {
         }
     }
 
-    fn limit_tls_queue(&mut self, octets: usize) {
+    fn limit_tls_queue(&mut self) {
         if let Stream::Tls(stream) = &mut self.stream {
+            let many = STALLED.load(Ordering::Relaxed) > STALLED_MANY;
+            let octets = if many { TLS_QUEUE_SHORT_OCTETS } else { TLS_QUEUE_OCTETS };
             stream.get_mut().1.set_buffer_limit(Some(octets));
         }
     }
@@ -265,18 +275,6 @@ impl Wire {
         let _timed_out = timeout(patience, rest).await;
     }
 
-    /// Whether the socket can be closed as it is, without a word lost: nothing came that was not read, and TLS has
-    /// nothing to say.
-    pub(crate) fn may_just_close(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => {
-                let nothing = stream.try_read(&mut [0]);
-                nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-            }
-            Stream::Tls(_) => false,
-        }
-    }
-
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
@@ -289,6 +287,22 @@ impl Wire {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => stream.get_ref().0,
         }
+    }
+}
+
+/// A connection that waits for room, counted while this lives.
+struct Stalled(());
+
+impl Stalled {
+    fn begin() -> Self {
+        STALLED.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        STALLED.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
