@@ -147,43 +147,44 @@ impl Driver<'_> {
             takeover => takeover / 4,
         });
         let mut deadline = Instant::now() + limits.idle;
-        let mut watched = (self.outcome.sent_octets - self.outcome.watched_octets >= WATCHED_FROM_OCTETS)
-            .then(|| wire.flow())
-            .flatten();
+        let mut watched = self.outcome.sent_octets - self.outcome.watched_octets >= WATCHED_FROM_OCTETS;
+        // How much had not arrived when it was last looked: nearly always the next command comes before that.
+        let mut outstanding_octets = None;
         self.outcome.watched_octets = self.outcome.sent_octets;
         let read = loop {
-            let wake = if watched.is_some() { deadline.min(Instant::now() + every) } else { deadline };
+            let wake = if watched { deadline.min(Instant::now() + every) } else { deadline };
             let read = tokio::select! {
                 biased;
                 // The session hears of it before the next command does.
                 _ = self.stage.changed(), if !draining => return Ok(Input::none()),
                 read = timeout_at(wake, wire.read()) => read,
             };
-            match (read, watched) {
-                (Ok(read), _) => break read,
-                (Err(_), None) => return Err(Why::Autologout),
-                (Err(_), Some(before)) => {
-                    let Some(flow) = wire.flow().filter(|flow| !wire::is_dead(flow)) else {
-                        return Err(Why::Dead);
-                    };
-                    if flow.outstanding_octets < before.outstanding_octets {
-                        // The client was not idle, it received.
-                        if self.asker.busy() {
-                            self.asker.idle();
-                        }
-                        deadline = Instant::now() + limits.idle;
-                    } else if Instant::now() >= deadline {
-                        return Err(Why::Autologout);
-                    } else if flow.outstanding_octets > 0 {
-                        // A client that is there and does not read has as long as one that says nothing.
-                        wire.be_patient(limits.idle + DEAD_AFTER);
-                    }
-                    watched = (flow.outstanding_octets > 0).then_some(flow);
-                    if watched.is_none() {
-                        wire.be_patient(DEAD_AFTER);
-                    }
-                }
+            if let Ok(read) = read {
+                break read;
             }
+            if !watched {
+                return Err(Why::Autologout);
+            }
+            let Some(flow) = wire.flow().filter(|flow| !wire::is_dead(flow)) else {
+                return Err(Why::Dead);
+            };
+            if outstanding_octets.is_some_and(|before| flow.outstanding_octets < before) {
+                // The client was not idle, it received.
+                if self.asker.busy() {
+                    self.asker.idle();
+                }
+                deadline = Instant::now() + limits.idle;
+            } else if Instant::now() >= deadline {
+                return Err(Why::Autologout);
+            } else if flow.outstanding_octets > 0 {
+                // A client that is there and does not read has as long as one that says nothing.
+                wire.be_patient(limits.idle + DEAD_AFTER);
+            }
+            watched = flow.outstanding_octets > 0;
+            if !watched {
+                wire.be_patient(DEAD_AFTER);
+            }
+            outstanding_octets = Some(flow.outstanding_octets);
         };
         if !self.asker.busy() {
             return Err(Why::TakenOver);
