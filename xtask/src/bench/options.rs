@@ -9,6 +9,9 @@ const RUNS_MAX: u32 = 100;
 /// Most messages of a drop, and most idle sessions.
 const COUNT_MAX: u32 = 2_000_000;
 
+/// Files that a server, or the load generator, has open beside those of its sessions.
+const FILES_BESIDE: u32 = 500;
+
 /// The names of the servers, ours first.
 pub(super) const SERVERS: &[&str] = &["restante", "dovecot", "courier"];
 
@@ -118,10 +121,19 @@ impl Options {
         Ok(Some(options))
     }
 
+    /// Asks for no more sessions than a server that has two files for each can hold; says how many that are, where they
+    /// are fewer.
+    pub(super) fn fit(&mut self, files: u32) -> Option<u32> {
+        let most = files.saturating_sub(FILES_BESIDE) / 2;
+        let fewer = (self.many > most).then_some(most);
+        self.many = self.many.min(most);
+        fewer
+    }
+
     /// Whether goals can be compared with what comes of it.
     pub(super) fn has_default_sizes(&self) -> bool {
         let full = Self::full();
-        let sizes = |of: &Self| (of.small_drop, of.large_drop, of.huge_drop, of.idle.max(of.many), of.quick);
+        let sizes = |of: &Self| (of.small_drop, of.large_drop, of.huge_drop, of.idle, of.quick);
         sizes(self) == sizes(&full)
     }
 
@@ -210,6 +222,13 @@ mod tests {
         assert_eq!(parse(""), Ok(Some(Options::full())));
         assert_eq!(parse("--servers courier").unwrap().unwrap().servers, ["restante", "courier"]);
         assert_eq!(parse("--runs 2 --help"), Ok(None));
+    }
+
+    #[test]
+    fn sessions_fit_the_limit_of_open_files() {
+        let mut options = Options::full();
+        assert_eq!((options.fit(65_536), options.many), (None, 10_000));
+        assert_eq!((options.fit(20_000), options.many), (Some(9750), 9750));
     }
 
     #[test]
