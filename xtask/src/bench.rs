@@ -63,8 +63,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         ));
     }
     let files = process::files();
-    if let Some(many) = options.fit(files) {
-        println!("! {files} files may be open here (ulimit -Hn): {many} sessions are held at most");
+    if options.fit(files) {
+        let (many, slow) = (options.many, options.slow);
+        println!(
+            "! {files} files may be open here (ulimit -Hn): {many} idle and {slow} slow sessions are held at most"
+        );
     }
     let begun = Instant::now();
     if options.install {

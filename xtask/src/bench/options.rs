@@ -34,6 +34,8 @@ pub(super) struct Options {
     /// Idle sessions that are held, and many of them, where the number itself is the matter.
     pub(super) idle: u32,
     pub(super) many: u32,
+    /// The same of those that read slowly.
+    pub(super) slow: u32,
     /// How long small sessions are watched while others work.
     pub(super) calm_seconds: u32,
     /// Beginnings of names of cells; none for all.
@@ -60,6 +62,7 @@ impl Options {
             huge_drop: 1_000_000,
             idle: 2000,
             many: 10_000,
+            slow: 10_000,
             calm_seconds: 6,
             only: Vec::new(),
             servers: SERVERS.iter().map(|name| (*name).to_owned()).collect(),
@@ -82,6 +85,7 @@ impl Options {
             huge_drop: 20_000,
             idle: 100,
             many: 200,
+            slow: 200,
             calm_seconds: 1,
             ..Self::full()
         }
@@ -107,7 +111,10 @@ impl Options {
                 "--small-drop" => options.small_drop = number(name, &value()?, 10, COUNT_MAX)?,
                 "--large-drop" => options.large_drop = number(name, &value()?, 10, COUNT_MAX)?,
                 "--huge-drop" => options.huge_drop = number(name, &value()?, 0, COUNT_MAX)?,
-                "--many" => options.many = number(name, &value()?, 1, 20_000)?,
+                "--many" => {
+                    options.many = number(name, &value()?, 1, 20_000)?;
+                    options.slow = options.many;
+                }
                 "--calm-seconds" => options.calm_seconds = number(name, &value()?, 1, 600)?,
                 "--idle" => options.idle = number(name, &value()?, 1, 20_000)?,
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
@@ -121,13 +128,14 @@ impl Options {
         Ok(Some(options))
     }
 
-    /// Asks for no more sessions than a server that has two files for each can hold; says how many that are, where they
-    /// are fewer.
-    pub(super) fn fit(&mut self, files: u32) -> Option<u32> {
-        let most = files.saturating_sub(FILES_BESIDE) / 2;
-        let fewer = (self.many > most).then_some(most);
-        self.many = self.many.min(most);
-        fewer
+    /// Asks for no more sessions than a server can hold that has two files open for each, socket and lock, and a third
+    /// one while it sends a message; says whether they became fewer.
+    pub(super) fn fit(&mut self, files: u32) -> bool {
+        let asked = (self.many, self.slow);
+        let files = files.saturating_sub(FILES_BESIDE);
+        self.many = self.many.min(files / 2);
+        self.slow = self.slow.min(files / 3);
+        (self.many, self.slow) != asked
     }
 
     /// Whether goals can be compared with what comes of it.
@@ -227,8 +235,8 @@ mod tests {
     #[test]
     fn sessions_fit_the_limit_of_open_files() {
         let mut options = Options::full();
-        assert_eq!((options.fit(65_536), options.many), (None, 10_000));
-        assert_eq!((options.fit(20_000), options.many), (Some(9750), 9750));
+        assert_eq!((options.fit(65_536), options.many, options.slow), (false, 10_000, 10_000));
+        assert_eq!((options.fit(20_000), options.many, options.slow), (true, 9750, 6500));
     }
 
     #[test]
