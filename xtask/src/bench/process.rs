@@ -184,6 +184,13 @@ impl Processes {
         for pid in self.left(&members) {
             signal("KILL", pid);
         }
+        // On a busy machine that takes effect a little later.
+        let killed_end = Instant::now() + CHILDREN_MAX;
+        while Instant::now() < killed_end && !self.left(&members).is_empty() {
+            // A root that has ended stays until it is asked for.
+            drop(self.roots.iter_mut().try_for_each(|root| root.try_wait().map(|_| ())));
+            thread::sleep(LOOK);
+        }
         for root in &mut self.roots {
             drop(root.kill());
             drop(root.wait());
