@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let Some((calm::BURN, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return calm::burning(rest);
     }
-    let Some(options) = Options::parse(arguments)? else {
+    let Some(mut options) = Options::parse(arguments)? else {
         print!("{HELP}");
         return Ok(());
     };
@@ -61,6 +61,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
              env PATH=\"$PATH\" cargo xtask bench"
                 .into(),
         ));
+    }
+    let files = process::files();
+    if options.fit(files) {
+        let (many, slow) = (options.many, options.slow);
+        println!(
+            "! {files} files may be open here (ulimit -Hn): {many} idle and {slow} slow sessions are held at most"
+        );
     }
     let begun = Instant::now();
     if options.install {

@@ -411,7 +411,9 @@ fn listings(options: &Options) -> Vec<Cell> {
         cell(name, about, Work::Visit { users, warm })
     };
     cells.push(visit("list-ten", "ten", 10, 50));
-    cells.push(visit("list-thousand", "thousand", 1000, 20));
+    if !options.quick {
+        cells.push(visit("list-thousand", "thousand", 1000, 20));
+    }
     if options.huge_drop > 0 {
         cells.push(visit("list-huge", "huge", options.huge_drop, 2));
     }

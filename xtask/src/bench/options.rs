@@ -9,6 +9,9 @@ const RUNS_MAX: u32 = 100;
 /// Most messages of a drop, and most idle sessions.
 const COUNT_MAX: u32 = 2_000_000;
 
+/// Files that a server, or the load generator, has open beside those of its sessions.
+const FILES_BESIDE: u32 = 500;
+
 /// The names of the servers, ours first.
 pub(super) const SERVERS: &[&str] = &["restante", "dovecot", "courier"];
 
@@ -31,6 +34,8 @@ pub(super) struct Options {
     /// Idle sessions that are held, and many of them, where the number itself is the matter.
     pub(super) idle: u32,
     pub(super) many: u32,
+    /// The same of those that read slowly.
+    pub(super) slow: u32,
     /// How long small sessions are watched while others work.
     pub(super) calm_seconds: u32,
     /// Beginnings of names of cells; none for all.
@@ -57,6 +62,7 @@ impl Options {
             huge_drop: 1_000_000,
             idle: 2000,
             many: 10_000,
+            slow: 10_000,
             calm_seconds: 6,
             only: Vec::new(),
             servers: SERVERS.iter().map(|name| (*name).to_owned()).collect(),
@@ -79,6 +85,7 @@ impl Options {
             huge_drop: 20_000,
             idle: 100,
             many: 200,
+            slow: 200,
             calm_seconds: 1,
             ..Self::full()
         }
@@ -104,7 +111,10 @@ impl Options {
                 "--small-drop" => options.small_drop = number(name, &value()?, 10, COUNT_MAX)?,
                 "--large-drop" => options.large_drop = number(name, &value()?, 10, COUNT_MAX)?,
                 "--huge-drop" => options.huge_drop = number(name, &value()?, 0, COUNT_MAX)?,
-                "--many" => options.many = number(name, &value()?, 1, 20_000)?,
+                "--many" => {
+                    options.many = number(name, &value()?, 1, 20_000)?;
+                    options.slow = options.many;
+                }
                 "--calm-seconds" => options.calm_seconds = number(name, &value()?, 1, 600)?,
                 "--idle" => options.idle = number(name, &value()?, 1, 20_000)?,
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
@@ -118,10 +128,20 @@ impl Options {
         Ok(Some(options))
     }
 
+    /// Asks for no more sessions than a server can hold that has two files open for each, socket and lock, and a third
+    /// one while it sends a message; says whether they became fewer.
+    pub(super) fn fit(&mut self, files: u32) -> bool {
+        let asked = (self.many, self.slow);
+        let files = files.saturating_sub(FILES_BESIDE);
+        self.many = self.many.min(files / 2);
+        self.slow = self.slow.min(files / 3);
+        (self.many, self.slow) != asked
+    }
+
     /// Whether goals can be compared with what comes of it.
     pub(super) fn has_default_sizes(&self) -> bool {
         let full = Self::full();
-        let sizes = |of: &Self| (of.small_drop, of.large_drop, of.huge_drop, of.idle.max(of.many), of.quick);
+        let sizes = |of: &Self| (of.small_drop, of.large_drop, of.huge_drop, of.idle, of.quick);
         sizes(self) == sizes(&full)
     }
 
@@ -210,6 +230,13 @@ mod tests {
         assert_eq!(parse(""), Ok(Some(Options::full())));
         assert_eq!(parse("--servers courier").unwrap().unwrap().servers, ["restante", "courier"]);
         assert_eq!(parse("--runs 2 --help"), Ok(None));
+    }
+
+    #[test]
+    fn sessions_fit_the_limit_of_open_files() {
+        let mut options = Options::full();
+        assert_eq!((options.fit(65_536), options.many, options.slow), (false, 10_000, 10_000));
+        assert_eq!((options.fit(20_000), options.many, options.slow), (true, 9750, 6500));
     }
 
     #[test]

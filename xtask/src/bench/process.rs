@@ -18,8 +18,15 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 const CHILDREN_MAX: Duration = Duration::from_secs(2);
 /// How often what is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// Open files that a server is allowed, where the machine allows it.
-const FILES: u32 = 65_536;
+
+/// Allows as many open files as the machine does, up to 65,536.
+const RAISE: &str = "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"";
+
+/// How many files a server may open.
+pub(super) fn files() -> u32 {
+    let files = run::output(Command::new("sh").args(["-c", &format!("{RAISE}; ulimit -n")]));
+    files.and_then(|files| files.parse().ok()).unwrap_or(1024)
+}
 
 /// How the CPU time of a server's processes is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +116,7 @@ impl Processes {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "sh", "-c"]);
         command.arg(format!(
-            "ulimit -n {FILES} 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"; if [ -n \"$0\" ]; then echo $$ > \"$0/cgroup.procs\" || exit 1; fi; exec \"$@\""
+            "{RAISE}; if [ -n \"$0\" ]; then echo $$ > \"$0/cgroup.procs\" || exit 1; fi; exec \"$@\""
         ));
         command.arg(self.group.as_deref().unwrap_or_else(|| Path::new(""))).args(words);
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(told)?).stderr(out);
@@ -176,6 +183,13 @@ impl Processes {
         }
         for pid in self.left(&members) {
             signal("KILL", pid);
+        }
+        // On a busy machine that takes effect a little later.
+        let killed_end = Instant::now() + CHILDREN_MAX;
+        while Instant::now() < killed_end && !self.left(&members).is_empty() {
+            // A root that has ended stays until it is asked for.
+            drop(self.roots.iter_mut().try_for_each(|root| root.try_wait().map(|_| ())));
+            thread::sleep(LOOK);
         }
         for root in &mut self.roots {
             drop(root.kill());

@@ -174,10 +174,11 @@ fn crowds(options: &Options) -> Vec<Cell> {
             cells.push(crowd(format!("crowd-{count}"), "idle", Link::Plain, count, about));
         }
     }
-    for (mode, how) in [("idle", "idle sessions"), ("slow", "sessions that read 512 octets a second")] {
+    let slow = "sessions that read 512 octets a second";
+    for (mode, how, count) in [("idle", "idle sessions", options.many), ("slow", slow, options.slow)] {
         for (link, name, words_of_link) in [(Link::Plain, "plain", "plain"), (Link::Tls, "tls", "TLS")] {
-            let about = format!("memory of {} {how}, {words_of_link}", options.many);
-            cells.push(crowd(format!("many-{mode}-{name}"), mode, link, options.many, about));
+            let about = format!("memory of {count} {how}, {words_of_link}");
+            cells.push(crowd(format!("many-{mode}-{name}"), mode, link, count, about));
         }
     }
     cells
