@@ -205,8 +205,11 @@ mod tests {
         let (client, accepted) =
             tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let server = accepted.unwrap().0;
+        let client = client.unwrap();
+        // The kernel would let them grow to megabytes.
         socket2::SockRef::from(&server).set_send_buffer_size(50_000).unwrap();
-        (Wire::plain(server), client.unwrap())
+        socket2::SockRef::from(&client).set_recv_buffer_size(50_000).unwrap();
+        (Wire::plain(server), client)
     }
 
     fn transfer(source: Source, octets: usize) -> Transfer<Source> {
