@@ -113,6 +113,33 @@ async fn child_read_only() {
 }
 
 #[test]
+fn a_message_that_becomes_readable_is_shown() {
+    let world = World::with(&[("new/1", b"Subject: 1\n"), ("new/2", b"Subject: 2\n")]);
+    for name in ["", "new", "cur", "new/1", "new/2"] {
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(world.maildir().join(name), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    as_somebody_else(&world, "child_readable_again");
+}
+
+#[tokio::test]
+async fn child_readable_again() {
+    let Some(root) = the_childs_root() else { return };
+    let two = root.join("john/new/2");
+    mode(&two, 0);
+    for folder in ["john/new", "john/cur"] {
+        // Times that prove that the folders have not changed: a file's mode is no matter of theirs.
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        fs::File::open(root.join(folder)).unwrap().set_modified(old).unwrap();
+    }
+    let store = store_at(&root);
+    assert_eq!(conformance::unique_ids(&mut *store.open(&john()).await.unwrap()).await, ["1"]);
+    mode(&two, 0o600);
+    assert_eq!(conformance::unique_ids(&mut *store.open(&john()).await.unwrap()).await, ["1", "2"]);
+}
+
+#[test]
 fn a_message_that_becomes_unreadable_is_denied() {
     let world = World::with(&[("new/1", b"Subject: 1\n"), ("new/2", b"Subject: 2\n")]);
     for name in ["new/1", "new/2"] {

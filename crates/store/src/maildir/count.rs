@@ -136,13 +136,16 @@ impl Open {
             counted: Mutex::default(),
         };
         std::thread::scope(|threads| {
-            let helpers = (0..unknown.len() / WORTH_A_THREAD).map_while(|_| Helper::get());
-            for helper in helpers {
+            for helper in (0..unknown.len() / WORTH_A_THREAD).map_while(|_| Helper::get()) {
                 let counting = &counting;
-                threads.spawn(move || {
+                let help = move || {
                     counting.work();
                     drop(helper);
-                });
+                };
+                // Where no thread can be had, this one does it.
+                if std::thread::Builder::new().spawn_scoped(threads, help).is_err() {
+                    break;
+                }
             }
             counting.work();
         });

@@ -6,6 +6,8 @@
 //! with the same unique-ids as far as they come from the names. A last frame that a crash cut is left out: what it
 //! said is found again.
 
+use std::collections::HashSet;
+
 use twox_hash::XxHash3_64;
 
 use super::{
@@ -13,7 +15,6 @@ use super::{
     encoded::Encoding,
     name,
     scan::MESSAGES_MAX,
-    seen::Known,
     state::{ALL_BITS, COUNT_MASK, HAS_ID, IS_MISSING, News, Record, State},
 };
 
@@ -102,9 +103,7 @@ impl State {
             used_octets = (octets.len() - rest.len()) as u64;
             number += 1;
         }
-        if let Some(repeated) = Known::new(&state).repeated() {
-            return Err(StateError::Repeated(repeated));
-        }
+        state.check_unique()?;
         Ok(Loaded { state, first_octets, used_octets })
     }
 
@@ -153,6 +152,18 @@ impl State {
                 }
                 None if place as usize == next && next < RECORDS_MAX => self.records.push(record),
                 None => return Err(StateError::Record(place)),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_unique(&self) -> Result<(), StateError> {
+        let (mut bases, mut ids) = (HashSet::with_capacity(self.len()), HashSet::with_capacity(self.len()));
+        for (known, number) in self.iter().zip(0..) {
+            // The name of a message that is missing may be another one's by now.
+            let repeated = known.missing_since.is_none() && !bases.insert(known.base);
+            if repeated || !ids.insert(known.id) {
+                return Err(StateError::Repeated(number));
             }
         }
         Ok(())
@@ -321,7 +332,8 @@ impl Rest<'_> {
             && name::is_base(base)
             && name::is_suffix(suffix)
             && name::is_unique_id(record.id_raw(text))
-            && (bits & HAS_ID == 0 || !base.starts_with(record.id_raw(text)));
+            && (bits & HAS_ID == 0)
+                == (base.starts_with(record.id_raw(text)) && &*name::stem(base) == record.id_raw(text));
         record.text_at = u32::try_from(base_at + text_at as usize).ok()?;
         sound.then_some(record)
     }

@@ -25,7 +25,7 @@ use super::{
     said::{self, About},
     scan::{self, Sought},
     snapshot,
-    state::{Count, Facts, State},
+    state::{Count, Facts, NO_INODE, State},
     state_io::{self, Identity, Remembered, STATE_FILE, StateFile},
 };
 use crate::{CommitError, Maildrop, Message, OpenError, Source, StoreError, Task};
@@ -144,8 +144,7 @@ impl Open {
     /// Releases the lock. Returns what has to be freed.
     ///
     /// Whoever still holds a handle, such as a count that was given up, finds an empty drop.
-    #[must_use]
-    fn release(&mut self) -> (Vec<Remembered>, Vec<u32>) {
+    fn release(&mut self) -> Free {
         let (state, shown) = (std::mem::take(&mut self.state), std::mem::take(&mut self.shown));
         let mut gone = Vec::new();
         let remembered = Remembered { state, file: self.file };
@@ -156,7 +155,7 @@ impl Open {
             gone.push(remembered);
         }
         self.lock.release();
-        (gone, shown)
+        Free { gone, shown }
     }
 
     /// The place in the records of the message at this index of the session.
@@ -286,8 +285,12 @@ impl Open {
         let mut found = false;
         for placement in scan::locate(dir, &wanted)? {
             found |= placement.record == sought;
-            // Another program may have added or corrected `,S=` or `,W=`.
-            self.state.relocate(placement.record, &placement.base, placement.located());
+            // Another program may have added or corrected `,S=` or `,W=`. Another file is not what is known of this one.
+            let mut located = placement.located();
+            if self.state.located(placement.record).is_none_or(|known| known.inode != located.inode) {
+                located.inode = NO_INODE;
+            }
+            self.state.relocate(placement.record, &placement.base, located);
         }
         Ok(found)
     }
@@ -307,6 +310,21 @@ impl Open {
                 path.join(located.place.name()).join(name)
             },
         )
+    }
+}
+
+/// What a session leaves behind to be freed.
+#[must_use]
+struct Free {
+    gone: Vec<Remembered>,
+    shown: Vec<u32>,
+}
+
+impl Free {
+    /// Frees it: in the pool, where that takes its time.
+    fn free(self) {
+        let messages = self.gone.iter().map(|gone| gone.state.len()).sum::<usize>() + self.shown.len();
+        in_pool(move || drop(self), messages > AT_ONCE_MAX_MESSAGES);
     }
 }
 
@@ -354,16 +372,13 @@ impl Drop for MaildirDrop {
         }
         // Nearly always the lock is free at once. Otherwise there is something to save, or a count to give up, and the
         // pool releases it some milliseconds later: a client that reconnects meanwhile waits for that.
-        match self.open.try_lock() {
-            Ok(mut open) if !open.has_news() => {
-                let free = open.release();
-                in_pool(move || drop(free), self.messages as usize > AT_ONCE_MAX_MESSAGES);
-            }
-            _ => {
-                lock::closing(&self.path);
-                let open = Arc::clone(&self.open);
-                in_pool(move || lock(&open).close(), true);
-            }
+        let free = self.open.try_lock().ok().filter(|open| !open.has_news()).map(|mut open| open.release());
+        if let Some(free) = free {
+            free.free();
+        } else {
+            lock::closing(&self.path);
+            let open = Arc::clone(&self.open);
+            in_pool(move || lock(&open).close(), true);
         }
     }
 }
@@ -440,7 +455,8 @@ impl Maildrop for MaildirDrop {
             && !open.has_news()
         {
             let free = open.release();
-            in_pool(move || drop(free), self.messages as usize > AT_ONCE_MAX_MESSAGES);
+            drop(open);
+            free.free();
             return Box::pin(std::future::ready(Ok(())));
         }
         drop(self);

@@ -175,12 +175,15 @@ impl Look {
                     let name = name.to_vec();
                     self.leave_out(place, &name, what);
                     self.scan.seen.leave_out(file);
+                    // When it may be read, no folder tells.
+                    self.scan.stamps[place as usize] = None;
                 }
                 Err(Errno::NOENT) => self.vanished = true,
                 Err(Errno::ACCESS | Errno::PERM) => {
                     let name = name.to_vec();
                     self.leave_out(place, &name, "a file whose facts may not be read");
                     self.scan.seen.leave_out(file);
+                    self.scan.stamps[place as usize] = None;
                 }
                 Err(errno) => return Err(Fault::new("looking into", dir.path.join(place.name()), errno)),
             }

@@ -2,7 +2,7 @@
 //! as it was takes one bit of attention; only others are kept, packed. Pure; `scan.rs` fills it.
 
 use std::{
-    collections::HashSet,
+    cell::OnceCell,
     hash::{BuildHasher, RandomState},
 };
 
@@ -18,7 +18,11 @@ pub(super) const NONE: u32 = u32::MAX;
 /// A record's file that is where it was, under the same name.
 pub(super) const AS_IT_WAS: u32 = u32::MAX - 1;
 
-/// Names by the hash of their first field, which all names of one stem share.
+/// Of how many names with the same stem it is looked whether they are the same message. There are two of one at most
+/// where nobody means harm.
+const KIN_MAX: usize = 16;
+
+/// Names by a hash: of all of it, or of what all names of one stem share.
 #[derive(Debug, Default)]
 struct Names {
     /// The last name of each chain; as many as a power of two.
@@ -34,6 +38,13 @@ struct Link {
 }
 
 impl Names {
+    fn of(count: usize, hashes: impl Iterator<Item = u32>) -> Self {
+        let mut names =
+            Self { heads: vec![NONE; count.next_power_of_two()], links: Vec::with_capacity(count) };
+        hashes.for_each(|hash| names.link(hash));
+        names
+    }
+
     /// Adds the next name.
     fn push(&mut self, hash: u32) {
         if self.links.len() >= self.heads.len() {
@@ -77,54 +88,35 @@ impl Names {
 #[derive(Debug)]
 pub(super) struct Known<'a> {
     pub(super) state: &'a State,
-    names: Names,
+    bases: Names,
+    stems: OnceCell<Names>,
     /// Differs in each process, so that names cannot be chosen to collide.
     hasher: RandomState,
 }
 
 impl<'a> Known<'a> {
     pub(super) fn new(state: &'a State) -> Self {
-        let mut known = Self { state, names: Names::default(), hasher: RandomState::new() };
-        known.names.links.reserve(state.len());
-        known.names.grow(state.len().next_power_of_two());
-        for record in &state.records {
-            let hash = known.hash(record.base(&state.text));
-            known.names.link(hash);
-        }
+        let mut known =
+            Self { state, bases: Names::default(), stems: OnceCell::new(), hasher: RandomState::new() };
+        let hashes = state.records.iter().map(|record| known.hash(record.base(&state.text)));
+        known.bases = Names::of(state.len(), hashes);
         known
     }
 
-    /// A record that has the unique-id of one before it, or the name of one before it while both are there.
-    pub(super) fn repeated(&self) -> Option<u32> {
-        let state = self.state;
-        let mut own = HashSet::new();
-        for (place, record) in state.records.iter().enumerate() {
-            let (base, id) = (record.base(&state.text), record.id_raw(&state.text));
-            // The name of a message that is missing may be another one's by now.
-            let mut before =
-                self.names.with(self.names.links[place].hash).filter(|&other| (other as usize) < place);
-            let repeats = before.any(|other| {
-                let other = &state.records[other as usize];
-                let there = !record.is_missing() && !other.is_missing();
-                other.id_raw(&state.text) == id || there && other.base(&state.text) == base
-            });
-            // An id that is the beginning of a name is found by that name's first field, and others are few.
-            let meets_own = record.has_own_id() && {
-                let mut others = self.names.with(self.hash(id));
-                !own.insert(id)
-                    || others
-                        .any(|other| other as usize != place && state.id(other as usize).as_bytes() == id)
-            };
-            if repeats || meets_own {
-                return u32::try_from(place).ok();
-            }
-        }
-        None
+    fn hash(&self, name: &[u8]) -> u32 {
+        // The upper half of a hash is as good as the whole.
+        (self.hasher.hash_one(name) >> 32) as u32
     }
 
-    fn hash(&self, base: &[u8]) -> u32 {
-        // The upper half of a hash is as good as the whole.
-        (self.hasher.hash_one(name::first_field(base)) >> 32) as u32
+    /// The names by their stems: made when the first file comes that nobody knows.
+    fn stems(&self) -> &Names {
+        self.stems.get_or_init(|| {
+            let records = self.state.records.iter();
+            Names::of(
+                self.state.len(),
+                records.map(|record| self.hash(&name::stem(record.base(&self.state.text)))),
+            )
+        })
     }
 }
 
@@ -134,11 +126,13 @@ pub(super) struct Seen {
     files: Vec<File>,
     /// All bases and suffixes.
     text: Vec<u8>,
-    names: Names,
+    bases: Names,
+    /// Of those that nobody knows, by their stems, and which files these are.
+    stems: Names,
+    of_stem: Vec<u32>,
     /// For each record its file, [`AS_IT_WAS`], or [`NONE`].
     of_record: Vec<u32>,
-    /// Files and records whose names begin with the same field, and are not the same: another program may have added
-    /// sizes, or the message of that name is missing.
+    /// Files and records whose names have the same stem, and are not the same: another program may have added sizes.
     akin: Vec<(u32, u32)>,
     /// Some message was seen twice: it is in both folders.
     pub(super) doubles: bool,
@@ -156,7 +150,7 @@ struct File {
     is_message: bool,
     /// It is known by its inode, so that it need not be looked at.
     is_familiar: bool,
-    /// Another file's name begins with the same field.
+    /// Another file's name has the same stem.
     has_kin: bool,
 }
 
@@ -222,7 +216,7 @@ impl Seen {
         &self.akin
     }
 
-    /// Whether another file's name begins with the same field.
+    /// Whether another file's name has the same stem.
     pub(super) fn has_kin(&self, file: u32) -> bool {
         self.files[file as usize].has_kin
     }
@@ -231,7 +225,7 @@ impl Seen {
     pub(super) fn insert(&mut self, known: &Known<'_>, base: &[u8], located: Located<'_>) {
         let hash = known.hash(base);
         let state = known.state;
-        let mut records = known.names.with(hash).filter(|&record| state.base(record as usize) == base);
+        let mut records = known.bases.with(hash).filter(|&record| state.base(record as usize) == base);
         let is_there = |&record: &u32| !state.records[record as usize].is_missing();
         if let Some(record) = records.find(is_there) {
             let was = state.located(record as usize);
@@ -248,28 +242,40 @@ impl Seen {
             self.files[file as usize].is_familiar = was.is_some_and(|was| was.inode == located.inode);
             self.of_record[record as usize] = file;
             // One that was missing may be back in its place.
-            let missing = known.names.with(hash).filter(|record| !is_there(record));
+            let missing = known.bases.with(hash).filter(|record| !is_there(record));
             for record in missing.filter(|&record| state.base(record as usize) == base) {
                 self.of_record[record as usize] = file;
             }
             return;
         }
-        let before = self.names.with(hash).find(|&file| self.base(file) == base);
+        let before = self.bases.with(hash).find(|&file| self.base(file) == base);
         if let Some(before) = before {
-            let file = self.file(hash, base, located);
-            self.files[before as usize] = file;
+            let has_kin = self.files[before as usize].has_kin;
+            self.files[before as usize] = File { has_kin, ..self.file(hash, base, located) };
             self.doubles = true;
             return;
         }
         let file = self.add(hash, base, located);
-        for record in known.names.with(hash) {
+        for record in known.bases.with(hash).filter(|&record| state.base(record as usize) == base) {
+            self.of_record[record as usize] = file;
+        }
+        let stem = name::stem(base);
+        let hash = known.hash(&stem);
+        for record in known.stems().with(hash).take(KIN_MAX) {
             let other = state.base(record as usize);
-            if other == base {
-                self.of_record[record as usize] = file;
-            } else if name::first_field(other) == name::first_field(base) {
+            if other != base && name::stem(other) == stem {
                 self.akin.push((file, record));
             }
         }
+        for other in self.stems.with(hash).take(KIN_MAX) {
+            let other = self.of_stem[other as usize];
+            if name::stem(self.base(other)) == stem {
+                self.files[other as usize].has_kin = true;
+                self.files[file as usize].has_kin = true;
+            }
+        }
+        self.stems.push(hash);
+        self.of_stem.push(file);
     }
 
     fn file(&mut self, hash: u32, base: &[u8], located: Located<'_>) -> File {
@@ -293,15 +299,9 @@ impl Seen {
     }
 
     fn add(&mut self, hash: u32, base: &[u8], located: Located<'_>) -> u32 {
-        let mut file = self.file(hash, base, located);
+        let file = self.file(hash, base, located);
         let number = self.files().end;
-        for other in self.names.with(hash) {
-            if name::first_field(self.base(other)) == name::first_field(base) {
-                self.files[other as usize].has_kin = true;
-                file.has_kin = true;
-            }
-        }
-        self.names.push(hash);
+        self.bases.push(hash);
         self.files.push(file);
         number
     }
@@ -312,7 +312,7 @@ impl Seen {
         for file in earlier.files() {
             let was = &earlier.files[file as usize];
             let base = earlier.base(file);
-            let find = |seen: &Self| seen.names.with(was.hash).find(|&here| seen.base(here) == base);
+            let find = |seen: &Self| seen.bases.with(was.hash).find(|&here| seen.base(here) == base);
             let is_seen = |record| self.of_record[record] != NONE;
             let here = match find(self) {
                 Some(here) => Some(here),
@@ -336,7 +336,7 @@ impl Seen {
 
     /// The record that a file was made out as.
     fn record_of(&self, known: &Known<'_>, file: u32) -> Option<usize> {
-        let records = known.names.with(self.files[file as usize].hash);
+        let records = known.bases.with(self.files[file as usize].hash);
         records.map(|record| record as usize).find(|&record| self.of_record[record] == file)
     }
 
@@ -428,6 +428,21 @@ mod tests {
         seen.insert(&known, b"1,S=1", located(1));
         assert!(seen.doubles && !seen.is_message(0), "it is not another message");
         assert_eq!(seen.of_records()[1], AS_IT_WAS);
+    }
+
+    #[test]
+    fn many_names_of_one_stem_cost_no_more_than_others() {
+        let mut state = State::default();
+        let name = |n: u64| format!("a,S={n}").into_bytes();
+        for n in 0..3000 {
+            let id = UniqueId::new(n.to_string().as_bytes()).unwrap();
+            state.push(&name(n), &id, located(n), FACTS, Count::Unknown);
+        }
+        let known = Known::new(&state);
+        let mut seen = Seen::new(&known);
+        (3000..6000).for_each(|n| seen.insert(&known, &name(n), located(n)));
+        assert!(seen.akin().len() <= 3000 * KIN_MAX, "{}", seen.akin().len());
+        assert!(seen.files().all(|file| seen.has_kin(file)));
     }
 
     #[test]

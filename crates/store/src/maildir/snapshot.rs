@@ -13,7 +13,7 @@ use super::{
     name,
     scan::Scan,
     seen::{AS_IT_WAS, NONE, Seen},
-    state::{Facts, State, claim},
+    state::{Facts, NO_INODE, State, claim},
 };
 
 /// How long the id of a name that is missing is kept, in seconds: seven days.
@@ -26,8 +26,9 @@ pub(super) const MISSING_NAMES_MAX: usize = 10_000;
 /// back under a new name, and so with a new id.
 pub(super) fn meet(state: &mut State, scan: &Scan, now: u64) -> usize {
     let Meeting { arrivals, akin, lost } = Meeting::new(state, scan, now);
-    state.set_stamps(scan.stamps);
-    let changed_ids = welcome(state, &scan.seen, arrivals, &akin, &lost);
+    let Welcomed { changed_ids, copies } = welcome(state, &scan.seen, arrivals, &akin, &lost);
+    // Copies are looked for at each deletion, and so at each login.
+    state.set_stamps(if copies { [None; 2] } else { scan.stamps });
     forget(state, now);
     changed_ids
 }
@@ -53,11 +54,17 @@ impl Meeting {
             match (known, file) {
                 (Some(_), Some(file)) => {
                     taken[file as usize] = true;
+                    // In a folder that was not read it is as it was, and this is a copy, or another message.
                     if known.is_some_and(|place| read[place as usize]) {
-                        state.relocate(place, seen.base(file), seen.located(file));
-                    }
-                    if let Some(facts) = seen.facts(file) {
-                        state.refresh(place, facts);
+                        let mut located = seen.located(file);
+                        if seen.is_stranger(file) && seen.facts(file).is_none() {
+                            // It moved before it could be looked at.
+                            located.inode = NO_INODE;
+                        }
+                        state.relocate(place, seen.base(file), located);
+                        if let Some(facts) = seen.facts(file) {
+                            state.refresh(place, facts);
+                        }
                     }
                 }
                 (Some(folder), None) if read[folder as usize] => {
@@ -84,7 +91,7 @@ impl Meeting {
 
 /// The ids that are given, as far as an arrival could meet them.
 struct Taken {
-    /// Those that are not what the record's own name tells.
+    /// Those that are not just the stem of a name that no other name is like.
     own: HashSet<Box<str>>,
     /// All, once one arrival asks for that.
     all: Option<HashSet<Box<str>>>,
@@ -111,6 +118,15 @@ impl Taken {
     }
 }
 
+/// What was noticed about messages that are seen for the first time.
+#[derive(Default)]
+struct Welcomed {
+    /// How many seem to have come back under a new name.
+    changed_ids: usize,
+    /// Some file is another name of a message.
+    copies: bool,
+}
+
 /// Messages that are seen for the first time, in the order of arrival.
 fn welcome(
     state: &mut State,
@@ -118,25 +134,27 @@ fn welcome(
     arrivals: Vec<u32>,
     akin: &HashMap<u32, Vec<u32>>,
     lost: &HashSet<Facts>,
-) -> usize {
+) -> Welcomed {
+    let mut welcomed = Welcomed::default();
     if arrivals.is_empty() {
-        return 0;
+        return welcomed;
     }
-    let arrivals = same_again(state, seen, in_order(seen, arrivals), akin);
+    let arrivals = same_again(state, seen, in_order(seen, arrivals), akin, &mut welcomed.copies);
     let mut of_stem: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
     let alone = |file: u32| !akin.contains_key(&file) && !seen.has_kin(file);
     for &(file, _) in arrivals.iter().filter(|(file, _)| !alone(*file)) {
         *of_stem.entry(name::stem(seen.base(file))).or_default() += 1;
     }
     let mut taken = Taken::new(state);
-    let mut changed_ids = 0;
     for (file, facts) in arrivals {
         let base = seen.base(file);
-        changed_ids += usize::from(lost.contains(&facts));
+        welcomed.changed_ids += usize::from(lost.contains(&facts));
         let stem = name::stem(base);
         // Nobody else has a name like this one, so that its id can only meet those that are no names.
         let plain = alone(file).then(|| UniqueId::new(&stem)).flatten();
-        let id = plain.filter(|id| !taken.own.contains(id.as_str())).unwrap_or_else(|| {
+        let plain = plain.filter(|id| !taken.own.contains(id.as_str()));
+        let is_plain = plain.is_some();
+        let id = plain.unwrap_or_else(|| {
             let all = taken.all(state);
             let is_taken = |id: &UniqueId| all.contains(id.as_str());
             let twins = of_stem.get(&stem).is_some_and(|&messages| messages > 1);
@@ -145,10 +163,10 @@ fn welcome(
             state.news.own_ids |= id != name::unique_id(base, |_| false);
             id
         });
-        taken.give(&id, id.as_str().as_bytes() != &*stem);
+        taken.give(&id, !is_plain);
         state.push(base, &id, seen.located(file), facts, claim(base, facts.stored));
     }
-    changed_ids
+    welcomed
 }
 
 /// Sorts by arrival; each with its facts.
@@ -170,6 +188,7 @@ fn same_again(
     seen: &Seen,
     arrivals: Vec<(u32, Facts)>,
     akin: &HashMap<u32, Vec<u32>>,
+    copies: &mut bool,
 ) -> Vec<(u32, Facts)> {
     let mut met = HashSet::new();
     let mut is_new = |&(file, facts): &(u32, Facts)| {
@@ -183,14 +202,21 @@ fn same_again(
         };
         let known = akin.get(&file).map(Vec::as_slice).unwrap_or_default();
         match known.iter().map(|&place| place as usize).find(same) {
-            // Renamed while the folders were read, and seen under both names.
-            Some(place) if state.located(place).is_some() => false,
+            // Renamed while the folders were read, and seen under both names; or it has both.
+            Some(place) if state.located(place).is_some() => {
+                *copies = true;
+                false
+            }
             Some(place) => {
                 state.relocate(place, base, located);
                 state.refresh(place, facts);
                 false
             }
-            None if seen.has_kin(file) => met.insert((stem, facts, located.inode)),
+            None if seen.has_kin(file) => {
+                let first = met.insert((stem, facts, located.inode));
+                *copies |= !first;
+                first
+            }
             None => true,
         }
     };

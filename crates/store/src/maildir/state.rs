@@ -48,6 +48,12 @@ pub(super) struct News {
     pub(super) own_ids: bool,
 }
 
+/// No file's inode: the file has to be looked at when it is seen.
+pub(super) const NO_INODE: u64 = 0;
+
+/// So much text, in octets, and half of it all, may belong to no record before it is freed.
+const WASTE_MAX_OCTETS: usize = 64 * 1024;
+
 /// One message, packed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
@@ -66,7 +72,7 @@ pub(super) struct Record {
 const _: () = assert!(size_of::<Record>() == 48);
 
 pub(super) const COUNT_MASK: u8 = 0x07;
-/// The unique-id is not the beginning of the base.
+/// The unique-id is not the stem of the base, or the base does not begin with that.
 pub(super) const HAS_ID: u8 = 0x08;
 pub(super) const IS_MISSING: u8 = 0x10;
 pub(super) const IN_CUR: u8 = 0x20;
@@ -238,12 +244,12 @@ impl State {
 
     /// Puts a record's names at the end of the text.
     fn write_text(&mut self, record: &mut Record, base: &[u8], suffix: &[u8], id: &[u8]) {
-        let own = !base.starts_with(id);
+        let own = !base.starts_with(id) || &*name::stem(base) != id;
         let octets = base.len() + suffix.len() + if own { id.len() } else { 0 };
         if u32::try_from(self.text.len() + octets).is_err() {
             self.compact();
         }
-        // Names of 5 million messages, each as long as it may be, and not more than half as much waste.
+        // Names of 5 million messages, each as long as it may be, and as much waste.
         record.text_at = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
         self.text.extend_from_slice(base);
         self.text.extend_from_slice(suffix);
@@ -279,8 +285,9 @@ impl State {
         let mut record = *was;
         if !same_name {
             let id = record.id(&self.text).to_owned();
-            self.waste += record.text_octets();
+            let waste = record.text_octets();
             self.write_text(&mut record, base, located.suffix, id.as_bytes());
+            self.waste += waste;
         }
         record.set_place(located.place);
         record.inode = located.inode;
@@ -288,6 +295,9 @@ impl State {
         record.bits &= !IS_MISSING;
         self.records[place] = record;
         self.changed(place);
+        if self.waste > WASTE_MAX_OCTETS && self.waste > self.text.len() / 2 {
+            self.compact();
+        }
     }
 
     /// Brings a message up to date with its file.
@@ -334,7 +344,7 @@ impl State {
             self.waste += waste;
             self.news.renumbered = true;
         }
-        if self.waste > self.text.len() / 2 {
+        if waste > 0 && self.waste > self.text.len() / 2 {
             self.compact();
         }
     }

@@ -144,6 +144,14 @@ fn names_and_ids_that_repeat_are_damage() {
     let mut twin = state.clone();
     twin.push(b"another", &UniqueId::new(b"0").unwrap(), located, facts, Count::Unknown);
     assert_eq!(State::parse(&twin.to_octets()), Err(StateError::Repeated(6)));
+    // An id that no name tells must stand by itself.
+    let octets = body(&state.to_octets()).to_vec();
+    let at = octets.windows(9).position(|window| window[..5] == *b"0,S=5").unwrap();
+    let mut shorter = octets;
+    shorter[at] = b'x';
+    assert!(State::parse(&State::seal(&[&shorter])).is_ok(), "x,S=5 has the id x");
+    shorter[at + 2] = b'x';
+    assert_eq!(State::parse(&State::seal(&[&shorter])), Err(StateError::Record(0)), "x,x=5 has not");
     let mut twin = state.clone();
     twin.push(b"0,S=5", &UniqueId::new(b"another").unwrap(), located, facts, Count::Unknown);
     assert_eq!(State::parse(&twin.to_octets()), Err(StateError::Repeated(6)));

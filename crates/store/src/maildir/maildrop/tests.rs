@@ -252,3 +252,93 @@ async fn who_reconnects_waits_for_a_session_that_is_over() {
         assert!(next.await.unwrap().unwrap().dir().is_some());
     }
 }
+
+impl World {
+    /// The unique-ids that a process of its own sees, which has nothing in memory.
+    fn ids_elsewhere(&self) -> Vec<String> {
+        let mut open = Open::new(self.lock(), cache()).unwrap();
+        let ids = ids(&open);
+        open.close();
+        ids
+    }
+}
+
+fn ids(open: &Open) -> Vec<String> {
+    open.unique_ids(0..u32::try_from(open.shown.len()).unwrap()).iter().map(str::to_owned).collect()
+}
+
+fn delete(mut open: Open, index: u32) {
+    let mut marks = Marks::default();
+    assert!(marks.mark(index, 100));
+    open.commit(&marks).unwrap();
+    open.close();
+}
+
+#[test]
+fn ids_are_unlike_where_one_of_two_that_are_alike_is_in_both_folders() {
+    let world = World::with(&["new/1,S=5", "new/1,S=6"]);
+    let copy = world.maildir().join("cur/1,S=6:2,S");
+    std::fs::hard_link(world.maildir().join("new/1,S=6"), copy).unwrap();
+    let first = world.ids_elsewhere();
+    assert!(first.len() == 2 && first[0] != first[1], "{first:?}");
+    std::fs::remove_file(world.maildir().join("new/1,S=6")).unwrap();
+    assert_eq!(world.ids_elsewhere(), first);
+    assert!(!world.maildir().join("restante-index.damaged").exists());
+}
+
+#[test]
+fn another_message_under_a_name_in_the_folder_that_was_not_read_stays() {
+    let world = World::with(&["cur/1:2,S", "new/0"]);
+    world.age();
+    assert_eq!(world.session().1, 2);
+    std::fs::write(world.maildir().join("new/1"), "Subject: quite another\n\none\n").unwrap();
+    let open = world.open();
+    let index = ids(&open).iter().position(|id| id == "1").unwrap();
+    delete(open, u32::try_from(index).unwrap());
+    assert!(world.maildir().join("new/1").exists() && !world.maildir().join("cur/1:2,S").exists());
+}
+
+#[test]
+fn a_deleted_message_with_a_second_name_does_not_come_back() {
+    for second in ["cur/1,S=11:2,", "new/1,S=11"] {
+        let world = World::with(&["new/1"]);
+        std::fs::hard_link(world.maildir().join("new/1"), world.maildir().join(second)).unwrap();
+        world.age();
+        let open = world.open();
+        assert_eq!(ids(&open), ["1"]);
+        delete(open, 0);
+        assert_eq!(world.ids_elsewhere(), [""; 0], "{second}");
+    }
+}
+
+#[test]
+fn a_file_that_was_exchanged_while_another_one_was_sought_is_looked_at() {
+    let world = World::with(&["cur/1:2,S", "cur/2:2,S"]);
+    world.age();
+    let mut open = world.open();
+    open.sizes(&AtomicBool::new(false)).unwrap();
+    std::fs::write(world.maildir().join("tmp/x"), "Subject: longer by far\n\n\n\n").unwrap();
+    world.rename("tmp/x", "cur/1:2,S");
+    world.rename("cur/2:2,S", "cur/2:2,FS");
+    open.message(1).unwrap();
+    open.close();
+    let mut open = world.open();
+    let sizes = open.sizes(&AtomicBool::new(false)).unwrap();
+    assert_eq!(*sizes, [30, 12]);
+    open.close();
+}
+
+#[test]
+fn a_maildrop_with_news_can_be_dropped_without_a_runtime() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let world = World::with(&["new/1"]);
+        let mut open = world.open();
+        open.message(0).unwrap();
+        assert!(open.has_news());
+        drop(MaildirDrop::new(open));
+        done.send(world.session()).unwrap();
+    });
+    let (calls, messages) = ended.recv_timeout(Duration::from_secs(20)).expect("it hangs");
+    assert_eq!((calls, messages), (vec!["read new", "read cur"], 1), "its size was saved");
+}
