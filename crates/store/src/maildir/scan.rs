@@ -19,7 +19,7 @@ use super::{
     dir::{Dir, Fault, Folder, Place, Stamp, modified_ns, size_octets},
     name,
     said::{self, About},
-    seen::{Known, Seen},
+    seen::{Batch, Known, Seen},
     state::{Facts, Located, State},
 };
 
@@ -45,6 +45,7 @@ pub(super) struct Scan {
 #[derive(Debug, Default)]
 struct Look {
     scan: Scan,
+    batch: Batch,
     odd: Vec<(Place, Vec<u8>, &'static str)>,
     odd_count: u64,
     /// How many names were seen.
@@ -119,6 +120,7 @@ impl Look {
             let before = folder.stamp()?;
             let settled = before.is_settled();
             folder.each(|name, kind, inode| look.see(known, place, name, kind, inode))?;
+            look.scan.seen.insert_all(known, &mut look.batch);
             let unchanged = before == folder.stamp()?;
             look.changed |= !unchanged;
             look.unsettled |= !settled;
@@ -146,7 +148,9 @@ impl Look {
             self.leave_out(place, name, describe(kind));
         } else if let Some((base, suffix)) = name::split(name) {
             self.names += 1;
-            self.scan.seen.insert(known, base, Located { place, suffix, inode });
+            if self.batch.push(base, Located { place, suffix, inode }) {
+                self.scan.seen.insert_all(known, &mut self.batch);
+            }
         } else {
             self.leave_out(place, name, "a name without a base");
         }

@@ -68,10 +68,14 @@ impl Names {
         self.links.push(Link { hash, next: std::mem::replace(head, number) });
     }
 
+    /// The last name of the chain in which those with this hash are.
+    fn last(&self, hash: u32) -> u32 {
+        self.heads.get(hash as usize & self.heads.len().wrapping_sub(1)).copied().unwrap_or(NONE)
+    }
+
     /// The names with this hash.
     fn with(&self, hash: u32) -> impl Iterator<Item = u32> {
-        let slot = hash as usize & self.heads.len().wrapping_sub(1);
-        let mut at = self.heads.get(slot).copied().unwrap_or(NONE);
+        let mut at = self.last(hash);
         std::iter::from_fn(move || {
             loop {
                 let link = self.links.get(at as usize)?;
@@ -154,7 +158,87 @@ struct File {
     has_kin: bool,
 }
 
+/// Names as they are read, until there are enough of them to be looked up together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    text: Vec<u8>,
+    names: Vec<Name>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    inode: u64,
+    start: u32,
+    base_end: u32,
+    end: u32,
+    place: Place,
+}
+
+/// So many names are looked up together: more than the processor can wait for at once.
+const BATCH_NAMES: usize = 64;
+
+impl Batch {
+    /// Adds a name; whether the batch is full.
+    pub(super) fn push(&mut self, base: &[u8], Located { place, suffix, inode }: Located<'_>) -> bool {
+        // So few names of 255 octets at most are short.
+        let at = |text: &Vec<u8>| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let start = at(&self.text);
+        self.text.extend_from_slice(base);
+        let base_end = at(&self.text);
+        self.text.extend_from_slice(suffix);
+        self.names.push(Name { inode, start, base_end, end: at(&self.text), place });
+        self.names.len() >= BATCH_NAMES
+    }
+
+    fn base(&self, name: &Name) -> &[u8] {
+        &self.text[name.start as usize..name.base_end as usize]
+    }
+
+    fn located(&self, name: &Name) -> Located<'_> {
+        let suffix = &self.text[name.base_end as usize..name.end as usize];
+        Located { place: name.place, suffix, inode: name.inode }
+    }
+}
+
 impl Seen {
+    /// Takes the names of a batch in, and empties it.
+    ///
+    /// Nearly all of them are as they were, and what is known of them lies scattered in memory: each step is done for
+    /// all of them before the next one, so that the processor waits for many places at once.
+    pub(super) fn insert_all(&mut self, known: &Known<'_>, batch: &mut Batch) {
+        let mut hashes = [0; BATCH_NAMES];
+        let mut records = [NONE; BATCH_NAMES];
+        for (hash, name) in hashes.iter_mut().zip(&batch.names) {
+            *hash = known.hash(batch.base(name));
+        }
+        for (record, &hash) in records.iter_mut().zip(&hashes[..batch.names.len()]) {
+            *record = known.bases.last(hash);
+        }
+        for (record, &hash) in records.iter_mut().zip(&hashes) {
+            let is_its = known.bases.links.get(*record as usize).is_some_and(|link| link.hash == hash);
+            *record = if is_its { *record } else { NONE };
+        }
+        for (record, name) in records.iter_mut().zip(&batch.names) {
+            let known = known.state.records.get(*record as usize);
+            let is_familiar =
+                known.is_some_and(|known| known.inode == name.inode && known.place() == name.place);
+            *record = if is_familiar { *record } else { NONE };
+        }
+        for (&record, name) in records.iter().zip(&batch.names) {
+            let (base, located) = (batch.base(name), batch.located(name));
+            let as_it_was = self.of_record.get(record as usize) == Some(&NONE)
+                && known.state.located(record as usize) == Some(located)
+                && known.state.base(record as usize) == base;
+            if as_it_was {
+                self.of_record[record as usize] = AS_IT_WAS;
+            } else {
+                self.insert(known, base, located);
+            }
+        }
+        batch.text.clear();
+        batch.names.clear();
+    }
+
     /// Nothing seen yet of what is known.
     pub(super) fn new(known: &Known<'_>) -> Self {
         Self { of_record: vec![NONE; known.state.len()], ..Self::default() }
@@ -416,6 +500,39 @@ mod tests {
         assert_eq!(seen.located(4).inode, 3001);
         seen.insert(&known, b"903,S=9", located(1));
         assert!(seen.has_kin(3) && !seen.has_kin(4));
+    }
+
+    #[test]
+    fn many_at_once_are_made_out_as_one_by_one() {
+        let mut state = state();
+        state.missing(9, 1);
+        let known = Known::new(&state);
+        let (mut together, mut single, mut batch) = (Seen::new(&known), Seen::new(&known), Batch::default());
+        let mut insert = |base: &str, located: Located<'_>| {
+            single.insert(&known, base.as_bytes(), located);
+            if batch.push(base.as_bytes(), located) {
+                together.insert_all(&known, &mut batch);
+            }
+        };
+        for n in 0..1100u64 {
+            let base = format!("{n},S={n}");
+            match n % 10 {
+                7 => insert(&base, Located { suffix: b":2,FS", ..located(n) }),
+                8 => insert(&base, located(n + 5000)),
+                _ => insert(&base, located(n)),
+            }
+            if n % 100 == 3 {
+                insert(&base, Located { place: Place::New, suffix: b"", inode: n });
+            }
+        }
+        together.insert_all(&known, &mut batch);
+        assert_eq!(together.of_records(), single.of_records());
+        assert_eq!((together.doubles, together.akin()), (true, single.akin()));
+        let files = |seen: &Seen| {
+            seen.files().map(|file| (seen.name(file).to_vec(), seen.is_stranger(file))).collect::<Vec<_>>()
+        };
+        assert_eq!(files(&together), files(&single));
+        assert!(together.of_records().iter().filter(|file| **file == AS_IT_WAS).count() > 700);
     }
 
     #[test]
