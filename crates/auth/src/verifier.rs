@@ -124,6 +124,7 @@ impl Verifier {
         // No empty password ever logs in, and nothing longer is hashed than a login may be; the work is done all the
         // same.
         let length = password.expose().len();
+        let folded = name.as_ref().map_or(user, UserName::as_str).to_owned();
         let name = name.filter(|_| matches!(length, 1..=PASSWORD_MAX_OCTETS));
         let password = if length <= PASSWORD_MAX_OCTETS { password.clone() } else { Secret::new(Vec::new()) };
         // By its scheme alone, which tells nothing: those who are not there have each scheme as often.
@@ -132,8 +133,7 @@ impl Verifier {
             return answer(trial.settle(name.filter(|_| fits)), known).await;
         }
         // For a stand-in as well, so that it takes no less time; there is nothing to recall of it.
-        let folded = name.as_ref().map_or(user, UserName::as_str);
-        let tags = self.recall(&mut trial, folded, &stored, &password);
+        let tags = self.recall(&mut trial, &folded, &stored, &password);
         if trial.remembered == Remembered::Right {
             return answer(trial.settle(name), known).await;
         }

@@ -5,11 +5,12 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use restante_auth::Verdict;
@@ -222,8 +223,12 @@ impl Asker {
             }
             drop(alive);
         });
-        if poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await.is_pending() {
-            tokio::spawn(commit);
+        // A panic there is the store's, as in a task of its own.
+        let mut first =
+            |context: &mut Context<'_>| catch_unwind(AssertUnwindSafe(|| commit.as_mut().poll(context)));
+        match poll_fn(|context| Poll::Ready(first(context))).await {
+            Ok(Poll::Pending) => drop(tokio::spawn(commit)),
+            Ok(Poll::Ready(())) | Err(_) => drop(commit),
         }
         match committed.await {
             Ok(Ok(())) => {

@@ -150,6 +150,7 @@ impl Driver<'_> {
         let mut watched = self.outcome.sent_octets - self.outcome.watched_octets >= WATCHED_FROM_OCTETS;
         // How much had not arrived when it was last looked: nearly always the next command comes before that.
         let mut outstanding_octets = None;
+        let mut lifted = false;
         self.outcome.watched_octets = self.outcome.sent_octets;
         let read = loop {
             let wake = if watched { deadline.min(Instant::now() + every) } else { deadline };
@@ -168,7 +169,8 @@ impl Driver<'_> {
             let Some(flow) = wire.flow().filter(|flow| !wire::is_dead(flow)) else {
                 return Err(Why::Dead);
             };
-            if outstanding_octets.is_some_and(|before| flow.outstanding_octets < before) {
+            let before = outstanding_octets.replace(flow.outstanding_octets);
+            if before.is_some_and(|before| flow.outstanding_octets < before) {
                 // The client was not idle, it received.
                 if self.asker.busy() {
                     self.asker.idle();
@@ -176,16 +178,16 @@ impl Driver<'_> {
                 deadline = Instant::now() + limits.idle;
             } else if Instant::now() >= deadline {
                 return Err(Why::Autologout);
-            } else if flow.outstanding_octets > 0 {
+            } else if before.is_some() && flow.outstanding_octets > 0 && !lifted {
                 // A client that is there and does not read has as long as one that says nothing.
+                lifted = true;
                 wire.be_patient(limits.idle + DEAD_AFTER);
             }
             watched = flow.outstanding_octets > 0;
-            if !watched {
-                wire.be_patient(DEAD_AFTER);
-            }
-            outstanding_octets = Some(flow.outstanding_octets);
         };
+        if lifted {
+            wire.be_patient(DEAD_AFTER);
+        }
         if !self.asker.busy() {
             return Err(Why::TakenOver);
         }

@@ -64,7 +64,11 @@ pub(crate) async fn body(
                 Taken::Stalled(taken) if taken >= before => {
                     // Who does not read keeps no buffer: what did not leave is made again when there is room.
                     *sent += taken as u64;
-                    left += taken - before;
+                    if taken == out.len() {
+                        (begin, left) = (made.clone(), 0);
+                    } else {
+                        left += taken - before;
+                    }
                     *out = Output::none();
                     wire.room(patience).await.map_err(Broken::Wire)?;
                     *out = Output::lend();
@@ -84,10 +88,18 @@ pub(crate) async fn body(
             let gone = skip.min(out.len());
             out.drain(..gone);
             skip -= gone;
+            if out.is_empty() {
+                // All of that has left: another stall need not go back to it.
+                (begin, left) = (made.clone(), skip);
+            }
         }
         if progress == Progress::Done {
             break;
         }
+    }
+    if skip > 0 {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "the message was changed while it was sent");
+        return Err(Broken::Store(error));
     }
     made.stuffer.finish(out);
     Ok(())
@@ -106,6 +118,8 @@ impl Made {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the message is shorter than it was"));
         }
         self.at += piece.len() as u64;
+        #[cfg(test)]
+        tests::MADE_OCTETS.with(|made| made.set(made.get() + piece.len()));
         Ok(self.stuffer.push(piece, out))
     }
 }
@@ -156,8 +170,9 @@ impl Reader {
         out: &mut Vec<u8>,
     ) -> io::Result<Option<Progress>> {
         PIECE.with_borrow_mut(|piece| match self.source.cached_at(made.at, &mut piece[..want])? {
+            // Kernels before 5.11 may say that this is the end where it is not: the pool's read knows.
+            Cached::Octets([]) | Cached::Missing => Ok(None),
             Cached::Octets(octets) => made.push(octets, out).map(Some),
-            Cached::Missing => Ok(None),
             Cached::Unsupported => {
                 self.waits = Waits::Always;
                 Ok(None)
@@ -179,6 +194,11 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    thread_local! {
+        /// How many octets of mail this thread has made wire form of.
+        pub(super) static MADE_OCTETS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
 
     /// Lines of all lengths, some of dots, so that a piece may end anywhere.
     fn mail(octets: usize) -> Vec<u8> {
@@ -252,6 +272,39 @@ mod tests {
         received.extend_from_slice(&piece);
         assert_eq!(sent, received.len() as u64);
         assert!(received == [b"+OK\r\n".as_slice(), &wire_form(&mail)].concat(), "octet for octet");
+    }
+
+    #[tokio::test]
+    async fn who_stalls_all_the_time_costs_little_more_than_others() {
+        // So many are lent out that each wait for room is a stall.
+        let lent: Vec<_> = (0..200).map(|_| Output::lend()).collect();
+        assert!(Output::many());
+        let mail = mail(4_000_000);
+        let (mut wire, mut client) = pair().await;
+        let transfer = transfer(Source::Bytes(mail.clone().into()), mail.len());
+        let sending = async {
+            let (mut out, mut sent) = (Output::lend(), 0);
+            body(transfer, &mut wire, &mut out, &mut sent, PATIENCE).await.unwrap();
+            wire.write(&out, PATIENCE).await.unwrap();
+            wire
+        };
+        let reading = async {
+            let (mut received, mut piece) = (Vec::new(), vec![0; 7_000]);
+            while received.len() < wire_form(&mail).len() {
+                let octets = client.read(&mut piece).await.unwrap();
+                assert!(octets > 0);
+                received.extend_from_slice(&piece[..octets]);
+                tokio::task::yield_now().await;
+            }
+            received
+        };
+        MADE_OCTETS.set(0);
+        let (_wire, received) = tokio::join!(sending, reading);
+        assert!(received == wire_form(&mail), "octet for octet");
+        let made = MADE_OCTETS.get();
+        assert!(made > mail.len() * 11 / 10, "there were stalls: {made}");
+        assert!(made < mail.len() * 4, "what has left is not made again and again: {made}");
+        drop(lent);
     }
 
     #[tokio::test]
