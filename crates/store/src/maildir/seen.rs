@@ -2,14 +2,14 @@
 //! as it was takes one bit of attention; only others are kept, packed. Pure; `scan.rs` fills it.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     hash::{BuildHasher, RandomState},
 };
 
 use super::{
     dir::Place,
     name,
-    state::{Facts, Located, State},
+    state::{Facts, Located, Record, State},
 };
 
 /// No file, no record.
@@ -92,19 +92,21 @@ impl Names {
 #[derive(Debug)]
 pub(super) struct Known<'a> {
     pub(super) state: &'a State,
-    bases: Names,
+    /// The names, once more than a few are looked for: for those it is quicker to go through all.
+    bases: OnceCell<Names>,
     stems: OnceCell<Names>,
+    /// How many names were looked for so far, and how many of them nobody knew.
+    sought: Cell<usize>,
+    strangers: Cell<usize>,
     /// Differs in each process, so that names cannot be chosen to collide.
     hasher: RandomState,
 }
 
 impl<'a> Known<'a> {
     pub(super) fn new(state: &'a State) -> Self {
-        let mut known =
-            Self { state, bases: Names::default(), stems: OnceCell::new(), hasher: RandomState::new() };
-        let hashes = state.records.iter().map(|record| known.hash(record.base(&state.text)));
-        known.bases = Names::of(state.len(), hashes);
-        known
+        let hasher = RandomState::new();
+        let (sought, strangers) = (Cell::new(0), Cell::new(0));
+        Self { state, bases: OnceCell::new(), stems: OnceCell::new(), hasher, sought, strangers }
     }
 
     fn hash(&self, name: &[u8]) -> u32 {
@@ -112,17 +114,46 @@ impl<'a> Known<'a> {
         (self.hasher.hash_one(name) >> 32) as u32
     }
 
-    /// The names by their stems: made when the first file comes that nobody knows.
-    fn stems(&self) -> &Names {
-        self.stems.get_or_init(|| {
-            let records = self.state.records.iter();
-            Names::of(
-                self.state.len(),
-                records.map(|record| self.hash(&name::stem(record.base(&self.state.text)))),
-            )
-        })
+    /// Makes ready for looking for so many more names.
+    fn seek(&self, names: usize) -> Option<&Names> {
+        self.sought.set(self.sought.get() + names);
+        if self.sought.get() > FEW_NAMES {
+            let hash = |record: &Record| self.hash(record.base(&self.state.text));
+            self.bases.get_or_init(|| Names::of(self.state.len(), self.state.records.iter().map(hash)));
+        }
+        self.bases.get()
+    }
+
+    /// The records with this base, which has this hash.
+    fn with_base<'s>(&'s self, base: &'s [u8], hash: u32) -> impl Iterator<Item = u32> + 's {
+        let (records, text) = (&self.state.records, &self.state.text);
+        let all = if self.bases.get().is_none() { records.as_slice() } else { &[] };
+        let few = (0u32..).zip(all).filter(move |(_, record)| record.base(text) == base);
+        let many = self.bases.get().into_iter().flat_map(move |names| names.with(hash));
+        let many = many.filter(move |&record| records[record as usize].base(text) == base);
+        few.map(|(record, _)| record).chain(many)
+    }
+
+    /// The records with this stem, which has this hash; not all of them where there are very many.
+    fn with_stem<'s>(&'s self, stem: &'s [u8], hash: u32) -> impl Iterator<Item = u32> + 's {
+        let (records, text) = (&self.state.records, &self.state.text);
+        self.strangers.set(self.strangers.get() + 1);
+        if self.strangers.get() > FEW_NAMES {
+            let hash = |record: &Record| self.hash(&name::stem(record.base(text)));
+            self.stems.get_or_init(|| Names::of(records.len(), records.iter().map(hash)));
+        }
+        let all = if self.stems.get().is_none() { records.as_slice() } else { &[] };
+        let field = name::first_field(stem);
+        let is_stem = move |base: &[u8]| base.starts_with(field) && *name::stem(base) == *stem;
+        let few = (0u32..).zip(all).filter(move |(_, record)| is_stem(record.base(text)));
+        let many = self.stems.get().into_iter().flat_map(move |names| names.with(hash).take(KIN_MAX));
+        let many = many.filter(move |&record| is_stem(records[record as usize].base(text)));
+        few.map(|(record, _)| record).take(KIN_MAX).chain(many)
     }
 }
+
+/// So few names are looked for by going through all that are known.
+const FEW_NAMES: usize = 4;
 
 /// The files that were seen.
 #[derive(Debug, Default)]
@@ -211,12 +242,14 @@ impl Seen {
         for (hash, name) in hashes.iter_mut().zip(&batch.names) {
             *hash = known.hash(batch.base(name));
         }
-        for (record, &hash) in records.iter_mut().zip(&hashes[..batch.names.len()]) {
-            *record = known.bases.last(hash);
-        }
-        for (record, &hash) in records.iter_mut().zip(&hashes) {
-            let is_its = known.bases.links.get(*record as usize).is_some_and(|link| link.hash == hash);
-            *record = if is_its { *record } else { NONE };
+        if let Some(bases) = known.seek(batch.names.len()) {
+            for (record, &hash) in records.iter_mut().zip(&hashes[..batch.names.len()]) {
+                *record = bases.last(hash);
+            }
+            for (record, &hash) in records.iter_mut().zip(&hashes) {
+                let is_its = bases.links.get(*record as usize).is_some_and(|link| link.hash == hash);
+                *record = if is_its { *record } else { NONE };
+            }
         }
         for (record, name) in records.iter_mut().zip(&batch.names) {
             let known = known.state.records.get(*record as usize);
@@ -309,9 +342,9 @@ impl Seen {
     pub(super) fn insert(&mut self, known: &Known<'_>, base: &[u8], located: Located<'_>) {
         let hash = known.hash(base);
         let state = known.state;
-        let mut records = known.bases.with(hash).filter(|&record| state.base(record as usize) == base);
         let is_there = |&record: &u32| !state.records[record as usize].is_missing();
-        if let Some(record) = records.find(is_there) {
+        let record = known.with_base(base, hash).find(is_there);
+        if let Some(record) = record {
             let was = state.located(record as usize);
             let before = self.of_record[record as usize];
             self.doubles |= before != NONE;
@@ -326,8 +359,7 @@ impl Seen {
             self.files[file as usize].is_familiar = was.is_some_and(|was| was.inode == located.inode);
             self.of_record[record as usize] = file;
             // One that was missing may be back in its place.
-            let missing = known.bases.with(hash).filter(|record| !is_there(record));
-            for record in missing.filter(|&record| state.base(record as usize) == base) {
+            for record in known.with_base(base, hash).filter(|record| !is_there(record)) {
                 self.of_record[record as usize] = file;
             }
             return;
@@ -340,17 +372,13 @@ impl Seen {
             return;
         }
         let file = self.add(hash, base, located);
-        for record in known.bases.with(hash).filter(|&record| state.base(record as usize) == base) {
+        for record in known.with_base(base, hash) {
             self.of_record[record as usize] = file;
         }
         let stem = name::stem(base);
         let hash = known.hash(&stem);
-        for record in known.stems().with(hash).take(KIN_MAX) {
-            let other = state.base(record as usize);
-            if other != base && name::stem(other) == stem {
-                self.akin.push((file, record));
-            }
-        }
+        let kin = known.with_stem(&stem, hash).filter(|&record| state.base(record as usize) != base);
+        self.akin.extend(kin.map(|record| (file, record)));
         for other in self.stems.with(hash).take(KIN_MAX) {
             let other = self.of_stem[other as usize];
             if name::stem(self.base(other)) == stem {
@@ -393,6 +421,7 @@ impl Seen {
     /// Takes over what only an earlier look saw: a file that was renamed meanwhile may be missed by one of them.
     pub(super) fn complete(&mut self, known: &Known<'_>, earlier: &Self) {
         let doubles = self.doubles | earlier.doubles;
+        known.seek(earlier.files.len());
         for file in earlier.files() {
             let was = &earlier.files[file as usize];
             let base = earlier.base(file);
@@ -420,7 +449,7 @@ impl Seen {
 
     /// The record that a file was made out as.
     fn record_of(&self, known: &Known<'_>, file: u32) -> Option<usize> {
-        let records = known.bases.with(self.files[file as usize].hash);
+        let records = known.with_base(self.base(file), self.files[file as usize].hash);
         records.map(|record| record as usize).find(|&record| self.of_record[record] == file)
     }
 
