@@ -70,15 +70,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         );
     }
     let begun = Instant::now();
+    // Before the build, which is no load of somebody else's.
+    let machine = Machine::look(&options);
+    for warning in machine.warnings() {
+        println!("! {warning}");
+    }
     if options.install {
         machine::install(&options)?;
     }
     if std::env::var_os(BINARY_VARIABLE).is_none() {
         run::run(&mut run::cargo(&["build", "--release", "--package", "restante"]))?;
-    }
-    let machine = Machine::look(&options);
-    for warning in machine.warnings() {
-        println!("! {warning}");
     }
     let folder = Folder::make(&options.folder)?;
     let common = common(&folder.0, &options)?;
