@@ -194,7 +194,7 @@ The result goes to bench/runs/DATE-MACHINE/ as a table (README.md) and raw numbe
 with --quick to target/bench/, since its numbers are no numbers to keep.
 
 Options:
-  --quick            small sizes and one run: about four minutes, shows that all works
+  --quick            small sizes and one run: under ten minutes, shows that all works
   --only NAME,…      only cells whose names begin so, such as session or retr-50k
   --servers NAME,…   beside ours only these of dovecot, courier
   --runs N           measured runs of each cell                        [5; quick 1]
