@@ -1,0 +1,7 @@
+//! Fetching mail, each message exactly once: accounts, journal, destinations, policies.
+//!
+//! A message goes through three states, and the journal on disk knows which: *seen* on the server, *delivered* and durable
+//! at its destination, *deleted* and confirmed by the server's answer to QUIT. How a POP3 session is held is the client's
+//! business (`restante-client`); here is decided what to fetch, where it goes, and what may be deleted.
+
+pub mod destination;
