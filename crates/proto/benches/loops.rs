@@ -8,7 +8,7 @@ use restante_proto::{
     UniqueId, UniqueIds,
     body::{Form, Measure, Part, Stuffer, Unstuffed, Unstuffer},
     command::Command,
-    line::{Found, Lines},
+    line::{Found, Lines, Of},
     server::{Answer, Ask, Link, Next, Policy, Session},
 };
 use restante_testkit::loops::{self, Loop, Round};
@@ -106,7 +106,7 @@ fn parse() -> Round {
     let batch = batch();
     Box::new(move || {
         let (mut lines, mut input) = (Lines::default(), black_box(batch.as_slice()));
-        while let Found::Line(line) = lines.next(&mut input, false) {
+        while let Found::Line(line) = lines.next(&mut input, Of::Command) {
             black_box(&Command::parse(&line)).as_ref().unwrap();
         }
     })

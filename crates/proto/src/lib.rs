@@ -1,8 +1,8 @@
 //! The POP3 protocol (RFC 1939, 2449, 2595, 3206, 5034), both sides, **without I/O**.
 //!
 //! No sockets, files, clocks, randomness, threads or logs live here: a caller brings octets and answers, and takes
-//! octets and questions away. The two entry points are [`server::Session`] (what a server must do next) and the
-//! values of the wire: [`command::Command`], [`reply::Status`], [`capability::Capability`], [`body::Stuffer`].
+//! octets and questions away. The entry points are [`server::Session`] (what a server must do next), [`client::Session`] (what a
+//! client was told), and the values of the wire: [`command::Command`], [`reply::Status`], [`capability::Capability`], [`body::Stuffer`].
 //!
 //! Names are the RFC's: *maildrop*, *message number*, *unique-id*, AUTHORIZATION, TRANSACTION and UPDATE.
 #![no_std]
@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod body;
 pub mod capability;
+pub mod client;
 pub mod command;
 mod decimal;
 pub mod dialogue;

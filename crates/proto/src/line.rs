@@ -1,6 +1,6 @@
-//! Finding a command line in the input: its limits, and the part of a line that is held over.
+//! Finding a line in the input, a client's or a server's: its limits, and the part of a line that is held over.
 //!
-//! A bare LF ends a command line too, since old clients send it. A line over its limit is thrown away up to its end,
+//! A bare LF ends a line too, since old clients send it. A line over its limit is thrown away up to its end,
 //! so that its tail is never run as a command.
 
 use alloc::vec::Vec;
@@ -14,8 +14,23 @@ pub const COMMAND_LINE_MAX_OCTETS: usize = 512;
 /// The longest line that belongs to an AUTH exchange, in octets, its line end included: OAuth tokens are long.
 pub const AUTH_LINE_MAX_OCTETS: usize = 16 * 1024;
 
+/// The longest line of a reply that a client takes, in octets, its line end included: RFC 2449 §4 allows 512, servers say
+/// more, and the challenges of AUTH are longer still.
+pub const REPLY_LINE_MAX_OCTETS: usize = 16 * 1024;
+
 /// How much of an over-long line is thrown away before the peer is given up, in octets.
 pub const DISCARD_MAX_OCTETS: usize = 1024 * 1024;
+
+/// What kind of line is read, which says how long it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// A client's command; AUTH may be longer than the others.
+    Command,
+    /// A client's response within a SASL exchange.
+    Exchange,
+    /// A server's status line, or a line of a listing.
+    Reply,
+}
 
 /// What stands at the front of the input.
 #[derive(Debug)]
@@ -71,8 +86,8 @@ impl fmt::Debug for Lines {
 }
 
 impl Lines {
-    /// Takes the next line off the front of `input`. `exchange` says that a SASL exchange is under way.
-    pub fn next<'a>(&mut self, input: &mut &'a [u8], exchange: bool) -> Found<'a> {
+    /// Takes the next line off the front of `input`.
+    pub fn next<'a>(&mut self, input: &mut &'a [u8], of: Of) -> Found<'a> {
         let rest: &'a [u8] = input;
         let (piece, ended) = match memchr::memchr(b'\n', rest) {
             Some(at) => (&rest[..at], true),
@@ -81,7 +96,7 @@ impl Lines {
         *input = &rest[piece.len() + usize::from(ended)..];
         let octets = self.partial.len() + piece.len() + usize::from(ended);
         // What is within the shorter limit is within each.
-        if self.discarded > 0 || (octets > COMMAND_LINE_MAX_OCTETS && octets > self.limit(piece, exchange)) {
+        if self.discarded > 0 || (octets > COMMAND_LINE_MAX_OCTETS && octets > self.limit(piece, of)) {
             return self.discard(octets, ended);
         }
         if !ended {
@@ -96,18 +111,34 @@ impl Lines {
         Found::Line(Line::Joined(line))
     }
 
+    /// Whether nothing is held over: the last line was whole.
+    pub fn is_empty(&self) -> bool {
+        self.partial.is_empty() && self.discarded == 0
+    }
+
+    /// Whether the line that is held over has passed its limit already.
+    pub const fn is_too_long(&self) -> bool {
+        self.discarded > 0
+    }
+
     /// Forgets what is held over (STLS).
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// The limit of the line that begins with what is held over and goes on with `piece`.
-    fn limit(&self, piece: &[u8], exchange: bool) -> usize {
-        let start = self.partial.iter().chain(piece).take(5);
-        if exchange || start.map(u8::to_ascii_uppercase).eq(*b"AUTH ") {
-            AUTH_LINE_MAX_OCTETS
-        } else {
-            COMMAND_LINE_MAX_OCTETS
+    fn limit(&self, piece: &[u8], of: Of) -> usize {
+        match of {
+            Of::Exchange => AUTH_LINE_MAX_OCTETS,
+            Of::Reply => REPLY_LINE_MAX_OCTETS,
+            Of::Command => {
+                let start = self.partial.iter().chain(piece).take(5);
+                if start.map(u8::to_ascii_uppercase).eq(*b"AUTH ") {
+                    AUTH_LINE_MAX_OCTETS
+                } else {
+                    COMMAND_LINE_MAX_OCTETS
+                }
+            }
         }
     }
 
@@ -146,7 +177,7 @@ mod tests {
         let (mut lines, mut found) = (Lines::default(), Vec::new());
         for mut piece in input.chunks(at_once) {
             while !piece.is_empty() {
-                match lines.next(&mut piece, false) {
+                match lines.next(&mut piece, Of::Command) {
                     Found::Incomplete => {}
                     Found::Line(line) => found.push(String::from_utf8_lossy(&line).into_owned()),
                     other => found.push(format!("{other:?}")),

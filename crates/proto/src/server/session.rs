@@ -11,7 +11,7 @@ use crate::{
     MessageNumber,
     body::Part,
     command::{Command, CommandError},
-    line::{Found, Lines},
+    line::{Found, Lines, Of},
     phase::{Phase, Transition},
     reply::{self, Reply},
     verb::Verb,
@@ -155,7 +155,7 @@ impl<S> Session<S> {
                     if matches!(self.step, Step::Close(_)) {
                         continue;
                     }
-                    match self.lines.next(input, false) {
+                    match self.lines.next(input, Of::Command) {
                         Found::Line(line) => self.command(&line, out),
                         Found::TooLong => self.bad_command(&Reply::TooLong, out),
                         Found::Endless => self.endless_line(out),
@@ -163,7 +163,7 @@ impl<S> Session<S> {
                         Found::Incomplete => return Next::Input,
                     }
                 }
-                Step::Exchange => match self.lines.next(input, true) {
+                Step::Exchange => match self.lines.next(input, Of::Exchange) {
                     Found::Line(line) => self.response(&line),
                     Found::TooLong => self.cancel(Cancelled::TooLong),
                     Found::Endless => self.endless_line(out),

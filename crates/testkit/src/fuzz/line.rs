@@ -3,7 +3,7 @@
 //! In the first line, an odd number says that a SASL exchange is under way; the rest are the lengths of pieces. An octet
 //! 0xFF and the one behind it stand for so many times 128 letters, so that a short input reaches the limits.
 
-use restante_proto::line::{AUTH_LINE_MAX_OCTETS, COMMAND_LINE_MAX_OCTETS, Found, Lines};
+use restante_proto::line::{AUTH_LINE_MAX_OCTETS, COMMAND_LINE_MAX_OCTETS, Found, Lines, Of};
 
 use super::{number, pieces, split_how};
 
@@ -54,7 +54,7 @@ fn seen<'a>(pieces: impl Iterator<Item = &'a [u8]>, exchange: bool) -> Vec<Seen>
     let (mut lines, mut seen) = (Lines::default(), Vec::new());
     for mut piece in pieces {
         while !piece.is_empty() {
-            match lines.next(&mut piece, exchange) {
+            match lines.next(&mut piece, if exchange { Of::Exchange } else { Of::Command }) {
                 Found::Line(line) => seen.push(Seen::Line(line.to_vec())),
                 Found::TooLong => seen.push(Seen::TooLong),
                 Found::Incomplete => assert!(piece.is_empty(), "the input is consumed"),
