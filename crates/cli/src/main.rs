@@ -12,7 +12,6 @@ mod output;
 mod password;
 mod settings;
 mod trust;
-mod url;
 
 fn main() -> ExitCode {
     match commands::run(&std::env::args_os().collect::<Vec<_>>()) {

@@ -5,3 +5,14 @@
 //! business (`restante-client`); here is decided what to fetch, where it goes, and what may be deleted.
 
 pub mod destination;
+mod identity;
+pub mod journal;
+mod pipeline;
+pub mod plan;
+mod policy;
+mod report;
+mod run;
+
+pub use policy::{InvalidKeep, Keep, Policy};
+pub use report::{Event, Report};
+pub use run::{Account, Mode, RunError, Stop, Summary, check, plan, run};

@@ -11,6 +11,9 @@ use core::{fmt, num::NonZeroU32};
 pub struct MessageNumber(NonZeroU32);
 
 impl MessageNumber {
+    /// The first message.
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
+
     /// The message with this number; `None` for 0, which is no message.
     pub const fn new(number: u32) -> Option<Self> {
         match NonZeroU32::new(number) {

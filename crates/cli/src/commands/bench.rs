@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use restante_client::{Security, Url};
 use restante_proto::{Secret, command::Command};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::ServerName;
@@ -27,7 +28,6 @@ use crate::{
     output,
     password::PasswordArgs,
     trust::{self, TrustArgs},
-    url::{Security, Url},
 };
 
 mod connection;
@@ -234,7 +234,7 @@ async fn rehearse(run: &Arc<Run>) -> Result<Option<Secured>, Failure> {
 }
 
 fn plan(args: &Args) -> Result<Plan, Failure> {
-    let url = Url::parse(&args.url).map_err(|error| Failure::usage(error.to_string()))?;
+    let url = Url::parse(&args.url)?;
     let users = match (&args.users, &url.user) {
         (Some(_), Some(_)) => {
             return Err(Failure::usage("the users stand in the URL or behind --users, not in both"));
@@ -276,7 +276,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         .map_err(|_| Failure::usage("the host's name cannot stand in a certificate"))?;
     let tls = match url.security {
         Security::None => None,
-        Security::Implicit | Security::Stls => Some(args.trust.trust().client_config()?),
+        Security::Implicit | Security::Stls => Some(args.trust.options().client_config()?),
     };
     Ok(Plan {
         address,

@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use restante_client::{Security, Url};
 use restante_proto::dialogue::Slot;
 use serde_json::json;
 
@@ -17,7 +18,6 @@ use crate::{
     output,
     password::PasswordArgs,
     trust::TrustArgs,
-    url::{Security, Url},
 };
 
 mod connection;
@@ -68,14 +68,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let url = Url::parse(&args.url).map_err(|error| Failure::usage(error.to_string()))?;
+    let url = Url::parse(&args.url)?;
     let script = Script::read(&args.file)?;
     if script.handshakes() == Handshakes::AtOnce && url.security != Security::Implicit {
         return Err(Failure::usage("this dialogue begins with a TLS handshake, the URL does not")
             .hint("a URL that begins with pop3s:// is TLS from the first byte"));
     }
     let player = player(&args, &url, &script)?;
-    let trust = args.trust.trust();
+    let trust = args.trust.options();
     let print = match (args.json, output::stdout_takes_colour()) {
         (true, _) => Print::Nothing,
         (false, true) => Print::Coloured,

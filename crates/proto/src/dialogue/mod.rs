@@ -18,7 +18,7 @@ mod write;
 use alloc::vec::Vec;
 use core::{iter::RepeatN, time::Duration};
 
-pub use head::{Apop, Cleartext, Content, Head, Mail, TlsMode, filler};
+pub use head::{Apop, Cleartext, Content, Head, Mail, TlsMode, filler, timestamp};
 pub use listen::{Heard, Listener};
 pub use net::{Flag, Flags, InvalidWord, Segment, TcpEvent, TlsEvent, TlsFacts, Word};
 pub use parse::{ParseError, Problem, Reader};

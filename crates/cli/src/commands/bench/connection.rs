@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use restante_client::tls::{Reason, TlsInfo};
 use restante_proto::{
     body::{Unstuffed, Unstuffer},
     reply::Status,
@@ -25,7 +26,6 @@ use super::{
     plan::{Mode, Plan},
     tally::{ErrorKind, Problem},
 };
-use crate::trust;
 
 /// How much is read at a time, and the longest line, in octets.
 const READ_OCTETS: usize = 64 << 10;
@@ -98,9 +98,9 @@ impl Connection {
         let tls = timeout(self.patience, handshake)
             .await
             .map_err(|_| Problem::new(ErrorKind::Timeout, "no TLS handshake in time"))?
-            .map_err(|error| Problem::new(ErrorKind::Handshake, trust::told(&error)))?;
+            .map_err(|error| Problem::new(ErrorKind::Handshake, Reason::of(&error).to_string()))?;
         let session = tls.get_ref().1;
-        let (version, cipher) = trust::settled(session);
+        let TlsInfo { version, cipher, .. } = TlsInfo::of(session);
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         self.stream = Stream::Tls(Box::new(tls));
         Ok(Secured { version, cipher, resumed })

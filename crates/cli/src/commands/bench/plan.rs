@@ -10,7 +10,7 @@ use std::{
 use restante_proto::Secret;
 use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
 
-use crate::url::Url;
+use restante_client::Url;
 
 /// What each session does; the help's «Modes» has the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -15,7 +15,7 @@ use super::{
     plan::{Mode, Plan},
     tally::{ErrorKind, Problem, Record, Step},
 };
-use crate::url::Security;
+use restante_client::Security;
 
 /// How many times a client keeps before it hands them on.
 const TIMES_KEPT_MAX: usize = 4096;

@@ -2,19 +2,19 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
+    net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
     sync::Arc,
     time::Duration,
 };
 
-use restante_proto::dialogue::{TlsFacts, Word};
+use restante_client::{
+    Security, Url,
+    tls::{Reason, ReasonKind, TlsInfo, TlsOptions},
+};
+use restante_proto::dialogue::TlsFacts;
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
-use crate::{
-    failure::Failure,
-    trust::{self, Trust},
-    url::{Security, Url},
-};
+use crate::{failure::Failure, trust};
 
 /// A connection.
 pub(super) struct Connection {
@@ -74,8 +74,8 @@ impl Connection {
     }
 
     /// Shakes hands, and gives what was settled.
-    pub(super) fn secure(&mut self, trust: &Trust) -> Result<TlsFacts, Failure> {
-        let config = trust.client_config()?;
+    pub(super) fn secure(&mut self, options: &TlsOptions) -> Result<TlsFacts, Failure> {
+        let config = options.client_config()?;
         let name = ServerName::try_from(self.host.clone())
             .map_err(|_| Failure::failed("the host's name cannot stand in a certificate"))?;
         let Stream::Plain(mut socket) = std::mem::replace(&mut self.stream, Stream::Broken) else {
@@ -85,25 +85,16 @@ impl Connection {
             .map_err(|error| Failure::failed(format!("TLS cannot begin: {error}")))?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket).map_err(|error| {
-                let failure = Failure::failed(format!("the TLS handshake failed: {}", trust::told(&error)));
-                match self.security {
-                    Security::Implicit if trust::is_clear_text(&error) => failure.hint(
-                        "there is no TLS from the first byte: pop3:// is STLS, and ?tls=none behind the host is plain",
-                    ),
-                    _ if trust::is_mistrust(&error) => failure.hint(trust::HINT),
+                let reason = Reason::of(&error);
+                let failure = Failure::failed(format!("the TLS handshake failed: {reason}"));
+                match (self.security, reason.kind()) {
+                    (Security::Implicit, ReasonKind::ClearText) => failure.hint(trust::CLEAR_TEXT_HINT),
+                    (_, ReasonKind::Mistrust) => failure.hint(trust::HINT),
                     _ => failure,
                 }
             })?;
         }
-        let word = |text: Option<&str>| text.and_then(|text| Word::new(text).ok());
-        let (version, cipher) = trust::settled(&tls);
-        let facts = TlsFacts {
-            version: word(version.as_deref()),
-            cipher: word(cipher.as_deref()),
-            // An address is not asked for (RFC 6066 §3).
-            name: word(Some(&self.host).filter(|host| host.parse::<IpAddr>().is_err()).map(String::as_str)),
-            alpn: word(tls.alpn_protocol().and_then(|name| std::str::from_utf8(name).ok())),
-        };
+        let facts = TlsInfo::of(&tls).facts(&self.host);
         self.stream = Stream::Tls(Box::new(StreamOwned::new(tls, socket)));
         Ok(facts)
     }

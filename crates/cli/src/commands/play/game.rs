@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use restante_client::{Security, Url, tls::TlsOptions};
 use restante_proto::dialogue::{
     Bodies, Difference, Event, Flag, Flags, Heard, Kind, Listener, Piece, Recorder, Segment, Side, TcpEvent,
     TlsEvent,
@@ -15,11 +16,7 @@ use super::{
     report::Report,
     script::{Handshakes, Player, Script},
 };
-use crate::{
-    failure::Failure,
-    trust::Trust,
-    url::{Security, Url},
-};
+use crate::failure::Failure;
 
 /// How much is read at a time, in octets.
 const READ_OCTETS: usize = 16 << 10;
@@ -78,7 +75,7 @@ enum End {
 pub(super) struct Game<'a> {
     script: &'a Script,
     player: &'a Player,
-    trust: &'a Trust,
+    trust: &'a TlsOptions,
     report: &'a mut Report,
     connection: Connection,
     timeout: Duration,
@@ -98,7 +95,7 @@ impl<'a> Game<'a> {
     /// Connects, with TLS from the first byte where the URL asks for it.
     pub(super) fn open(
         (script, player): (&'a Script, &'a Player),
-        (url, trust, timeout): (&Url, &'a Trust, Duration),
+        (url, trust, timeout): (&Url, &'a TlsOptions, Duration),
         report: &'a mut Report,
     ) -> Result<Self, Stop> {
         let start = Instant::now();

@@ -9,7 +9,7 @@ use std::{
 
 use restante_proto::{
     UserName,
-    dialogue::{Event, Head, Kind},
+    dialogue::{self, Event, Head, Kind},
 };
 
 use super::{connection::Connection, script::Player};
@@ -109,35 +109,5 @@ fn colour(event: &Event) -> &'static str {
 /// The time as `2005-04-01T07:56:00Z` (RFC 3339).
 fn now() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    timestamp(seconds)
-}
-
-fn timestamp(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days are counted from 1 March of a year 0, so that a leap day is a year's last; eras have 400 years.
-    let day = days + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, january) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + january;
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::timestamp;
-
-    #[test]
-    fn dates_are_right() {
-        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
-        assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(timestamp(951_868_800), "2000-03-01T00:00:00Z");
-        assert_eq!(timestamp(1_112_342_160), "2005-04-01T07:56:00Z");
-        assert_eq!(timestamp(4_107_542_399), "2100-02-28T23:59:59Z");
-        assert_eq!(timestamp(4_107_542_400), "2100-03-01T00:00:00Z");
-    }
+    dialogue::timestamp(seconds)
 }

@@ -7,19 +7,29 @@ use std::fmt;
 const URL_MAX_OCTETS: usize = 2048;
 
 /// A POP3 server by URL.
+///
+/// ```
+/// use restante_client::{Security, Url};
+/// let url = Url::parse("pop3s://john@anydomain.com@mail.example.org")?;
+/// assert_eq!(url.user.as_deref(), Some("john@anydomain.com"));
+/// assert_eq!((url.host.as_str(), url.port, url.security), ("mail.example.org", 995, Security::Implicit));
+/// # Ok::<(), restante_client::UrlError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Url {
+pub struct Url {
     /// The user's name, as it is sent.
-    pub(crate) user: Option<String>,
+    pub user: Option<String>,
     /// A name or an address; an IPv6 address without its brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) security: Security,
+    pub host: String,
+    /// The port, or that of the scheme: 995 and 110.
+    pub port: u16,
+    /// What protects the connection.
+    pub security: Security,
 }
 
 /// What protects the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Security {
+pub enum Security {
     /// `pop3s://`: TLS from the first byte (RFC 8314).
     Implicit,
     /// `pop3://`: STLS, required (RFC 2595).
@@ -30,16 +40,26 @@ pub(crate) enum Security {
 
 /// Why a text is no URL of a POP3 server. Nothing of the text is repeated: it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UrlError {
+pub enum UrlError {
+    /// It begins with another scheme.
     Scheme,
+    /// There is a password in it.
     Password,
+    /// The user's name is none.
     User,
+    /// There is no host.
     NoHost,
+    /// The host's name is none.
     Host,
+    /// An IPv6 address stands without its brackets, or with other text in them.
     Brackets,
+    /// The port is none.
     Port,
+    /// There is a path.
     Path,
+    /// The query is another than `tls=none`, or stands behind `pop3s`.
     Query,
+    /// It is too long.
     TooLong,
 }
 
@@ -47,13 +67,14 @@ impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scheme => "a URL begins with pop3s:// (TLS from the first byte) or pop3:// (STLS)",
-            Self::Password => {
-                "a password never stands in a URL: others can read it; use --password-command, --password-env or \
-                 --password-file"
+            Self::Password => "a password never stands in a URL: others can read it",
+            Self::User => {
+                "the user's name in the URL is empty, holds control characters, or a % without two digits"
             }
-            Self::User => "the user's name in the URL is empty, holds control characters, or a % without two digits",
             Self::NoHost => "the URL names no host",
-            Self::Host => "a host's name has letters, digits, dots and hyphens; write other letters in their xn-- form",
+            Self::Host => {
+                "a host's name has letters, digits, dots and hyphens; write other letters in their xn-- form"
+            }
             Self::Brackets => "write an IPv6 address in brackets: pop3s://[2001:db8::1]:995",
             Self::Port => "a port is a number from 1 to 65535",
             Self::Path => "nothing stands behind the host and its port, unless it is ?tls=none",
@@ -67,7 +88,7 @@ impl std::error::Error for UrlError {}
 
 impl Url {
     /// Reads a URL. It is split at the last `@`, so that `pop3s://user@domain@host` works.
-    pub(crate) fn parse(text: &str) -> Result<Self, UrlError> {
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
         if text.len() > URL_MAX_OCTETS {
             return Err(UrlError::TooLong);
         }
@@ -210,9 +231,7 @@ mod tests {
         {
             let error = Url::parse(text).unwrap_err();
             assert_eq!(error, UrlError::Password, "{text}");
-            assert!(
-                !error.to_string().contains("hunter2") && error.to_string().contains("--password-command")
-            );
+            assert!(!error.to_string().contains("hunter2"));
         }
     }
 

@@ -1,0 +1,291 @@
+//! The driver: octets between the stream and the session of `restante-proto`, with time limits, TLS and a transcript.
+
+use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use restante_proto::{
+    Secret,
+    client::{Asked, Event, Session},
+    command::Command,
+    dialogue::{Side, TlsEvent},
+    phase::Phase,
+    reply::Status,
+};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroize as _;
+
+use crate::{
+    error::{Error, Refused, Waiting},
+    options::Options,
+    tls::{self, TlsError, TlsInfo},
+    transcript::Recording,
+    transport::{Peer, Stream},
+};
+
+/// How much is read at a time, in octets.
+const INPUT_OCTETS: usize = 128 * 1024;
+
+/// What the server said, owned. A listing's line stands in [`Connection::line`], octets of a message in
+/// [`Connection::body`].
+#[derive(Debug)]
+pub(crate) enum Step {
+    Greeting { status: Status, stamp: Option<String> },
+    Reply { asked: Asked, status: Status },
+    Line,
+    Octets,
+    End,
+    Challenge(Vec<u8>),
+    StartTls,
+}
+
+/// Whether the connection can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Idle,
+    /// A call is under way, or was cancelled.
+    Busy,
+    /// It failed, or ended.
+    Over(&'static str),
+}
+
+/// A connection with its session.
+pub(crate) struct Connection {
+    stream: Stream,
+    session: Session,
+    /// What was read; `start..end` is not consumed yet.
+    input: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// What is to be written; `written` of it has been.
+    out: Vec<u8>,
+    written: usize,
+    pub(crate) body: Vec<u8>,
+    pub(crate) line: Vec<u8>,
+    answer: Duration,
+    handshake: Duration,
+    usable: Use,
+    recording: Option<Recording>,
+    pub(crate) tls: Option<TlsInfo>,
+    /// Writing failed. What the server said before it closed is still read, since it often says why.
+    write_failed: Option<String>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, peer: Option<Peer>, options: &Options) -> Result<Self, Error> {
+        let begin = |transcript| Recording::begin(transcript, peer).map_err(Error::Transcript);
+        Ok(Self {
+            stream,
+            session: Session::new(),
+            input: vec![0; INPUT_OCTETS].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            out: Vec::new(),
+            written: 0,
+            body: Vec::new(),
+            line: Vec::new(),
+            answer: options.timeouts.answer,
+            handshake: options.timeouts.handshake,
+            usable: Use::Busy,
+            recording: options.transcript.as_ref().map(begin).transpose()?,
+            tls: None,
+            write_failed: None,
+        })
+    }
+
+    pub(crate) const fn phase(&self) -> Phase {
+        self.session.phase()
+    }
+
+    /// A call begins. Unless it comes to [`Self::finish`], it was cancelled, and the connection is out of step.
+    pub(crate) const fn begin(&mut self) -> Result<(), Error> {
+        match self.usable {
+            Use::Idle => {
+                self.usable = Use::Busy;
+                Ok(())
+            }
+            Use::Busy => Err(Error::Interrupted(
+                "an earlier call was cancelled, or its messages were not read to the end",
+            )),
+            Use::Over(why) => Err(Error::Interrupted(why)),
+        }
+    }
+
+    /// A call came to its end.
+    pub(crate) fn finish<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        let result = match (result, self.recording.as_mut().and_then(Recording::failure)) {
+            (Ok(_), Some(error)) => Err(Error::Transcript(error)),
+            (result, _) => result,
+        };
+        let ended = matches!(self.session.phase(), Phase::Update | Phase::Closed);
+        self.usable = match &result {
+            Err(error) if error.is_fatal() => Use::Over("an earlier call failed"),
+            _ if self.session.owed() > 0 => Use::Busy,
+            _ if ended => Use::Over("QUIT was said"),
+            _ => Use::Idle,
+        };
+        result
+    }
+
+    /// Says a command; it is written at the next [`Self::next`].
+    pub(crate) fn send(&mut self, command: &Command<'_>) -> Result<(), Error> {
+        Ok(self.session.send(command, &mut self.out)?)
+    }
+
+    /// Answers a challenge.
+    pub(crate) fn respond(&mut self, response: Option<&Secret<Vec<u8>>>) {
+        self.session.respond(response, &mut self.out);
+    }
+
+    /// What the server says next.
+    pub(crate) async fn next(&mut self, waiting: Waiting) -> Result<Step, Error> {
+        loop {
+            let mut input = &self.input[self.start..self.end];
+            let before = input.len();
+            let event = self.session.advance(&mut input, &mut self.body);
+            let step = match event {
+                Ok(Event::Input) => None,
+                Ok(Event::Greeting { status, stamp }) => Some(Step::Greeting { status, stamp }),
+                Ok(Event::Reply { asked, status }) => Some(Step::Reply { asked, status }),
+                Ok(Event::Line(line)) => {
+                    self.line.clear();
+                    self.line.extend_from_slice(&line);
+                    Some(Step::Line)
+                }
+                Ok(Event::Octets) => Some(Step::Octets),
+                Ok(Event::End { .. }) => Some(Step::End),
+                Ok(Event::Challenge(challenge)) => Some(Step::Challenge(challenge)),
+                Ok(Event::StartTls) => Some(Step::StartTls),
+                Err(broken) => return Err(broken.into()),
+            };
+            self.start += before - input.len();
+            match step {
+                Some(step) => return Ok(step),
+                None => self.exchange(waiting).await?,
+            }
+        }
+    }
+
+    /// The next answer to a command of one line.
+    pub(crate) async fn reply(&mut self, waiting: Waiting) -> Result<Result<String, Refused>, Error> {
+        match self.next(waiting).await? {
+            Step::Reply { asked, status } => Ok(answer(asked, status)),
+            // The session gives nothing else for such a command.
+            _ => Err(Error::Interrupted("answers are out of step")),
+        }
+    }
+
+    /// Writes what is to be written, and reads: whichever is possible. Both at once, so that a server that does not read
+    /// before its answers are taken cannot block us.
+    async fn exchange(&mut self, waiting: Waiting) -> Result<(), Error> {
+        let limit = self.answer;
+        (self.start, self.end) = (0, 0);
+        let read = timeout(limit, self.write_and_read()).await.map_err(|_| Error::TimedOut(waiting))?;
+        match read {
+            Ok(0) => {
+                let ended = self.session.eof();
+                Err(match (ended, self.write_failed.take()) {
+                    (Err(broken), None) => broken.into(),
+                    (Err(broken), Some(why)) => Error::Lost(format!("{broken} ({why})")),
+                    (Ok(()), _) => Error::Lost("the server ended the connection".into()),
+                })
+            }
+            Ok(octets) => {
+                self.end = octets;
+                if let Some(recording) = &mut self.recording {
+                    recording.said(Side::Server, &self.input[..octets]);
+                }
+                Ok(())
+            }
+            Err(error) => Err(Error::Lost(format!("the connection broke: {}", tls::told(&error)))),
+        }
+    }
+
+    async fn write_and_read(&mut self) -> io::Result<usize> {
+        let Self { stream, input, out, written, recording, write_failed, .. } = self;
+        poll_fn(|cx| {
+            let mut stream = Pin::new(&mut *stream);
+            let mut wrote = false;
+            while *written < out.len() && write_failed.is_none() {
+                match stream.as_mut().poll_write(cx, &out[*written..]) {
+                    Poll::Ready(Ok(octets)) if octets > 0 => {
+                        if let Some(recording) = recording {
+                            recording.said(Side::Client, &out[*written..*written + octets]);
+                        }
+                        *written += octets;
+                        wrote = true;
+                    }
+                    Poll::Ready(Ok(_)) => *write_failed = Some("nothing more can be sent".into()),
+                    Poll::Ready(Err(error)) => *write_failed = Some(error.to_string()),
+                    Poll::Pending => break,
+                }
+            }
+            if *written == out.len() && !out.is_empty() {
+                // It may have held a password.
+                out.zeroize();
+                *written = 0;
+            }
+            // TLS keeps records until it is told; sockets have nothing to flush.
+            if (wrote || out.is_empty()) && write_failed.is_none() {
+                if let Poll::Ready(Err(error)) = stream.as_mut().poll_flush(cx) {
+                    *write_failed = Some(error.to_string());
+                }
+            }
+            let mut read = ReadBuf::new(input);
+            match stream.poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) => Poll::Ready(Ok(read.filled().len())),
+                // A server that closes TLS without a word has closed it all the same: POP3 says itself what is whole.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Shakes hands: at once, or where the session waits for it behind STLS.
+    pub(crate) async fn secure(&mut self, config: Arc<ClientConfig>, host: &str) -> Result<(), Error> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::HostName)?;
+        let Some(plain) = self.stream.take_plain() else { return Err(TlsError::Already.into()) };
+        let connector = TlsConnector::from(config);
+        let shaken = timeout(self.handshake, connector.connect(name, plain)).await;
+        let failed = match shaken {
+            Err(_) => Error::TimedOut(Waiting::Tls),
+            Ok(Err(error)) => TlsError::Handshake(tls::Reason::of(&error)).into(),
+            Ok(Ok(stream)) => {
+                let info = TlsInfo::of(stream.get_ref().1);
+                if let Some(recording) = &mut self.recording {
+                    recording.tls(TlsEvent::Handshake(info.facts(host)));
+                }
+                self.tls = Some(info);
+                self.stream = Stream::Tls(Box::new(stream));
+                self.session.secured();
+                return Ok(());
+            }
+        };
+        if let Some(recording) = &mut self.recording {
+            recording.tls(TlsEvent::Failed);
+        }
+        Err(failed)
+    }
+
+    /// Says that nothing more will be sent. What fails here is of no matter: all was said before.
+    pub(crate) async fn close(&mut self) {
+        use tokio::io::AsyncWriteExt as _;
+        /// A server that does not read must not hold us.
+        const CLOSE_MAX: Duration = Duration::from_secs(2);
+        drop(timeout(CLOSE_MAX, self.stream.shutdown()).await);
+    }
+}
+
+/// A status as a result.
+pub(crate) fn answer(asked: Asked, status: Status) -> Result<String, Refused> {
+    match status {
+        Status::Ok { text } => Ok(text),
+        Status::Err { code, text } => Err(Refused::new(Some(asked.verb), code, &text)),
+        Status::Challenge { .. } => Err(Refused::new(Some(asked.verb), None, "a challenge")),
+    }
+}

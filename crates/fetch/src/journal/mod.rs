@@ -1,0 +1,358 @@
+//! The journal of an account: what is known of each message, on disk, so that nothing is delivered twice and nothing is
+//! deleted before it was delivered.
+//!
+//! A file that is appended to: one record a line (`record.rs`), each with a checksum; a last line that was torn by a crash
+//! is cut off. When more of it is history than news it is written anew beside itself and renamed into place. One process at
+//! a time has it open, by a lock on the file.
+
+mod record;
+mod state;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+pub(crate) use record::header_digest;
+pub use record::{Key, Record};
+pub use state::{Aside, Known, Stage, State};
+
+use crate::destination::{Intent, Token};
+
+/// What the first line says; another number is another program's.
+const HEADER: &str = "restante journal 1\n";
+
+/// The longest journal that is read, in octets.
+const FILE_MAX_OCTETS: u64 = 4 << 30;
+
+/// A journal is written anew when it has more than this many records that say nothing any more, and more of them than others.
+const HISTORY_MAX_RECORDS: usize = 1000;
+
+/// The journal of one account, open and locked.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    state: State,
+    /// How many records the file has.
+    records: usize,
+    /// Lines on their way; kept to be used again.
+    lines: Vec<u8>,
+}
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process has it open.
+    #[error("another run for this account is under way")]
+    Busy,
+    /// It is none, or of a newer version.
+    #[error("{} is no journal of this version", .0.display())]
+    Version(PathBuf),
+    /// It is damaged in its middle, where no crash could damage it.
+    #[error(
+        "{} is damaged in line {line}: restore it from a backup, or move it away, and everything is fetched again",
+        .path.display()
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+    },
+    /// The file system failed.
+    #[error("{doing} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Journal {
+    /// Opens and locks the journal; it is created, with its folder, where it is missing.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let fail = |doing| move |source| JournalError::Io { doing, path: path.to_owned(), source };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(fail("creating the folder of"))?;
+        }
+        let file = loop {
+            let mut options = OpenOptions::new();
+            let file = options
+                .read(true)
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(path)
+                .map_err(fail("opening"))?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(JournalError::Busy),
+                Err(errno) => return Err(fail("locking")(errno.into())),
+            }
+            // It may have been written anew between the opening and the lock: then this is the old one.
+            if is_same(&file, path).map_err(fail("looking at"))? {
+                break file;
+            }
+        };
+        let mut journal =
+            Self { path: path.to_owned(), file, state: State::default(), records: 0, lines: Vec::new() };
+        journal.read()?;
+        if journal.records > 2 * journal.state.len() + HISTORY_MAX_RECORDS {
+            journal.write_anew()?;
+        }
+        Ok(journal)
+    }
+
+    /// What the journal knows, for looking only: without a lock, and without creating anything. `None` where there is none.
+    pub fn look(path: &Path) -> Result<Option<State>, JournalError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(JournalError::Io { doing: "opening", path: path.to_owned(), source }),
+        };
+        let text = read_all(&file, path)?;
+        Ok(Some(replay(&text, path)?.0))
+    }
+
+    /// What is known.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Appends records without waiting for the disk: they survive this process, though not the machine.
+    pub fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        self.lines.clear();
+        for record in records {
+            record.write(&mut self.lines);
+        }
+        let written = self.file.write_all(&self.lines);
+        written.map_err(|source| self.failed("writing", source))?;
+        self.records += records.len();
+        for record in records {
+            self.state.apply(record);
+        }
+        Ok(())
+    }
+
+    /// Appends records, durably.
+    pub fn append_durably(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        self.append(records)?;
+        self.file.sync_data().map_err(|source| self.failed("syncing", source))
+    }
+
+    /// The intents that have no end: what became of them is to be asked before anything else is done.
+    pub fn intents(&self, now: u64) -> Vec<(Key, Intent)> {
+        let open = |(key, known): (&Key, &Known)| match &known.stage {
+            Stage::Intent(token) => {
+                let age = Duration::from_secs(now.saturating_sub(known.at));
+                let intent = Intent { token: token.clone(), octets: known.octets, digest: known.digest, age };
+                Some((key.clone(), intent))
+            }
+            _ => None,
+        };
+        let mut intents: Vec<_> = self.state.iter().filter_map(open).collect();
+        // In the order in which they were written down, as far as that matters: tokens count up.
+        intents.sort_by(|(_, a), (_, b)| (b.age, a.token.as_str()).cmp(&(a.age, b.token.as_str())));
+        intents
+    }
+
+    fn read(&mut self) -> Result<(), JournalError> {
+        let text = read_all(&self.file, &self.path)?;
+        if text.is_empty() {
+            self.file.write_all(HEADER.as_bytes()).map_err(|source| self.failed("writing", source))?;
+            return Ok(());
+        }
+        let (state, records, whole) = replay(&text, &self.path)?;
+        if whole < text.len() {
+            // The end was torn by a crash; what it would have said was never relied on.
+            let cut = self.file.set_len(whole as u64).and_then(|()| self.file.sync_data());
+            cut.map_err(|source| self.failed("mending", source))?;
+        }
+        if whole == 0 {
+            self.file.write_all(HEADER.as_bytes()).map_err(|source| self.failed("writing", source))?;
+        }
+        (self.state, self.records) = (state, records);
+        Ok(())
+    }
+
+    /// Writes what is known into a new file, which then takes the place of this one.
+    fn write_anew(&mut self) -> Result<(), JournalError> {
+        let beside = self.path.with_extension("journal.new");
+        let mut text = HEADER.as_bytes().to_vec();
+        let records = self.state.records();
+        records.iter().for_each(|record| record.write(&mut text));
+        let written = (|| {
+            let mut options = OpenOptions::new();
+            // Appended to and locked before it has its name: nobody else can come between.
+            let mut file = options.read(true).append(true).create(true).mode(0o600).open(&beside)?;
+            file.set_len(0)?;
+            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&beside, &self.path)?;
+            if let Some(folder) = self.path.parent() {
+                File::open(folder)?.sync_all()?;
+            }
+            Ok(file)
+        })();
+        self.file = written.map_err(|source| self.failed("writing anew", source))?;
+        self.records = records.len();
+        Ok(())
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> JournalError {
+        JournalError::Io { doing, path: self.path.clone(), source }
+    }
+}
+
+fn is_same(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (open, there) = (file.metadata()?, fs::metadata(path));
+    match there {
+        Ok(there) => Ok((open.dev(), open.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_all(file: &File, path: &Path) -> Result<Vec<u8>, JournalError> {
+    let mut text = Vec::new();
+    let read = file.take(FILE_MAX_OCTETS).read_to_end(&mut text);
+    read.map_err(|source| JournalError::Io { doing: "reading", path: path.to_owned(), source })?;
+    Ok(text)
+}
+
+/// What a journal says, how many records it has, and how many octets of it are whole.
+fn replay(text: &[u8], path: &Path) -> Result<(State, usize, usize), JournalError> {
+    let Some(mut rest) = text.strip_prefix(HEADER.as_bytes()) else {
+        // A header that was torn itself.
+        return match HEADER.as_bytes().starts_with(text) {
+            true => Ok((State::default(), 0, 0)),
+            false => Err(JournalError::Version(path.to_owned())),
+        };
+    };
+    let (mut state, mut records, mut line) = (State::default(), 0, 1);
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        line += 1;
+        match Record::parse(&rest[..end]) {
+            Some(record) => state.apply(&record),
+            // The last line, and torn: the disk may have kept its end and not its beginning.
+            None if end + 1 == rest.len() => break,
+            None => return Err(JournalError::Damaged { path: path.to_owned(), line }),
+        }
+        records += 1;
+        rest = &rest[end + 1..];
+    }
+    Ok((state, records, text.len() - rest.len()))
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Kept so that a token from a journal is as legal as a new one.
+fn token(text: &str) -> Option<Token> {
+    Token::new(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(id: &str) -> Key {
+        Key::of_id(&restante_proto::UniqueId::new(id.as_bytes()).unwrap())
+    }
+
+    fn intent(id: &str) -> Record {
+        Record::Intent {
+            key: key(id),
+            octets: 7,
+            listed: Some(9),
+            digest: [1; 32],
+            header: Some([2; 16]),
+            token: Token::new("tmp/x").unwrap(),
+            at: 1000,
+        }
+    }
+
+    #[test]
+    fn what_is_appended_is_there_after_a_crash_and_a_torn_end_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/john.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        journal
+            .append_durably(&[intent("a"), intent("b"), Record::Delivered { key: key("a"), at: 1001 }])
+            .unwrap();
+        drop(journal);
+        let whole = fs::read(&path).unwrap();
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let mut journal = Journal::open(&path).unwrap();
+            let known = journal.state().len();
+            assert!(known <= 2);
+            // It goes on from there.
+            journal.append(&[intent("c")]).unwrap();
+            drop(journal);
+            assert_eq!(Journal::open(&path).unwrap().state().len(), known + 1, "cut at {cut}");
+        }
+        fs::write(&path, &whole).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.intents(1010).len(), 1);
+        let (open, intent) = &journal.intents(1010)[0];
+        assert_eq!((open, intent.age.as_secs(), intent.token.as_str()), (&key("b"), 10, "tmp/x"));
+        assert!(matches!(Journal::open(&path), Err(JournalError::Busy)));
+        assert_eq!(Journal::look(&path).unwrap().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn damage_in_the_middle_and_other_versions_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("john.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(&[intent("a"), intent("b")]).unwrap();
+        drop(journal);
+        let mut text = fs::read(&path).unwrap();
+        text[HEADER.len() + 30] ^= 1;
+        fs::write(&path, &text).unwrap();
+        assert!(matches!(Journal::open(&path), Err(JournalError::Damaged { line: 2, .. })));
+        fs::write(&path, "restante journal 2\n").unwrap();
+        assert!(matches!(Journal::open(&path), Err(JournalError::Version(_))));
+        fs::write(&path, "something else").unwrap();
+        assert!(matches!(Journal::open(&path), Err(JournalError::Version(_))));
+    }
+
+    #[test]
+    fn a_journal_that_is_mostly_history_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("john.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        for at in 0..2000 {
+            journal.append(&[Record::Login { at }]).unwrap();
+        }
+        journal.append(&[intent("a"), Record::Delivered { key: key("a"), at: 5 }]).unwrap();
+        drop(journal);
+        let before = fs::metadata(&path).unwrap().len();
+        let mut journal = Journal::open(&path).unwrap();
+        assert!(fs::metadata(&path).unwrap().len() < before / 10);
+        assert!(matches!(Journal::open(&path), Err(JournalError::Busy)), "the new file is locked too");
+        journal.append(&[intent("b")]).unwrap();
+        drop(journal);
+        let state = Journal::look(&path).unwrap().unwrap();
+        assert_eq!((state.len(), state.login), (2, Some(1999)));
+        assert!(matches!(state.get(&key("a")).unwrap().stage, Stage::Delivered));
+    }
+}

@@ -1,0 +1,318 @@
+//! One line of a journal: a checksum, a word that says what it is, and its fields.
+
+use std::fmt::Write as _;
+
+use restante_proto::UniqueId;
+use sha2::{Digest as _, Sha256};
+use twox_hash::XxHash3_64;
+
+use crate::destination::Token;
+
+/// What a message is known by: its unique-id, or what it holds where there is no id that can be believed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// By its unique-id.
+    pub fn of_id(id: &UniqueId) -> Self {
+        Self(format!("={id}").into())
+    }
+
+    /// By the SHA-256 of all of it, and by which of several such messages it is, counted from 1.
+    pub fn of_content(digest: &[u8; 32], which: u32) -> Self {
+        let mut text = String::from("#");
+        push_hex(digest, &mut text);
+        if which > 1 {
+            // Writing into a String does not fail.
+            write!(text, "/{which}").unwrap_or_default();
+        }
+        Self(text.into())
+    }
+
+    /// The unique-id, where it is known by that.
+    pub fn id(&self) -> Option<&str> {
+        self.0.strip_prefix('=')
+    }
+
+    /// For people: the unique-id, or that there is none.
+    pub fn shown(&self) -> &str {
+        self.id().unwrap_or("(no unique-id)")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let legal = text.len() <= 100 && text.bytes().all(|octet| octet.is_ascii_graphic());
+        let known = text.starts_with('=') || text.starts_with('#');
+        (legal && known).then(|| Self(text.into()))
+    }
+}
+
+/// Something that the journal remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The message is durable at its destination, and about to become visible.
+    Intent {
+        /// Which.
+        key: Key,
+        /// Its length in octets, as it came.
+        octets: u64,
+        /// Its length as LIST told it.
+        listed: Option<u64>,
+        /// Its SHA-256, as it came.
+        digest: [u8; 32],
+        /// The start of the SHA-256 of its header, if that names a server it came through, so that it is like no other.
+        header: Option<[u8; 16]>,
+        /// What the destination knows it by.
+        token: Token,
+        /// When, in seconds since 1970.
+        at: u64,
+    },
+    /// The message is visible at its destination, and durable.
+    Delivered {
+        /// Which.
+        key: Key,
+        /// When.
+        at: u64,
+    },
+    /// The intent came to nothing.
+    Undone {
+        /// Which.
+        key: Key,
+    },
+    /// The server confirmed at QUIT that it removed the message.
+    Deleted {
+        /// Which.
+        key: Key,
+        /// When.
+        at: u64,
+    },
+    /// The message could not be fetched or delivered.
+    Failed {
+        /// Which.
+        key: Key,
+        /// When.
+        at: u64,
+        /// Whether it should be tried once more at once, in its own session.
+        broke: bool,
+        /// Why, in one line.
+        why: String,
+    },
+    /// The server has another unique-id for the message now.
+    Renamed {
+        /// What it was.
+        from: Key,
+        /// What it is.
+        to: Key,
+    },
+    /// The server does not list the message any more.
+    Gone {
+        /// Which.
+        key: Key,
+        /// When that was seen first.
+        at: u64,
+    },
+    /// The message is listed again.
+    Back {
+        /// Which.
+        key: Key,
+    },
+    /// Nothing more is known of the message: it has been gone for long.
+    Forgotten {
+        /// Which.
+        key: Key,
+    },
+    /// A login succeeded.
+    Login {
+        /// When.
+        at: u64,
+    },
+    /// The server refused the credentials.
+    Refused {
+        /// When.
+        at: u64,
+    },
+    /// The server wants so many seconds between logins (LOGIN-DELAY).
+    Delay {
+        /// Seconds.
+        seconds: u32,
+    },
+}
+
+/// The longest reason that is kept, in characters.
+const WHY_MAX: usize = 300;
+
+impl Record {
+    /// Appends the line.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut text = String::new();
+        // Writing into a String does not fail.
+        self.fields(&mut text).unwrap_or_default();
+        let sum = XxHash3_64::oneshot(text.as_bytes());
+        out.extend_from_slice(format!("{sum:016x} {text}\n").as_bytes());
+    }
+
+    fn fields(&self, text: &mut String) -> std::fmt::Result {
+        match self {
+            Self::Intent { key, octets, listed, digest, header, token, at } => {
+                write!(text, "intent {} {at} {octets} ", key.0)?;
+                match listed {
+                    Some(listed) => write!(text, "{listed} ")?,
+                    None => text.push_str("- "),
+                }
+                push_hex(digest, text);
+                text.push(' ');
+                match header {
+                    Some(header) => push_hex(header, text),
+                    None => text.push('-'),
+                }
+                write!(text, " {}", token.as_str())
+            }
+            Self::Delivered { key, at } => write!(text, "delivered {} {at}", key.0),
+            Self::Undone { key } => write!(text, "undone {}", key.0),
+            Self::Deleted { key, at } => write!(text, "deleted {} {at}", key.0),
+            Self::Failed { key, at, broke, why } => {
+                let word = if *broke { "broke" } else { "failed" };
+                let why: String =
+                    why.chars().take(WHY_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+                write!(text, "{word} {} {at} {why}", key.0)
+            }
+            Self::Renamed { from, to } => write!(text, "renamed {} {}", from.0, to.0),
+            Self::Gone { key, at } => write!(text, "gone {} {at}", key.0),
+            Self::Back { key } => write!(text, "back {}", key.0),
+            Self::Forgotten { key } => write!(text, "forgotten {}", key.0),
+            Self::Login { at } => write!(text, "login {at}"),
+            Self::Refused { at } => write!(text, "refused {at}"),
+            Self::Delay { seconds } => write!(text, "delay {seconds}"),
+        }
+    }
+
+    /// Reads a line without its end; `None` if it is none, or damaged.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let line = str::from_utf8(line).ok()?;
+        let (sum, text) = line.split_once(' ')?;
+        if sum.len() != 16 || u64::from_str_radix(sum, 16).ok()? != XxHash3_64::oneshot(text.as_bytes()) {
+            return None;
+        }
+        let (word, rest) = text.split_once(' ')?;
+        let mut fields = rest.splitn(if word == "failed" || word == "broke" { 3 } else { 8 }, ' ');
+        let mut next = || fields.next();
+        let record = match word {
+            "intent" => {
+                let (key, at, octets) = (Key::parse(next()?)?, next()?.parse().ok()?, next()?.parse().ok()?);
+                let listed = match next()? {
+                    "-" => None,
+                    listed => Some(listed.parse().ok()?),
+                };
+                let digest = read_hex(next()?)?;
+                let header = match next()? {
+                    "-" => None,
+                    header => Some(read_hex(header)?),
+                };
+                Self::Intent { key, octets, listed, digest, header, token: super::token(next()?)?, at }
+            }
+            "delivered" => Self::Delivered { key: Key::parse(next()?)?, at: next()?.parse().ok()? },
+            "undone" => Self::Undone { key: Key::parse(next()?)? },
+            "deleted" => Self::Deleted { key: Key::parse(next()?)?, at: next()?.parse().ok()? },
+            "failed" | "broke" => Self::Failed {
+                key: Key::parse(next()?)?,
+                at: next()?.parse().ok()?,
+                broke: word == "broke",
+                why: next()?.to_owned(),
+            },
+            "renamed" => Self::Renamed { from: Key::parse(next()?)?, to: Key::parse(next()?)? },
+            "gone" => Self::Gone { key: Key::parse(next()?)?, at: next()?.parse().ok()? },
+            "back" => Self::Back { key: Key::parse(next()?)? },
+            "forgotten" => Self::Forgotten { key: Key::parse(next()?)? },
+            "login" => Self::Login { at: next()?.parse().ok()? },
+            "refused" => Self::Refused { at: next()?.parse().ok()? },
+            "delay" => Self::Delay { seconds: next()?.parse().ok()? },
+            _ => return None,
+        };
+        if next().is_some() { None } else { Some(record) }
+    }
+}
+
+fn push_hex(octets: &[u8], text: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for octet in octets {
+        text.push(char::from(DIGITS[usize::from(octet >> 4)]));
+        text.push(char::from(DIGITS[usize::from(octet & 15)]));
+    }
+}
+
+fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut octets = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (octet, pair) in octets.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *octet = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(octets)
+}
+
+/// The digest of a whole header, shortened to what a journal keeps.
+pub(crate) fn header_digest(digest: Sha256) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest.finalize()[..16]);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_comes_back_and_no_octet_may_change() {
+        let key = Key::of_id(&UniqueId::new(b"390953946").unwrap());
+        let content = Key::of_content(&[0xab; 32], 2);
+        let token = Token::new("1234.M5P6.host").unwrap();
+        let intent = |listed, header| Record::Intent {
+            key: key.clone(),
+            octets: 1317,
+            listed,
+            digest: [7; 32],
+            header,
+            token: token.clone(),
+            at: 1_800_000_000,
+        };
+        for record in [
+            intent(Some(1317), Some([9; 16])),
+            intent(None, None),
+            Record::Delivered { key: key.clone(), at: 1 },
+            Record::Undone { key: key.clone() },
+            Record::Deleted { key: key.clone(), at: 2 },
+            Record::Failed {
+                key: key.clone(),
+                at: 3,
+                broke: false,
+                why: "the server refused RETR: no  such".into(),
+            },
+            Record::Failed { key: content.clone(), at: 3, broke: true, why: String::new() },
+            Record::Renamed { from: key.clone(), to: content.clone() },
+            Record::Gone { key: key.clone(), at: 4 },
+            Record::Back { key: key.clone() },
+            Record::Forgotten { key: key.clone() },
+            Record::Login { at: 5 },
+            Record::Refused { at: 6 },
+            Record::Delay { seconds: 900 },
+        ] {
+            let mut line = Vec::new();
+            record.write(&mut line);
+            let text = line.strip_suffix(b"\n").unwrap();
+            assert_eq!(Record::parse(text), Some(record));
+            for at in 0..text.len() {
+                let mut other = text.to_vec();
+                other[at] ^= 2;
+                assert_eq!(Record::parse(&other), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let mut line = Vec::new();
+        Record::Failed { key: Key::of_content(&[0; 32], 1), at: 3, broke: false, why: "a\nb\r\u{7}c".into() }
+            .write(&mut line);
+        assert_eq!(line.iter().filter(|&&octet| octet == b'\n').count(), 1);
+    }
+}

@@ -1,0 +1,199 @@
+//! What a journal says in the end: each message with the stage that it has reached.
+
+use std::collections::HashMap;
+
+use super::{Key, Record};
+use crate::destination::Token;
+
+/// Everything that is known of an account.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    messages: HashMap<Key, Known>,
+    /// The last login that succeeded, in seconds since 1970.
+    pub login: Option<u64>,
+    /// When the server refused the credentials last, and how often in a row.
+    pub refused: Option<(u64, u32)>,
+    /// How many seconds the server wants between logins.
+    pub delay: Option<u32>,
+}
+
+/// What is known of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// How far it came.
+    pub stage: Stage,
+    /// Its length in octets, as it came.
+    pub octets: u64,
+    /// Its length as LIST told it.
+    pub listed: Option<u64>,
+    /// Its SHA-256.
+    pub digest: [u8; 32],
+    /// The start of the SHA-256 of its header, if that is like no other.
+    pub header: Option<[u8; 16]>,
+    /// When it reached its stage, in seconds since 1970.
+    pub at: u64,
+    /// Since when the server does not list it.
+    pub gone: Option<u64>,
+}
+
+/// How far a message came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It was about to become visible at its destination, which knows it by this token.
+    Intent(Token),
+    /// It is at its destination.
+    Delivered,
+    /// It is at its destination, and the server has removed it.
+    Deleted,
+    /// It was set aside.
+    Aside(Aside),
+}
+
+/// Why and since when a message is set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Whether the session broke the last time.
+    pub broke: bool,
+    /// Why it failed the last time.
+    pub why: String,
+}
+
+impl State {
+    /// What is known of a message.
+    pub fn get(&self, key: &Key) -> Option<&Known> {
+        self.messages.get(key)
+    }
+
+    /// All messages, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Known)> {
+        self.messages.iter()
+    }
+
+    /// How many messages are known.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(super) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Intent { key, octets, listed, digest, header, token, at } => {
+                let known = Known {
+                    stage: Stage::Intent(token.clone()),
+                    octets: *octets,
+                    listed: *listed,
+                    digest: *digest,
+                    header: *header,
+                    at: *at,
+                    gone: None,
+                };
+                self.messages.insert(key.clone(), known);
+            }
+            Record::Delivered { key, at } => self.reach(key, Stage::Delivered, *at),
+            Record::Deleted { key, at } => self.reach(key, Stage::Deleted, *at),
+            Record::Undone { key } | Record::Forgotten { key } => {
+                self.messages.remove(key);
+            }
+            Record::Failed { key, at, broke, why } => self.fail(key, *at, *broke, why),
+            Record::Renamed { from, to } => {
+                if let Some(mut known) = self.messages.remove(from) {
+                    known.gone = None;
+                    self.messages.insert(to.clone(), known);
+                }
+            }
+            Record::Gone { key, at } => {
+                if let Some(known) = self.messages.get_mut(key) {
+                    known.gone = Some(*at);
+                }
+            }
+            Record::Back { key } => {
+                if let Some(known) = self.messages.get_mut(key) {
+                    known.gone = None;
+                }
+            }
+            Record::Login { at } => (self.login, self.refused) = (Some(*at), None),
+            Record::Refused { at } => {
+                let before = self.refused.map_or(0, |(_, times)| times);
+                self.refused = Some((*at, before.saturating_add(1)));
+            }
+            Record::Delay { seconds } => self.delay = Some(*seconds).filter(|&seconds| seconds > 0),
+        }
+    }
+
+    fn reach(&mut self, key: &Key, stage: Stage, at: u64) {
+        if let Some(known) = self.messages.get_mut(key) {
+            // The time of the delivery counts for what is deleted after some days; that of the deletion for forgetting.
+            (known.stage, known.at) = (stage, at);
+        }
+    }
+
+    fn fail(&mut self, key: &Key, at: u64, broke: bool, why: &str) {
+        let attempts = match self.messages.get(key) {
+            // What was delivered stays so.
+            Some(Known { stage: Stage::Delivered | Stage::Deleted, .. }) => return,
+            Some(Known { stage: Stage::Aside(aside), .. }) => aside.attempts.saturating_add(1),
+            Some(Known { stage: Stage::Intent(_), .. }) | None => 1,
+        };
+        let stage = Stage::Aside(Aside { attempts, broke, why: why.to_owned() });
+        let known = Known { stage, octets: 0, listed: None, digest: [0; 32], header: None, at, gone: None };
+        self.messages.insert(key.clone(), known);
+    }
+
+    /// The fewest records that say all this.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (key, known) in &self.messages {
+            let intent = |token: &Token, at| Record::Intent {
+                key: key.clone(),
+                octets: known.octets,
+                listed: known.listed,
+                digest: known.digest,
+                header: known.header,
+                token: token.clone(),
+                at,
+            };
+            // A token that is not needed any more.
+            let settled = super::token("-");
+            match (&known.stage, settled) {
+                (Stage::Intent(token), _) => records.push(intent(token, known.at)),
+                (Stage::Delivered, Some(token)) => {
+                    records.push(intent(&token, known.at));
+                    records.push(Record::Delivered { key: key.clone(), at: known.at });
+                }
+                (Stage::Deleted, Some(token)) => {
+                    records.push(intent(&token, known.at));
+                    records.push(Record::Deleted { key: key.clone(), at: known.at });
+                }
+                (Stage::Aside(aside), _) => {
+                    let failed = Record::Failed {
+                        key: key.clone(),
+                        at: known.at,
+                        broke: aside.broke,
+                        why: aside.why.clone(),
+                    };
+                    // Bounded: what is tried that often is tried once a day.
+                    records.extend((0..aside.attempts.min(ATTEMPTS_KEPT_MAX)).map(|_| failed.clone()));
+                }
+                (_, None) => {}
+            }
+            if let Some(at) = known.gone {
+                records.push(Record::Gone { key: key.clone(), at });
+            }
+        }
+        records.extend(self.login.map(|at| Record::Login { at }));
+        if let Some((at, times)) = self.refused {
+            records.extend((0..times.min(ATTEMPTS_KEPT_MAX)).map(|_| Record::Refused { at }));
+        }
+        records.extend(self.delay.map(|seconds| Record::Delay { seconds }));
+        records
+    }
+}
+
+/// How many attempts are counted when a journal is written anew.
+const ATTEMPTS_KEPT_MAX: u32 = 20;

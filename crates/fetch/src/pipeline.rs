@@ -1,0 +1,377 @@
+//! From the session to the destination: one thread stages messages as they come, another commits batches of them, so that
+//! the network, the writing and the disk's `fsync` go on at the same time.
+//!
+//! Batches size themselves: whenever the second thread has nothing to do it takes what there is.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+};
+
+use restante_client::MessageNumber;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    destination::{Batch, BatchMax, Destination, Fault, Promise, Token},
+    identity::{Fingerprint, Missing},
+    journal::{Journal, JournalError, Key, Record, now},
+    report::{Event, Report},
+};
+
+/// How many pieces of messages may wait to be staged; a piece has 64 KiB at most.
+const WAITING_MAX: usize = 32;
+
+/// A message that is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) number: MessageNumber,
+    pub(crate) key: Option<Key>,
+    pub(crate) listed: Option<u64>,
+    /// It may be one that was delivered under another unique-id.
+    pub(crate) suspect: bool,
+}
+
+/// What comes from the session.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A message begins.
+    Begin(Job),
+    /// More of it.
+    Octets(Vec<u8>),
+    /// It is whole.
+    End,
+    /// It will never be whole.
+    Broken,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Delivered(MessageNumber, Key, u64),
+    /// It is this one, which was delivered before.
+    Recognised(MessageNumber, Key),
+    Aside(MessageNumber, Option<Key>, String),
+}
+
+/// Why nothing more can be delivered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stopped {
+    #[error("{0}")]
+    Destination(String),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("a thread failed: {0}")]
+    Thread(String),
+}
+
+/// What both threads share.
+pub(crate) struct Shared {
+    pub(crate) destination: Arc<dyn Destination>,
+    pub(crate) journal: Mutex<Journal>,
+    pub(crate) report: Arc<dyn Report>,
+}
+
+impl Shared {
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The two threads, and the way in.
+pub(crate) struct Pipeline {
+    items: mpsc::Sender<Item>,
+    stager: JoinHandle<Result<Vec<Outcome>, Stopped>>,
+}
+
+impl Pipeline {
+    pub(crate) fn start(shared: Arc<Shared>, missing: Missing) -> Self {
+        let (items, received) = mpsc::channel(WAITING_MAX);
+        let stager = tokio::task::spawn_blocking(move || stage(received, &shared, missing));
+        Self { items, stager }
+    }
+
+    /// Hands over an item, once there is room; `false` if nothing more is taken.
+    pub(crate) async fn push(&self, item: Item) -> bool {
+        self.items.send(item).await.is_ok()
+    }
+
+    /// Waits until everything that was handed over is delivered or failed.
+    pub(crate) async fn finish(self) -> Result<Vec<Outcome>, Stopped> {
+        drop(self.items);
+        self.stager.await.unwrap_or_else(|error| Err(Stopped::Thread(error.to_string())))
+    }
+}
+
+/// A message that is staged.
+struct Staged {
+    number: MessageNumber,
+    key: Key,
+    listed: Option<u64>,
+    octets: u64,
+    digest: [u8; 32],
+    header: Option<[u8; 16]>,
+}
+
+/// A batch and what is in it, by place.
+struct Load {
+    batch: Box<dyn Batch>,
+    staged: Vec<Staged>,
+    octets: u64,
+}
+
+/// A message that is read.
+struct Reading {
+    job: Job,
+    fingerprint: Fingerprint,
+    /// The destination does not take it, for this reason; what comes of it is read over.
+    refused: Option<String>,
+}
+
+struct Stager<'a> {
+    shared: &'a Shared,
+    missing: Missing,
+    max: BatchMax,
+    load: Option<Load>,
+    reading: Option<Reading>,
+    outcomes: Vec<Outcome>,
+    /// Which of several messages that hold the same comes next.
+    same: HashMap<[u8; 32], u32>,
+}
+
+/// The first thread.
+fn stage(
+    mut items: mpsc::Receiver<Item>,
+    shared: &Arc<Shared>,
+    missing: Missing,
+) -> Result<Vec<Outcome>, Stopped> {
+    // A place for none: handing over succeeds when the other side waits, or waits itself.
+    let (loads, taken) = sync_channel::<Load>(0);
+    std::thread::scope(|scope| {
+        let committer = scope.spawn(move || {
+            let mut outcomes = Vec::new();
+            for load in taken {
+                commit(load, shared, &mut outcomes)?;
+            }
+            Ok::<_, Stopped>(outcomes)
+        });
+        let max = shared.destination.batch_max();
+        let (same, outcomes) = (HashMap::new(), Vec::new());
+        let mut stager = Stager { shared, missing, max, load: None, reading: None, outcomes, same };
+        let staged = stager.run(&mut items, &loads);
+        drop(loads);
+        let committed =
+            committer.join().unwrap_or_else(|_| Err(Stopped::Thread("the committing one panicked".into())));
+        // What the committer failed with comes first: the stager then only found nobody to hand over to.
+        let mut outcomes = committed?;
+        staged?;
+        outcomes.append(&mut stager.outcomes);
+        Ok(outcomes)
+    })
+}
+
+impl Stager<'_> {
+    fn run(&mut self, items: &mut mpsc::Receiver<Item>, loads: &SyncSender<Load>) -> Result<(), Stopped> {
+        while let Some(item) = items.blocking_recv() {
+            match item {
+                Item::Begin(job) => self.begin(job)?,
+                Item::Octets(octets) => self.octets(&octets)?,
+                Item::Broken => self.broken(),
+                Item::End => {
+                    self.end()?;
+                    if !self.hand_over(loads) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.broken();
+        if let Some(load) = self.load.take().filter(|load| !load.staged.is_empty()) {
+            // Where nobody takes it, the committer says why.
+            drop(loads.send(load));
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, job: Job) -> Result<(), Stopped> {
+        self.broken();
+        let load = match &mut self.load {
+            Some(load) => load,
+            empty => {
+                let batch = self.shared.destination.batch().map_err(stopped)?;
+                empty.insert(Load { batch, staged: Vec::new(), octets: 0 })
+            }
+        };
+        let refused = refused(load.batch.begin())?;
+        self.reading = Some(Reading { job, fingerprint: Fingerprint::default(), refused });
+        Ok(())
+    }
+
+    fn octets(&mut self, octets: &[u8]) -> Result<(), Stopped> {
+        let (Some(reading), Some(load)) = (&mut self.reading, &mut self.load) else { return Ok(()) };
+        reading.fingerprint.push(octets);
+        if reading.refused.is_none() {
+            reading.refused = refused(load.batch.write(octets))?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Stopped> {
+        let (Some(reading), Some(load)) = (self.reading.take(), &mut self.load) else { return Ok(()) };
+        let Reading { job, fingerprint, refused: mut why } = reading;
+        let octets = fingerprint.octets;
+        let (digest, header) = fingerprint.finish();
+        if job.suspect
+            && let Some(known) = self.missing.claim_by_digest(&digest)
+        {
+            load.batch.abandon();
+            self.outcomes.push(Outcome::Recognised(job.number, known));
+            return Ok(());
+        }
+        if why.is_none() {
+            why = refused(load.batch.finish())?;
+        } else {
+            load.batch.abandon();
+        }
+        if let Some(why) = why {
+            let aside = job.key.map_or_else(|| self.content_key(&digest), |key| key);
+            self.outcomes.push(Outcome::Aside(job.number, Some(aside), why));
+            return Ok(());
+        }
+        let key = job.key.map_or_else(|| self.content_key(&digest), |key| key);
+        if let Some(load) = &mut self.load {
+            load.octets += octets;
+            load.staged.push(Staged { number: job.number, key, listed: job.listed, octets, digest, header });
+        }
+        Ok(())
+    }
+
+    /// The key of a message that has no unique-id of its own: one that no other message has.
+    fn content_key(&mut self, digest: &[u8; 32]) -> Key {
+        let which = self.same.entry(*digest).or_default();
+        loop {
+            *which += 1;
+            let key = Key::of_content(digest, *which);
+            if self.shared.journal().state().get(&key).is_none() {
+                return key;
+            }
+        }
+    }
+
+    fn broken(&mut self) {
+        if let (Some(_), Some(load)) = (self.reading.take(), &mut self.load) {
+            load.batch.abandon();
+        }
+    }
+
+    /// Gives the batch on: when it is full, or when it is waited for. `false` if nobody takes batches any more.
+    fn hand_over(&mut self, loads: &SyncSender<Load>) -> bool {
+        let Some(load) = self.load.take_if(|load| !load.staged.is_empty()) else { return true };
+        if load.staged.len() >= self.max.messages || load.octets >= self.max.octets {
+            return loads.send(load).is_ok();
+        }
+        match loads.try_send(load) {
+            Ok(()) => true,
+            Err(TrySendError::Full(load)) => {
+                self.load = Some(load);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+/// A fault of one message as its reason; one of the destination ends it all.
+fn refused(result: Result<(), Fault>) -> Result<Option<String>, Stopped> {
+    match result {
+        Ok(()) => Ok(None),
+        Err(Fault::Message(why)) => Ok(Some(why)),
+        Err(fault) => Err(stopped(fault)),
+    }
+}
+
+fn stopped(fault: Fault) -> Stopped {
+    Stopped::Destination(fault.to_string())
+}
+
+/// What the second thread does with a batch: durable, intended, visible, delivered.
+fn commit(mut load: Load, shared: &Shared, outcomes: &mut Vec<Outcome>) -> Result<(), Stopped> {
+    let tokens = load.batch.sync();
+    let at = now();
+    let (mut records, mut ready, mut fatal) = (Vec::new(), Vec::new(), None);
+    let mut tokens = tokens.into_iter();
+    for (place, staged) in load.staged.iter().enumerate() {
+        let token =
+            tokens.next().unwrap_or_else(|| Err(Fault::Destination("the destination lost a message".into())));
+        match token {
+            Ok(token) => {
+                records.push(intent(staged, token, at));
+                ready.push(place);
+            }
+            Err(Fault::Message(why)) => set_aside(staged, why, shared, outcomes)?,
+            Err(fault) => fatal = Some(stopped(fault)),
+        }
+    }
+    if !records.is_empty() {
+        shared.journal().append_durably(&records)?;
+    }
+    let mut published = Vec::with_capacity(ready.len());
+    for place in ready {
+        let staged = &load.staged[place];
+        match load.batch.publish(place) {
+            Ok(()) => published.push(place),
+            Err(Fault::Message(why)) => set_aside(staged, why, shared, outcomes)?,
+            // What became of it is asked at the next run, and nothing more is tried in this one.
+            Err(fault) => {
+                fatal = Some(stopped(fault));
+                break;
+            }
+        }
+    }
+    load.batch.settle().map_err(stopped)?;
+    let delivered = |&place: &usize| Record::Delivered { key: load.staged[place].key.clone(), at: now() };
+    let records: Vec<Record> = published.iter().map(delivered).collect();
+    match shared.destination.promise() {
+        // Were this lost, the intents would tell.
+        Promise::ExactlyOnce => shared.journal().append(&records)?,
+        Promise::AtLeastOnce(_) => shared.journal().append_durably(&records)?,
+    }
+    for place in published {
+        let Staged { number, key, octets, .. } = &load.staged[place];
+        let id = key.id().map(str::to_owned);
+        shared.report.event(&Event::Delivered { number: number.get(), id, octets: *octets });
+        outcomes.push(Outcome::Delivered(*number, key.clone(), *octets));
+    }
+    fatal.map_or(Ok(()), Err)
+}
+
+fn intent(staged: &Staged, token: Token, at: u64) -> Record {
+    Record::Intent {
+        key: staged.key.clone(),
+        octets: staged.octets,
+        listed: staged.listed,
+        digest: staged.digest,
+        header: staged.header,
+        token,
+        at,
+    }
+}
+
+fn set_aside(
+    staged: &Staged,
+    why: String,
+    shared: &Shared,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), Stopped> {
+    let record = Record::Failed { key: staged.key.clone(), at: now(), broke: false, why: why.clone() };
+    shared.journal().append(&[record])?;
+    outcomes.push(Outcome::Aside(staged.number, Some(staged.key.clone()), why));
+    Ok(())
+}
+
+/// The keys of messages that are listed.
+pub(crate) fn keys<'a>(jobs: impl Iterator<Item = Option<&'a Key>>) -> HashSet<&'a Key> {
+    jobs.flatten().collect()
+}

@@ -1,0 +1,257 @@
+//! What to do with each message, and why: from what the server lists, what the journal knows, and what the account wants.
+//! Nothing is done here, and what is planned is what happens.
+
+use std::{collections::HashMap, fmt};
+
+use restante_client::{Entry, Listing, MessageNumber};
+
+use crate::{
+    journal::{Key, Known, Record, Stage, State},
+    policy::{Keep, Policy, rest_of_message},
+};
+
+/// What is to happen with one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its number in the session.
+    pub number: MessageNumber,
+    /// What it is known by; `None` until it was read, where the server has no unique-id for it that can be believed.
+    pub key: Option<Key>,
+    /// Its length as LIST told it.
+    pub octets: Option<u64>,
+    /// What is done, and why.
+    pub action: Action,
+}
+
+/// What is done with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is fetched and delivered.
+    Fetch(Why),
+    /// It was delivered, and is deleted on the server.
+    Delete(Since),
+    /// It stays where it is.
+    Leave(Because),
+}
+
+/// Why a message is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is new.
+    New,
+    /// It failed so often, and it is time to try again.
+    Again(u32),
+    /// Its unique-id is none, or not its own: what it holds will tell whether it is new.
+    Unclear,
+}
+
+/// Why a message is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// It was delivered so many seconds ago, which is long enough.
+    Delivered(u64),
+    /// The server said that it had removed it, and still has it.
+    Confirmed,
+}
+
+/// Why a message is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It was delivered, and is kept on the server; for so many seconds still, where that has an end.
+    Kept(Option<u64>),
+    /// It is longer than so many octets.
+    TooLong(u64),
+    /// It failed, for this reason, and is tried again in so many seconds.
+    Aside(String, u64),
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fetch(Why::New) => f.write_str("new"),
+            Self::Fetch(Why::Again(attempts)) => write!(f, "failed {attempts} times, tried again"),
+            Self::Fetch(Why::Unclear) => {
+                f.write_str("has no unique-id of its own; read to see whether it is new")
+            }
+            Self::Delete(Since::Delivered(0)) => f.write_str("delivered"),
+            Self::Delete(Since::Delivered(seconds)) => write!(f, "delivered {} ago", Span(*seconds)),
+            Self::Delete(Since::Confirmed) => {
+                f.write_str("the server said that it was removed, and still has it")
+            }
+            Self::Leave(Because::Kept(None)) => f.write_str("delivered, kept on the server"),
+            Self::Leave(Because::Kept(Some(seconds))) => {
+                write!(f, "delivered, kept for {} more", Span(*seconds))
+            }
+            Self::Leave(Because::TooLong(max)) => write!(f, "longer than {max} octets"),
+            Self::Leave(Because::Aside(why, seconds)) => write!(f, "set aside for {}: {why}", Span(*seconds)),
+        }
+    }
+}
+
+/// A span of time in its largest unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Span(
+    /// Seconds.
+    pub u64,
+);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, unit) = match self.0 {
+            seconds @ 0..=119 => (seconds, "second"),
+            seconds @ 120..=7199 => (seconds / 60, "minute"),
+            seconds @ 7200..=172_799 => (seconds / 3600, "hour"),
+            seconds => (seconds / 86_400, "day"),
+        };
+        write!(f, "{number} {unit}{}", if number == 1 { "" } else { "s" })
+    }
+}
+
+/// What is to happen, message by message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// By number.
+    pub steps: Vec<Step>,
+    /// What the journal learns from the listing: what is gone, what is back, what is forgotten.
+    pub news: Vec<Record>,
+    /// The new messages that may be known by another unique-id: their headers, or all of them, will tell.
+    pub suspects: Vec<MessageNumber>,
+}
+
+/// How long a message that the server does not list is remembered, in seconds: it may be listed again, as by servers that
+/// show a part of a maildrop only.
+const GONE_KEPT_SECONDS: u64 = 90 * 86_400;
+/// The same for one whose removal the server confirmed.
+const DELETED_KEPT_SECONDS: u64 = 7 * 86_400;
+
+impl Plan {
+    /// The plan for what the server lists.
+    pub fn new(listing: &Listing, state: &State, policy: &Policy, now: u64) -> Self {
+        let mut ids: HashMap<&str, u32> = HashMap::new();
+        for id in listing.entries().iter().filter_map(|entry| entry.id.as_ref()) {
+            *ids.entry(id.as_str()).or_default() += 1;
+        }
+        let key_of = |entry: &Entry| {
+            let id = entry.id.as_ref()?;
+            (ids.get(id.as_str()) == Some(&1)).then(|| Key::of_id(id))
+        };
+        let mut listed: HashMap<Key, ()> = HashMap::new();
+        let mut steps = Vec::with_capacity(listing.len());
+        for entry in listing.entries() {
+            let key = key_of(entry);
+            let known = key.as_ref().and_then(|key| state.get(key));
+            let action = action(key.is_some(), known, entry.octets, policy, now);
+            listed.extend(key.clone().map(|key| (key, ())));
+            steps.push(Step { number: entry.number, key, octets: entry.octets, action });
+        }
+        let mut plan = Self { steps, news: Vec::new(), suspects: Vec::new() };
+        // Where messages have no ids, what is listed is not known yet, and nothing can be said of what is gone.
+        let all_told = plan.steps.iter().all(|step| step.key.is_some());
+        let missing = plan.missing(state, &listed, all_told, now);
+        plan.suspect(state, &missing);
+        plan
+    }
+
+    /// The messages to fetch, in the order of their numbers, those that broke a session last.
+    pub fn to_fetch<'a>(&'a self, state: &'a State) -> Vec<&'a Step> {
+        let broke = |step: &Step| {
+            let known = step.key.as_ref().and_then(|key| state.get(key));
+            matches!(known, Some(Known { stage: Stage::Aside(aside), .. }) if aside.broke)
+        };
+        let mut steps: Vec<&Step> =
+            self.steps.iter().filter(|step| matches!(step.action, Action::Fetch(_))).collect();
+        steps.sort_by_key(|step| broke(step));
+        steps
+    }
+
+    /// The messages to delete.
+    pub fn to_delete(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| matches!(step.action, Action::Delete(_)))
+    }
+
+    /// Notes what is gone and what is back, and gives what was delivered, is not listed, and was not said to be removed.
+    fn missing(&mut self, state: &State, listed: &HashMap<Key, ()>, all_told: bool, now: u64) -> Vec<Key> {
+        let mut missing = Vec::new();
+        for (key, known) in state.iter() {
+            let there = listed.contains_key(key);
+            match (there, known.gone) {
+                (true, Some(_)) => self.news.push(Record::Back { key: key.clone() }),
+                (false, None) if all_told => self.news.push(Record::Gone { key: key.clone(), at: now }),
+                (false, Some(since)) if all_told => {
+                    let kept = match known.stage {
+                        Stage::Deleted | Stage::Aside(_) => DELETED_KEPT_SECONDS,
+                        Stage::Delivered | Stage::Intent(_) => GONE_KEPT_SECONDS,
+                    };
+                    if now.saturating_sub(since) > kept {
+                        self.news.push(Record::Forgotten { key: key.clone() });
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            if !there && known.stage == Stage::Delivered {
+                missing.push(key.clone());
+            }
+        }
+        missing
+    }
+
+    /// New messages may be old ones under new unique-ids: those that are as long as one that is missing, and all of them
+    /// where nothing that was delivered is listed any more, as after the server was moved.
+    fn suspect(&mut self, state: &State, missing: &[Key]) {
+        if missing.is_empty() {
+            return;
+        }
+        let known_there = self.steps.iter().any(|step| {
+            let known = step.key.as_ref().and_then(|key| state.get(key));
+            known.is_some_and(|known| known.stage == Stage::Delivered)
+        });
+        let mut sizes: HashMap<u64, ()> = HashMap::new();
+        for known in missing.iter().filter_map(|key| state.get(key)) {
+            sizes.extend(known.listed.map(|octets| (octets, ())));
+            sizes.insert(known.octets, ());
+        }
+        for step in &self.steps {
+            let new = matches!(step.action, Action::Fetch(_));
+            let alike = step.octets.is_none_or(|octets| sizes.contains_key(&octets));
+            if new && (alike || !known_there || step.key.is_none()) {
+                self.suspects.push(step.number);
+            }
+        }
+    }
+}
+
+fn action(has_key: bool, known: Option<&Known>, octets: Option<u64>, policy: &Policy, now: u64) -> Action {
+    if let Some(known) = known {
+        match &known.stage {
+            Stage::Delivered if policy.keep.is_over(known.at, now) => {
+                return Action::Delete(Since::Delivered(now.saturating_sub(known.at)));
+            }
+            Stage::Delivered => {
+                let left = match policy.keep {
+                    Keep::For(time) => Some(time.as_secs().saturating_sub(now.saturating_sub(known.at))),
+                    Keep::Always | Keep::No => None,
+                };
+                return Action::Leave(Because::Kept(left));
+            }
+            Stage::Deleted if policy.keep == Keep::Always => return Action::Leave(Because::Kept(None)),
+            Stage::Deleted => return Action::Delete(Since::Confirmed),
+            Stage::Aside(aside) => {
+                let rest = (known.at + rest_of_message(aside.attempts)).saturating_sub(now);
+                if rest > 0 {
+                    return Action::Leave(Because::Aside(aside.why.clone(), rest));
+                }
+            }
+            Stage::Intent(_) => {}
+        }
+    }
+    match (policy.max_octets, octets) {
+        (Some(max), Some(octets)) if octets > max => return Action::Leave(Because::TooLong(max)),
+        _ => {}
+    }
+    match known.map(|known| &known.stage) {
+        _ if !has_key => Action::Fetch(Why::Unclear),
+        Some(Stage::Aside(aside)) => Action::Fetch(Why::Again(aside.attempts)),
+        _ => Action::Fetch(Why::New),
+    }
+}

@@ -1,0 +1,651 @@
+//! One run for one account: log in, plan, fetch, deliver, delete, and say how it went.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use restante_client::{
+    Client, Credentials, Error, Listing, MessageNumber, Offer, Options, ResponseCode, Url, Verb,
+};
+use tokio::sync::watch;
+
+use crate::{
+    destination::{Destination, Fate},
+    identity::{HeaderDigest, Missing},
+    journal::{Journal, JournalError, Key, Record, now},
+    pipeline::{Item, Job, Outcome, Pipeline, Shared, Stopped},
+    plan::{Action, Plan, Step},
+    policy::{Policy, rest_of_login},
+    report::{Event, Report},
+};
+
+/// How often a session that broke is made anew without anything having been delivered in it.
+const BREAKS_MAX: u32 = 3;
+
+/// How long is waited before a session that broke is made anew: the server may still hold the lock of the old one.
+const BREAK_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(10)];
+
+/// A source of mail and where it goes.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// What it is called.
+    pub name: String,
+    /// The server.
+    pub url: Url,
+    /// The name and the password.
+    pub credentials: Credentials,
+    /// How to log in; by the strongest way on offer where nothing is said.
+    pub way: Option<String>,
+    /// How the connection is made and held.
+    pub options: Options,
+    /// What is kept, what is fetched.
+    pub policy: Policy,
+    /// Where mail goes.
+    pub destination: Arc<dyn Destination>,
+    /// Where the journal is.
+    pub journal: PathBuf,
+}
+
+/// How a run went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// How many messages were delivered.
+    pub delivered: usize,
+    /// How long these are together, in octets.
+    pub octets: u64,
+    /// How many that seemed new were delivered before.
+    pub recognised: usize,
+    /// How many messages the server removed.
+    pub deleted: usize,
+    /// How many messages are left on the server because they were delivered before and are kept.
+    pub kept: usize,
+    /// How many messages are set aside or too long: tried again later, or left for good.
+    pub stuck: usize,
+    /// The server did not remove what it was told to, for this reason. It will be told again.
+    pub not_deleted: Option<String>,
+}
+
+/// Why a run came to nothing, or to an early end. What was delivered before stays delivered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// There is no journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The server refused the credentials.
+    #[error("{0}")]
+    Credentials(Error),
+    /// The server refused the credentials before, and is not asked again for so many seconds.
+    #[error(
+        "the server refused the password {times} times in a row; it is not tried again for {}",
+        crate::plan::Span(*.seconds)
+    )]
+    Held {
+        /// How often.
+        times: u32,
+        /// How long, in seconds.
+        seconds: u64,
+    },
+    /// The server wants more time between logins (LOGIN-DELAY, RFC 2449 §6.5).
+    #[error("the server wants {} between logins: too early by {}", crate::plan::Span(u64::from(*.delay)), crate::plan::Span(*.seconds))]
+    TooEarly {
+        /// What it wants, in seconds.
+        delay: u32,
+        /// What is missing, in seconds.
+        seconds: u64,
+    },
+    /// The server, or the way to it.
+    #[error("{0}")]
+    Client(Error),
+    /// The destination.
+    #[error("nothing can be delivered: {0}")]
+    Destination(String),
+    /// It was told to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<Stopped> for RunError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Journal(error) => Self::Journal(error),
+            Stopped::Destination(text) => Self::Destination(text),
+            Stopped::Thread(_) => Self::Destination(stopped.to_string()),
+        }
+    }
+}
+
+impl RunError {
+    /// Whether it may go better in a while without anybody doing anything.
+    pub const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Credentials(_) | Self::Held { .. } => false,
+            Self::Client(error) => {
+                !matches!(error, Error::NotOffered(_) | Error::Cleartext | Error::Credentials(_))
+            }
+            Self::Journal(_) | Self::TooEarly { .. } | Self::Destination(_) | Self::Stopped => true,
+        }
+    }
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything.
+    Fetch,
+    /// Logs in although the server refused the credentials lately.
+    FetchNow,
+}
+
+/// Tells runs to stop: [`Stop::now`] by one side, everything else by the runs.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<watch::Sender<bool>>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Stop {
+    /// All runs end as soon as that loses nothing.
+    pub fn now(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether [`Self::now`] was called.
+    pub fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Comes back when [`Self::now`] is called.
+    pub async fn stopped(&self) {
+        let mut receiver = self.0.subscribe();
+        // An error would mean that nobody can say it any more; we hold a sender.
+        drop(receiver.wait_for(|&stopped| stopped).await);
+    }
+
+    async fn or<T>(&self, work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+        tokio::select! {
+            biased;
+            () = self.stopped() => Err(RunError::Stopped),
+            done = work => done,
+        }
+    }
+}
+
+/// Fetches an account's mail once.
+pub async fn run(
+    account: &Account,
+    mode: Mode,
+    report: Arc<dyn Report>,
+    stop: &Stop,
+) -> Result<Summary, RunError> {
+    let shared = prepare(account, report).await?;
+    check_pace(&shared, mode)?;
+    let mut summary = Summary::default();
+    let mut breaks = 0;
+    loop {
+        let before = summary.delivered;
+        let ended = Session { account, shared: &shared, stop, summary: &mut summary }.run().await;
+        let error = match ended {
+            Err(RunError::Client(error)) if is_break(&error) => error,
+            ended => return ended.map(|()| summary),
+        };
+        breaks = if summary.delivered > before { 1 } else { breaks + 1 };
+        if breaks > BREAKS_MAX {
+            return Err(RunError::Client(error));
+        }
+        shared.report.event(&Event::Again { why: error.to_string() });
+        let pause = BREAK_PAUSES[(breaks as usize - 1).min(BREAK_PAUSES.len() - 1)];
+        stop.or(async {
+            tokio::time::sleep(pause).await;
+            Ok(())
+        })
+        .await?;
+    }
+}
+
+/// What would be done, without doing it.
+pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
+    let shared = prepare(account, report).await?;
+    check_pace(&shared, Mode::Fetch)?;
+    let mut summary = Summary::default();
+    let mut session = Session { account, shared: &shared, stop, summary: &mut summary };
+    let (mut client, listing) = session.open().await?;
+    let plan = session.plan(&mut client, &listing).await?;
+    client.quit().await.map_err(RunError::Client)?;
+    Ok(plan)
+}
+
+/// Whether the account works: logs in, lists, and ends.
+pub async fn check(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
+    let shared = prepare(account, report).await?;
+    let mut summary = Summary::default();
+    let mut session = Session { account, shared: &shared, stop, summary: &mut summary };
+    let (client, listing) = session.open().await?;
+    let plan = Plan::new(&listing, shared.journal().state(), &account.policy, now());
+    client.quit().await.map_err(RunError::Client)?;
+    Ok(plan)
+}
+
+/// Opens the journal, and finds out what became of what was under way when the last run died.
+async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Shared>, RunError> {
+    let (path, destination) = (account.journal.clone(), Arc::clone(&account.destination));
+    let prepared = tokio::task::spawn_blocking(move || {
+        let mut journal = Journal::open(&path)?;
+        for (key, intent) in journal.intents(now()) {
+            let fate =
+                destination.resolve(&intent).map_err(|fault| RunError::Destination(fault.to_string()))?;
+            let record = match fate {
+                Fate::Delivered => Record::Delivered { key, at: now() },
+                Fate::NotDelivered => Record::Undone { key },
+                Fate::Unknown(why) => {
+                    let text = format!(
+                        "message {}: the last run ended while it was delivered, and {why}; if the server still has it, it is delivered again",
+                        key.shown()
+                    );
+                    report.event(&Event::Warning { text });
+                    Record::Undone { key }
+                }
+            };
+            journal.append_durably(&[record])?;
+        }
+        Ok(Arc::new(Shared { destination, journal: Mutex::new(journal), report }))
+    });
+    prepared.await.unwrap_or_else(|error| Err(RunError::Destination(error.to_string())))
+}
+
+/// Whether it is time to log in.
+fn check_pace(shared: &Shared, mode: Mode) -> Result<(), RunError> {
+    let (journal, now) = (shared.journal(), now());
+    let state = journal.state();
+    if let (Some((at, times)), Mode::Fetch) = (state.refused, mode) {
+        let seconds = (at + rest_of_login(times)).saturating_sub(now);
+        if seconds > 0 {
+            return Err(RunError::Held { times, seconds });
+        }
+    }
+    if let (Some(delay), Some(login)) = (state.delay, state.login) {
+        let seconds = (login + u64::from(delay)).saturating_sub(now).min(u64::from(delay));
+        if seconds > 0 {
+            return Err(RunError::TooEarly { delay, seconds });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a new session may go better at once.
+const fn is_break(error: &Error) -> bool {
+    matches!(error, Error::Lost(_) | Error::TimedOut(_) | Error::Protocol(_))
+}
+
+/// One session of a run.
+struct Session<'a> {
+    account: &'a Account,
+    shared: &'a Arc<Shared>,
+    stop: &'a Stop,
+    summary: &'a mut Summary,
+}
+
+/// How the messages came.
+struct Fetched {
+    outcomes: Vec<Outcome>,
+    ended: Result<(), RunError>,
+}
+
+impl Session<'_> {
+    async fn run(&mut self) -> Result<(), RunError> {
+        let (mut client, listing) = self.open().await?;
+        let plan = self.plan(&mut client, &listing).await?;
+        self.shared.journal().append(&plan.news)?;
+        self.tell_plan(&plan);
+        let jobs = self.jobs(&plan);
+        let fetched = self.fetch(&mut client, jobs, &plan).await?;
+        let mut deletions: Vec<(MessageNumber, Key)> =
+            plan.to_delete().filter_map(|step| Some((step.number, step.key.clone()?))).collect();
+        self.settle(fetched.outcomes, &mut deletions)?;
+        fetched.ended?;
+        self.count_left(&plan);
+        self.delete_and_quit(client, deletions, &plan).await
+    }
+
+    /// Connects, logs in and lists.
+    async fn open(&mut self) -> Result<(Client, Listing), RunError> {
+        let Account { url, options, credentials, way, .. } = self.account;
+        let opened = self.stop.or(async {
+            let mut client = Client::connect(url, options).await.map_err(RunError::Client)?;
+            let entered = match way {
+                None => client.authenticate(credentials).await,
+                Some(way) => client.authenticate_with(way, credentials).await,
+            };
+            entered.map_err(|error| {
+                match is_credentials(&error, client.capabilities().auth_resp_code()) {
+                    true => RunError::Credentials(error),
+                    false => RunError::Client(error),
+                }
+            })?;
+            Ok(client)
+        });
+        let mut client = match opened.await {
+            Err(error @ RunError::Credentials(_)) => {
+                self.shared.journal().append_durably(&[Record::Refused { at: now() }])?;
+                return Err(error);
+            }
+            opened => opened?,
+        };
+        self.shared.journal().append(&[Record::Login { at: now() }])?;
+        let tls = client.tls().and_then(|tls| tls.version.clone());
+        self.event(&Event::Connected { server: url.to_string(), tls });
+        let listing = self.stop.or(async { client.listing().await.map_err(RunError::Client) }).await?;
+        for doubt in &listing.doubts {
+            self.warn(doubt.to_string());
+        }
+        let delay = client.capabilities().login_delay().unwrap_or(0);
+        if delay != self.shared.journal().state().delay.unwrap_or(0) {
+            self.shared.journal().append(&[Record::Delay { seconds: delay }])?;
+        }
+        Ok((client, listing))
+    }
+
+    /// The plan, once it is clear which new messages are old ones under new unique-ids.
+    async fn plan(&mut self, client: &mut Client, listing: &Listing) -> Result<Plan, RunError> {
+        let new_plan = |session: &Self| {
+            Plan::new(listing, session.shared.journal().state(), &session.account.policy, now())
+        };
+        let plan = new_plan(self);
+        if plan.suspects.is_empty() || client.capabilities().top() == Offer::No {
+            return Ok(plan);
+        }
+        let headers = self.stop.or(headers(client, &plan.suspects)).await?;
+        let keys: HashMap<MessageNumber, Option<&Key>> =
+            plan.steps.iter().map(|step| (step.number, step.key.as_ref())).collect();
+        let mut missing = Missing::new(self.shared.journal().state(), &listed(&plan));
+        let mut renamed = Vec::new();
+        for (number, header) in headers {
+            let Some(from) = missing.claim_by_header(&header) else { continue };
+            if let Some(Some(to)) = keys.get(&number) {
+                renamed.push(Record::Renamed { from, to: (*to).clone() });
+            }
+        }
+        if renamed.is_empty() {
+            return Ok(plan);
+        }
+        self.warn(format!(
+            "the server has given {} messages that were delivered before new unique-ids; they are not delivered again",
+            renamed.len()
+        ));
+        self.summary.recognised += renamed.len();
+        self.shared.journal().append_durably(&renamed)?;
+        Ok(new_plan(self))
+    }
+
+    fn jobs(&self, plan: &Plan) -> Vec<Job> {
+        let suspects: HashSet<MessageNumber> = plan.suspects.iter().copied().collect();
+        let job = |step: &Step| Job {
+            number: step.number,
+            key: step.key.clone(),
+            listed: step.octets,
+            suspect: suspects.contains(&step.number),
+        };
+        plan.to_fetch(self.shared.journal().state()).into_iter().map(job).collect()
+    }
+
+    /// Fetches and delivers. What was delivered before a session broke stays delivered.
+    async fn fetch(&mut self, client: &mut Client, jobs: Vec<Job>, plan: &Plan) -> Result<Fetched, RunError> {
+        if jobs.is_empty() {
+            return Ok(Fetched { outcomes: Vec::new(), ended: Ok(()) });
+        }
+        let missing = Missing::new(self.shared.journal().state(), &listed(plan));
+        let pipeline = Pipeline::start(Arc::clone(self.shared), missing);
+        let mut failed = Vec::new();
+        let ended = self.stop.or(self.download(client, jobs, &pipeline, &mut failed)).await;
+        let mut outcomes = pipeline.finish().await?;
+        outcomes.append(&mut failed);
+        Ok(Fetched { outcomes, ended })
+    }
+
+    async fn download(
+        &self,
+        client: &mut Client,
+        jobs: Vec<Job>,
+        pipeline: &Pipeline,
+        failed: &mut Vec<Outcome>,
+    ) -> Result<(), RunError> {
+        let numbers: Vec<MessageNumber> = jobs.iter().map(|job| job.number).collect();
+        let mut jobs = jobs.into_iter();
+        let mut messages = client.messages(numbers);
+        while let Some(mut message) = messages.next().await.map_err(RunError::Client)? {
+            let Some(job) = jobs.next() else { break };
+            let (key, number) = (job.key.clone(), job.number);
+            if !pipeline.push(Item::Begin(job)).await {
+                return Ok(());
+            }
+            let (mut octets, max) = (0, self.account.policy.max_octets.unwrap_or(u64::MAX));
+            let ended = loop {
+                match message.chunk().await {
+                    Ok(Some(_)) if octets > max => {}
+                    Ok(Some(chunk)) => {
+                        octets += chunk.len() as u64;
+                        self.event(&Event::Progress { octets: chunk.len() as u64 });
+                        let item = if octets > max { Item::Broken } else { Item::Octets(chunk.to_vec()) };
+                        if !pipeline.push(item).await {
+                            return Ok(());
+                        }
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            let (why, broke) = match ended {
+                Ok(()) if octets <= max => {
+                    pipeline.push(Item::End).await;
+                    continue;
+                }
+                Ok(()) => (format!("it is longer than {max} octets, unlike what LIST said"), None),
+                Err(error) => (error.to_string(), Some(error).filter(Error::is_fatal)),
+            };
+            pipeline.push(Item::Broken).await;
+            if let Some(key) = &key {
+                let record =
+                    Record::Failed { key: key.clone(), at: now(), broke: broke.is_some(), why: why.clone() };
+                self.shared.journal().append(&[record])?;
+            }
+            match broke {
+                Some(error) => return Err(RunError::Client(error)),
+                None => failed.push(Outcome::Aside(number, key, why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of what became of the messages, and of what is to be deleted now.
+    fn settle(
+        &mut self,
+        outcomes: Vec<Outcome>,
+        deletions: &mut Vec<(MessageNumber, Key)>,
+    ) -> Result<(), RunError> {
+        let keep = self.account.policy.keep;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Delivered(number, key, octets) => {
+                    self.summary.delivered += 1;
+                    self.summary.octets += octets;
+                    if keep.is_over(now(), now()) {
+                        deletions.push((number, key));
+                    }
+                }
+                Outcome::Recognised(number, key) => {
+                    self.summary.recognised += 1;
+                    self.event(&Event::Recognised { number: number.get(), id: key.id().map(str::to_owned) });
+                    let at = self.shared.journal().state().get(&key).map(|known| known.at);
+                    if at.is_some_and(|at| keep.is_over(at, now())) {
+                        deletions.push((number, key));
+                    }
+                }
+                Outcome::Aside(number, key, why) => {
+                    self.summary.stuck += 1;
+                    let id = key.as_ref().and_then(Key::id).map(str::to_owned);
+                    self.event(&Event::SetAside { number: number.get(), id, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is to go, and QUIT; only its answer counts (RFC 1939 §6).
+    ///
+    /// The highest number goes first: even a server that numbers its messages anew behind each DELE then means the same
+    /// message as we do.
+    async fn delete_and_quit(
+        &mut self,
+        mut client: Client,
+        mut deletions: Vec<(MessageNumber, Key)>,
+        plan: &Plan,
+    ) -> Result<(), RunError> {
+        deletions.sort_by_key(|&(number, _)| std::cmp::Reverse(number));
+        let mut gone = Vec::with_capacity(deletions.len());
+        if !deletions.is_empty() {
+            let numbers = deletions.iter().map(|&(number, _)| number);
+            let answers = client.delete_all(numbers).await.map_err(RunError::Client)?;
+            let mut refusals = 0;
+            for ((number, answer), (_, key)) in answers.into_iter().zip(deletions) {
+                match answer {
+                    Ok(()) => gone.push((number, key)),
+                    Err(refused) => {
+                        refusals += 1;
+                        self.summary.not_deleted.get_or_insert_with(|| refused.to_string());
+                    }
+                }
+            }
+            if refusals > 0 {
+                self.warn(format!("the server refused to delete {refusals} messages; they were delivered, and are not delivered again"));
+            }
+            self.look_for_new_numbers(&mut client, &gone, plan).await?;
+        }
+        match client.quit().await {
+            Ok(()) => {
+                let at = now();
+                let records: Vec<Record> =
+                    gone.into_iter().map(|(_, key)| Record::Deleted { key, at }).collect();
+                self.shared.journal().append_durably(&records)?;
+                if !records.is_empty() {
+                    self.summary.deleted += records.len();
+                    self.event(&Event::Deleted { messages: records.len() });
+                }
+                Ok(())
+            }
+            // Nothing was to be deleted, so nothing is amiss.
+            Err(_) if gone.is_empty() => Ok(()),
+            Err(error) => {
+                let why = format!(
+                    "it is not known whether the server removed {} messages ({error}); they were delivered, and are not delivered again",
+                    gone.len()
+                );
+                self.warn(why.clone());
+                self.summary.not_deleted = Some(why);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a message that stays, above one that goes, is still the same one. It does no harm if not, but should be known.
+    async fn look_for_new_numbers(
+        &mut self,
+        client: &mut Client,
+        gone: &[(MessageNumber, Key)],
+        plan: &Plan,
+    ) -> Result<(), RunError> {
+        let Some(&(lowest, _)) = gone.last() else { return Ok(()) };
+        let going: HashSet<MessageNumber> = gone.iter().map(|&(number, _)| number).collect();
+        let stays = plan
+            .steps
+            .iter()
+            .find(|step| step.number > lowest && !going.contains(&step.number) && step.key.is_some());
+        let Some(Step { number, key: Some(key), .. }) = stays else { return Ok(()) };
+        let same = match client.unique_id(*number).await {
+            Ok(id) => id.is_some_and(|id| Key::of_id(&id) == *key),
+            Err(Error::Refused(_)) => false,
+            Err(error) => return Err(RunError::Client(error)),
+        };
+        if !same {
+            self.warn("the server gives messages new numbers when one is deleted, against RFC 1939; mail is deleted from the highest number down, so that it does no harm".into());
+        }
+        Ok(())
+    }
+
+    fn tell_plan(&self, plan: &Plan) {
+        let fetch = plan.steps.iter().filter(|step| matches!(step.action, Action::Fetch(_)));
+        let (count, octets) = fetch.fold((0, 0_u64), |(count, octets), step| {
+            (count + 1, octets.saturating_add(step.octets.unwrap_or(0)))
+        });
+        let delete = plan.to_delete().count();
+        self.event(&Event::Planned {
+            messages: plan.steps.len(),
+            fetch: count,
+            fetch_octets: octets,
+            delete,
+        });
+    }
+
+    fn count_left(&mut self, plan: &Plan) {
+        use crate::plan::Because;
+        for step in &plan.steps {
+            match &step.action {
+                Action::Leave(Because::Kept(_)) => self.summary.kept += 1,
+                Action::Leave(_) => self.summary.stuck += 1,
+                Action::Fetch(_) | Action::Delete(_) => {}
+            }
+        }
+    }
+
+    fn warn(&self, text: String) {
+        self.event(&Event::Warning { text });
+    }
+
+    fn event(&self, event: &Event) {
+        self.shared.report.event(event);
+    }
+}
+
+fn listed(plan: &Plan) -> HashSet<&Key> {
+    crate::pipeline::keys(plan.steps.iter().map(|step| step.key.as_ref()))
+}
+
+/// The digests of the headers of these messages, of those that have one that is like no other.
+async fn headers(
+    client: &mut Client,
+    numbers: &[MessageNumber],
+) -> Result<Vec<(MessageNumber, [u8; 16])>, RunError> {
+    let mut headers = Vec::new();
+    let mut tops = client.tops(numbers.iter().copied(), 0);
+    while let Some(mut top) = tops.next().await.map_err(RunError::Client)? {
+        let (number, mut header) = (top.number(), HeaderDigest::default());
+        let whole = loop {
+            match top.chunk().await {
+                Ok(Some(octets)) => header.push(octets),
+                Ok(None) => break true,
+                // The whole message will tell.
+                Err(Error::Refused(_)) => break false,
+                Err(error) => return Err(RunError::Client(error)),
+            }
+        };
+        headers.extend(header.finish().filter(|_| whole).map(|header| (number, header)));
+    }
+    Ok(headers)
+}
+
+/// Whether the user name or the password is to blame.
+fn is_credentials(error: &Error, coded: bool) -> bool {
+    let Error::Refused(refused) = error else { return false };
+    let login = matches!(refused.verb, Some(Verb::User | Verb::Pass | Verb::Apop | Verb::Auth));
+    let to_blame = match &refused.code {
+        Some(code) => *code == ResponseCode::Auth,
+        // RFC 3206 §4: a server that tells causes apart would have said so.
+        None => !coded,
+    };
+    login && to_blame
+}
