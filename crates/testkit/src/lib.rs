@@ -2,4 +2,6 @@
 
 pub mod dialogue;
 pub mod fuzz;
+mod loopback;
 pub mod loops;
+pub mod proxy;
