@@ -202,5 +202,6 @@ catalogue! {
     QuitClosedDeleted, First: "QUIT deletes, and the connection is closed without an answer." => "Not taken for confirmed; not delivered again.";
     QuitClosedKept, First: "QUIT deletes nothing, and the connection is closed without an answer." => "Deleted next time, not delivered again.";
     QuitUnansweredDeleted, First: "QUIT deletes, and is never answered." => "Timeout; not taken for confirmed; not delivered again.";
+    QuitUnansweredKept, First: "QUIT deletes nothing, and is never answered." => "Timeout; deleted next time, not delivered again.";
     QuitLies, First: "QUIT is +OK, and nothing is deleted." => "Noticed next time; deleted then, not delivered again.";
 }

@@ -53,6 +53,7 @@ fn quit(session: &Session<'_>) -> Option<Reply> {
         M::QuitClosedDeleted => deleted(Reply::closed()),
         M::QuitClosedKept => Reply::closed(),
         M::QuitUnansweredDeleted => deleted(Reply::silence()),
+        M::QuitUnansweredKept => Reply::silence(),
         M::QuitLies => Reply::ok("bye").then(Then::HangUp),
         _ => return None,
     })
@@ -61,8 +62,10 @@ fn quit(session: &Session<'_>) -> Option<Reply> {
 /// A reply in the clothes of this session.
 pub(super) fn dress(session: &Session<'_>, command: &Command<'_>, mut reply: Reply) -> Reply {
     let is_mail = matches!(command.verb.as_str(), "RETR" | "TOP");
+    // What leads from one state to another is answered once; a second +OK for the login is another misbehaviour.
+    let is_passage = matches!(command.verb.as_str(), "PASS" | "AUTH" | "" | "QUIT");
     match session.evil {
-        M::ReplyTwice if session.logged_in && reply.is_one_line() && command.verb != "QUIT" => {
+        M::ReplyTwice if session.logged_in && reply.is_one_line() && !is_passage => {
             let once = reply.octets.clone();
             reply.and(&once)
         }

@@ -125,7 +125,9 @@ impl<'a> Session<'a> {
             Then::FallSilent => wire.fall_silent()?,
             Then::Repeat(part) => wire.repeat(part)?,
             Then::ClearText => {
-                wire.hear_something()?;
+                if !wire.has_input() {
+                    wire.hear_something()?;
+                }
                 wire.say(b"+OK this is clear text\r\n")?;
                 wire.hang_up()?;
             }

@@ -163,6 +163,11 @@ impl<'a> Wire<'a> {
         Ok(read)
     }
 
+    /// Whether something was read and not yet looked at.
+    pub(super) fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
     /// Forgets what was read and not yet looked at.
     pub(super) fn drop_input(&mut self) {
         self.input.clear();

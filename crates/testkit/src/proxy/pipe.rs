@@ -214,9 +214,7 @@ impl Passed {
                 way.link.end();
                 return false;
             }
-            if way.stall_after.is_some_and(|limit| self.octets >= limit) {
-                way.link.silent.store(true, Ordering::SeqCst);
-            }
+            self.fall_silent_at(way, 0);
             if way.is_silent() {
                 way.pipe.wait_for_the_end();
                 return false;
@@ -228,12 +226,21 @@ impl Passed {
             if way.octets_per_second.is_some() && !way.pipe.wait_until(self.free_at) {
                 return false;
             }
+            // Before it is seen: who has seen the last octet is not heard any more.
+            self.fall_silent_at(way, slice.len());
             if to.write_all(slice).is_err() {
                 way.link.end();
                 return false;
             }
             self.count(way, slice.len());
             octets = rest;
+        }
+    }
+
+    /// Silences the link if so many more octets are its last ones.
+    fn fall_silent_at(&self, way: &Way<'_>, more: usize) {
+        if way.stall_after.is_some_and(|limit| self.octets + more as u64 >= limit) {
+            way.link.silent.store(true, Ordering::SeqCst);
         }
     }
 
