@@ -16,6 +16,7 @@ pub enum Sessions {
 macro_rules! catalogue {
     ($($name:ident, $sessions:ident: $about:literal => $outcome:literal;)*) => {
         /// What a server does wrong.
+        #[allow(rustdoc::broken_intra_doc_links)] // response codes in brackets are no links
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Misbehaviour {
             $(#[doc = $about] $name,)*
