@@ -85,7 +85,7 @@ pub struct Policy {
 
 /// How long a message that failed so often is left alone, in seconds: not at all the first time, then ten minutes, twice as
 /// long each time, up to a day.
-pub const fn rest_of_message(attempts: u32) -> u64 {
+pub(crate) const fn rest_of_message(attempts: u32) -> u64 {
     match attempts {
         0 | 1 => 0,
         2..=9 => 600 << (attempts - 2),
@@ -95,7 +95,7 @@ pub const fn rest_of_message(attempts: u32) -> u64 {
 
 /// How long a login is not tried again after the server refused the credentials so often in a row, in seconds: a wrong
 /// password that is tried every few minutes locks an account.
-pub const fn rest_of_login(refusals: u32) -> u64 {
+pub(crate) const fn rest_of_login(refusals: u32) -> u64 {
     match refusals {
         0 | 1 => 0,
         2 => 600,
