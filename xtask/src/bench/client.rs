@@ -34,6 +34,9 @@ mod watch;
 /// The first argument of `cargo xtask bench` that means this.
 pub(super) const NAME: &str = "client";
 
+/// Why a client has nothing to remember.
+const NEVER_ALL: &str = "it does not fetch everything within the limit, which must come before";
+
 /// File systems that are memory: waiting for the disk costs nothing there.
 const MEMORY: &[&str] = &["tmpfs", "ramfs"];
 
@@ -189,6 +192,9 @@ impl<'a> Bench<'a> {
                 (Ok(()), _) if cell.what == What::Nothing && !self.contenders[at].kind.remembers() => {
                     Outcome::Cannot("it remembers nothing, so that everything is new to it".into())
                 }
+                (Ok(()), Some(Outcome::Late(_))) if cell.what == What::Nothing => {
+                    Outcome::Cannot(NEVER_ALL.into())
+                }
                 (Ok(()), Some(late @ Outcome::Late(_))) => late.clone(),
                 (Ok(()), _) => Outcome::Runs(Vec::new()),
             })
@@ -240,7 +246,10 @@ impl<'a> Bench<'a> {
                     }
                     Ok(None) => {
                         println!("{:<10} takes more than {limit:.0} s", kind.name());
-                        outcomes[which] = Outcome::Late(limit);
+                        outcomes[which] = match std::mem::take(runs) {
+                            none if none.is_empty() => Outcome::Late(limit),
+                            some => Outcome::Stalled(some, limit),
+                        };
                     }
                     Err(failure) => {
                         println!("{:<10} cannot: {failure}", kind.name());
@@ -260,7 +269,7 @@ impl<'a> Bench<'a> {
     fn fetch_before(&self, kind: &dyn Kind, cell: &Cell, port: u16, outcome: &mut Outcome) {
         match self.measure(kind, &Cell { what: What::All, ..cell.clone() }, port, true) {
             Ok(Some(_)) => {}
-            Ok(None) => *outcome = Outcome::Cannot("it does not get so far within the limit".into()),
+            Ok(None) => *outcome = Outcome::Cannot(NEVER_ALL.into()),
             Err(failure) => *outcome = Outcome::Cannot(failure.to_string()),
         }
         if let Outcome::Cannot(why) = outcome {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader},
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -65,9 +66,10 @@ fn stored(wire: &[u8]) -> Vec<u8> {
     wire.iter().copied().filter(|octet| *octet != b'\r').collect()
 }
 
-/// Gives the messages of a file of batched SMTP, without the dots that were stuffed.
+/// Gives the messages of a file of batched SMTP, without the dots that were stuffed. The sender, who became part of the
+/// command, stands in front again.
 fn bsmtp(mut file: impl BufRead, take: &mut dyn FnMut(Vec<u8>) -> io::Result<()>) -> io::Result<()> {
-    let (mut line, mut message) = (Vec::new(), None);
+    let (mut line, mut sender, mut message) = (Vec::new(), Vec::new(), None);
     loop {
         line.clear();
         if file.read_until(b'\n', &mut line)? == 0 {
@@ -78,8 +80,13 @@ fn bsmtp(mut file: impl BufRead, take: &mut dyn FnMut(Vec<u8>) -> io::Result<()>
         }
         let text = line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\n")).unwrap_or(&line);
         match (&mut message, text) {
-            (None, b"DATA") => message = Some(Vec::new()),
-            (None, _) => {}
+            (None, b"DATA") => message = Some(mem::take(&mut sender)),
+            (None, _) => {
+                if let Some(address) = text.strip_prefix(b"MAIL FROM:") {
+                    let address = address.split(|octet| *octet == b' ').next().unwrap_or_default();
+                    sender = [b"Return-Path: ", address, b"\n"].concat();
+                }
+            }
             (Some(_), b".") => take(message.take().unwrap_or_default())?,
             (Some(message), _) => {
                 message.extend_from_slice(text.strip_prefix(b".").unwrap_or(text));
@@ -154,8 +161,7 @@ mod tests {
 
     #[test]
     fn batched_smtp_gives_its_messages_back() {
-        let text =
-            "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\r\n..y\r\n.\r\nMAIL FROM:<a>\r\nDATA\r\nDATA\r\n.\r\n";
+        let text = "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\r\n..y\r\n.\r\nRSET\r\nDATA\r\nDATA\r\n.\r\n";
         let mut got = Vec::new();
         let mut take = |octets| {
             got.push(octets);
@@ -163,6 +169,6 @@ mod tests {
         };
         bsmtp(text.as_bytes(), &mut take).expect("it is complete");
         assert!(bsmtp(&b"DATA\nx\n"[..], &mut |_| Ok(())).is_err());
-        assert_eq!(got, [b"x\n.y\n".to_vec(), b"DATA\n".to_vec()]);
+        assert_eq!(got, [b"Return-Path: <a>\nx\n.y\n".to_vec(), b"DATA\n".to_vec()]);
     }
 }

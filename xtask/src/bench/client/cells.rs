@@ -29,7 +29,8 @@ pub(super) struct Cell {
     pub(super) users: Users,
     pub(super) what: What,
     pub(super) far: bool,
-    /// A cell whose work is a part of this one's: who takes too long for it takes too long for this one.
+    /// A cell whose work is a part of this one's, or of what comes before it: who takes too long for it takes too long
+    /// for this one.
     pub(super) includes: Option<&'static str>,
 }
 
@@ -78,8 +79,8 @@ pub(super) fn cells(options: &Options) -> Vec<Cell> {
         cell("few-far", &few, What::All, true, None),
         cell("many-far", &many, What::All, true, Some("few-far")),
         cell("large-far", &large, What::All, true, None),
-        cell("again-many-near", &many, What::Nothing, false, None),
-        cell("again-many-far", &many, What::Nothing, true, None),
+        cell("again-many-near", &many, What::Nothing, false, Some("many-near")),
+        cell("again-many-far", &many, What::Nothing, true, Some("many-near")),
     ];
     cells.retain(|cell| options.takes(cell.name));
     cells

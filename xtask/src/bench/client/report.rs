@@ -23,6 +23,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Runs(Vec<Run>),
+    /// The same, but a further run took longer than so many seconds, and was the last.
+    Stalled(Vec<Run>, f64),
     /// It takes longer than so many seconds.
     Late(f64),
     /// Why there is none.
@@ -50,21 +52,25 @@ impl Run {
         self.peak_kib as f64 / 1024.0
     }
 
-    fn number(&self, which: Number, cell: &Cell) -> f64 {
+    fn number(&self, which: Number, cell: &Cell) -> Option<f64> {
         match which {
-            Number::Wall => self.wall_seconds,
-            Number::CpuMessage => self.cpu_seconds * 1000.0 / f64::from(cell.messages().max(1)),
-            Number::Memory => self.peak_mib(),
+            Number::Wall => Some(self.wall_seconds),
+            Number::CpuMessage => Some(self.cpu_seconds * 1000.0 / f64::from(cell.messages().max(1))),
+            Number::Memory => Some(self.peak_mib()).filter(|mib| *mib > 0.0),
         }
     }
 }
 
 impl Outcome {
-    fn spread(&self, which: Number, cell: &Cell) -> Option<Spread> {
+    fn runs(&self) -> &[Run] {
         match self {
-            Self::Runs(runs) => Spread::of(runs.iter().map(|run| run.number(which, cell)).collect()),
-            Self::Late(_) | Self::Cannot(_) => None,
+            Self::Runs(runs) | Self::Stalled(runs, _) => runs,
+            Self::Late(_) | Self::Cannot(_) => &[],
         }
+    }
+
+    fn spread(&self, which: Number, cell: &Cell) -> Option<Spread> {
+        Spread::of(self.runs().iter().filter_map(|run| run.number(which, cell)).collect())
     }
 }
 
@@ -334,31 +340,37 @@ fn outcome_json(outcome: &Outcome, cell: &Cell) -> Value {
     match outcome {
         Outcome::Cannot(why) => json!({ "cannot": why }),
         Outcome::Late(seconds) => json!({ "more_than_seconds": seconds }),
-        Outcome::Runs(runs) => {
+        Outcome::Runs(runs) | Outcome::Stalled(runs, _) => {
             let median = |which| outcome.spread(which, cell).map(|spread| spread.median);
             let run = |run: &Run| json!({ "wall_seconds": run.wall_seconds, "cpu_seconds": run.cpu_seconds, "peak_kib": run.peak_kib });
+            let last = match outcome {
+                Outcome::Stalled(_, seconds) => Some(seconds),
+                _ => None,
+            };
             json!({
                 "wall_seconds": median(Number::Wall),
                 "cpu_ms_per_message": median(Number::CpuMessage),
                 "peak_mib": median(Number::Memory),
                 "runs": runs.iter().map(run).collect::<Vec<_>>(),
+                "last_more_than_seconds": last,
             })
         }
     }
 }
 
 fn shown(outcome: &Outcome, which: Number, cell: &Cell) -> String {
-    let runs = match outcome {
-        Outcome::Late(seconds) if which == Number::Wall => return format!("> {seconds:.0}"),
-        Outcome::Late(_) | Outcome::Cannot(_) => return "–".into(),
-        Outcome::Runs(runs) => runs.len(),
-    };
+    if let (Outcome::Late(seconds), Number::Wall) = (outcome, which) {
+        return format!("> {seconds:.0}");
+    }
     let Some(spread) = outcome.spread(which, cell) else { return "–".into() };
     let (least, median, most) = (number(spread.least), number(spread.median), number(spread.most));
-    match (which, runs) {
-        (_, 1) => median,
-        (Number::Wall, _) => format!("{median} ({least}–{most}) [{runs}]"),
-        (Number::CpuMessage | Number::Memory, _) => format!("{median} ({least}–{most})"),
+    match (which, outcome, outcome.runs().len()) {
+        (Number::Wall, Outcome::Stalled(_, seconds), runs) => {
+            format!("{median} ({least}–{most}) [{runs}, then > {seconds:.0}]")
+        }
+        (_, _, 1) => median,
+        (Number::Wall, _, runs) => format!("{median} ({least}–{most}) [{runs}]"),
+        (Number::CpuMessage | Number::Memory, _, _) => format!("{median} ({least}–{most})"),
     }
 }
 
@@ -385,6 +397,8 @@ mod tests {
         assert_eq!(shown(&Outcome::Runs(vec![run(1.0)]), wall, &cell), "1.00");
         assert_eq!(shown(&Outcome::Runs(vec![run(1.0)]), Number::CpuMessage, &cell), "0.200");
         assert_eq!(shown(&Outcome::Runs(vec![run(1.0)]), Number::Memory, &cell), "2.00");
+        let stalled = Outcome::Stalled(vec![run(1.0)], 60.0);
+        assert_eq!(shown(&stalled, wall, &cell), "1.00 (1.00–1.00) [1, then > 60]");
         assert_eq!(shown(&Outcome::Late(60.0), wall, &cell), "> 60");
         assert_eq!(shown(&Outcome::Cannot("gone".into()), wall, &cell), "–");
     }

@@ -20,7 +20,7 @@ use crate::{
 /// How often is looked whether the program has ended.
 const LOOK: Duration = Duration::from_millis(1);
 /// How often its memory is read: with each so many looks.
-const LOOKS_BETWEEN: u32 = 10;
+const LOOKS_BETWEEN: u32 = 4;
 /// How long the kernel may take to let go of a group.
 const GROUP_MAX: Duration = Duration::from_secs(5);
 /// The last so many octets of what it said are told.
@@ -31,7 +31,7 @@ const SAID_OCTETS: usize = 300;
 pub(super) struct Run {
     pub(super) wall_seconds: f64,
     pub(super) cpu_seconds: f64,
-    /// The most that a process of it had at a time.
+    /// The most that a process of it had at a time; 0 where it ended before anybody looked.
     pub(super) peak_kib: u64,
 }
 
