@@ -335,6 +335,7 @@ impl<'a> Bench<'a> {
             version: contender.kind.version(),
             configured: contender.kind.configured(),
             durable: contender.kind.durable(),
+            remembers: contender.kind.remembers(),
         };
         self.contenders.iter().map(subject).collect()
     }

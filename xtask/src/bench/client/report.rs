@@ -45,6 +45,8 @@ pub(super) struct Subject {
     pub(super) version: Option<String>,
     pub(super) configured: &'static str,
     pub(super) durable: bool,
+    /// Whether it knows what it fetched before; one that does not is no mail client, and not among the best of them.
+    pub(super) remembers: bool,
 }
 
 impl Run {
@@ -139,12 +141,13 @@ impl Report<'_> {
             let medians = || {
                 let medians = self.subjects.iter().zip(&row.outcomes);
                 medians.filter_map(|(subject, outcome)| {
-                    Some((subject.name, outcome.spread(goal.number, &row.cell)?.median))
+                    Some((subject, outcome.spread(goal.number, &row.cell)?.median))
                 })
             };
-            let of = |name: &str| medians().find(|(of, _)| *of == name).map(|(_, median)| median);
+            let of = |name: &str| medians().find(|(of, _)| of.name == name).map(|(_, median)| median);
             let (ours, floor) = (CLIENTS[0], floor::FLOOR.name());
-            let others = medians().filter(|(name, _)| *name != ours && *name != floor);
+            let others = medians().filter(|(of, _)| of.remembers && of.name != ours && of.name != floor);
+            let others = others.map(|(of, median)| (of.name, median));
             let at = self.subjects.iter().position(|subject| subject.name == ours);
             Some(Line {
                 cell: &row.cell,
@@ -217,16 +220,15 @@ impl Report<'_> {
                 line.verdict(judged),
             )?;
         }
+        let durable = self.subjects.iter().filter(|subject| subject.durable);
+        let durable: Vec<&str> = durable.map(|subject| subject.name).collect();
         writeln!(
             out,
             "\nThe floor asks for everything in one write and throws away what comes, from the same server over the same \
-             connection. Who waits for the disk with each message: {}.",
-            self.durable().join(", ")
+             connection. The others are those that remember what they fetched. A message is on the disk when it counts as \
+             fetched: {}.",
+            durable.join(", ")
         )
-    }
-
-    fn durable(&self) -> Vec<&'static str> {
-        self.subjects.iter().filter(|subject| subject.durable).map(|subject| subject.name).collect()
     }
 
     fn write_table(&self, out: &mut String, which: Number, wanted: fn(&Cell) -> bool) -> std::fmt::Result {
