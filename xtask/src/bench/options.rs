@@ -189,6 +189,7 @@ a service, and unpacks dovecot-pop3d and courier-pop, which Debian does not allo
 target/bench/. Nothing is removed. Each server runs with a configuration and drops of its own in a
 temporary folder, which is removed; the settings of installed servers stay untouched.
 How it measures, and what the numbers cannot say: docs/benchmarks.md.
+«cargo xtask bench client» measures our client: see its --help.
 
 The result goes to bench/runs/DATE-MACHINE/ as a table (README.md) and raw numbers (results.json);
 with --quick to target/bench/, since its numbers are no numbers to keep.
