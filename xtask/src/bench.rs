@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: this server beside Dovecot and Courier, with the same mail, the same questions and the same
 //! load generator, in one go. What is measured is `bench/cells.rs`; how the servers are set up, `bench/server/`; how
-//! it is done in words, and its caveats, `docs/benchmarks.md`.
+//! it is done in words, and its caveats, `docs/benchmarks.md`. `cargo xtask bench client` measures our client: `bench/client.rs`.
 
 use std::{
     collections::HashMap,
@@ -21,13 +21,14 @@ use self::{
     options::{HELP, Options},
     process::Accounting,
     report::{Outcome, Row, Subject},
-    server::{BINARY_VARIABLE, Common, Kind, MAIL_ID, Server, Shape, restante_binary},
+    server::{BINARY_VARIABLE, Common, Kind, MAIL_ID, Server, Shape, Stored, restante_binary},
 };
 use crate::run::{self, Failure};
 
 mod calls;
 mod calm;
 mod cells;
+mod client;
 mod corpus;
 mod crowd;
 mod load;
@@ -51,6 +52,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let Some((calm::BURN, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return calm::burning(rest);
     }
+    if let Some((client::NAME, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return client::run(rest);
+    }
     let Some(mut options) = Options::parse(arguments)? else {
         print!("{HELP}");
         return Ok(());
@@ -71,18 +75,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     let begun = Instant::now();
     // Before the build, which is no load of somebody else's.
-    let machine = Machine::look(&options);
+    let machine = Machine::look(&options.folder, options.machine.as_deref());
     for warning in machine.warnings() {
         println!("! {warning}");
     }
     if options.install {
-        machine::install(&options)?;
+        machine::install(&options.servers)?;
     }
     if std::env::var_os(BINARY_VARIABLE).is_none() {
         run::run(&mut run::cargo(&["build", "--release", "--package", "restante"]))?;
     }
     let folder = Folder::make(&options.folder)?;
-    let common = common(&folder.0, &options)?;
+    let of =
+        |users: Users| (1..=users.count).map(|number| (users.user(number), users.stored)).collect::<Vec<_>>();
+    let users = cells::users(&options).into_iter().flat_map(of).collect();
+    let common = common(&folder.0, users)?;
     let cells = cells::cells(&options);
     if cells.is_empty() {
         return Err(Failure::Usage("--only names no cell".into()));
@@ -141,7 +148,7 @@ fn told(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// The certificate, the users, the passwords: the same for all servers.
-fn common(folder: &Path, options: &Options) -> Result<Common, Failure> {
+fn common(folder: &Path, users: Vec<(String, Stored)>) -> Result<Common, Failure> {
     let (certificate, key, pair) =
         (folder.join("certificate.pem"), folder.join("key.pem"), folder.join("pair.pem"));
     let mut request = Command::new("openssl");
@@ -167,14 +174,12 @@ fn common(folder: &Path, options: &Options) -> Result<Common, Failure> {
         run::output(Command::new("openssl").args(["passwd", "-6", "-salt", &slow_salt, PASSWORD]))
             .filter(|stored| stored.starts_with("$6$rounds="))
             .ok_or_else(|| Failure::Failed("openssl makes no SHA512-CRYPT with rounds".into()))?;
-    let of =
-        |users: Users| (1..=users.count).map(|number| (users.user(number), users.stored)).collect::<Vec<_>>();
     Ok(Common {
         folder: folder.to_owned(),
         certificate,
         key,
         pair,
-        users: cells::users(options).into_iter().flat_map(of).collect(),
+        users,
         password: PASSWORD.to_owned(),
         sha512_crypt,
         argon2: argon2(folder)?,

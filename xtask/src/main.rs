@@ -25,7 +25,7 @@ struct Chore {
 const CHORES: &[Chore] = &[
     Chore { name: "test", about: "sets this machine up and runs all tests", run: test::run },
     Chore { name: "audit", about: "checks licences, sources and banned crates", run: audit::run },
-    Chore { name: "bench", about: "measures this server beside Dovecot and Courier", run: bench::run },
+    Chore { name: "bench", about: "measures our server, or our client, beside others", run: bench::run },
     Chore { name: "instructions", about: "counts what the hot loops cost", run: instructions::run },
     Chore { name: "fuzz", about: "looks for inputs that break something, for a while", run: fuzz::run },
 ];

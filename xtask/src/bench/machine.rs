@@ -9,10 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    options::Options,
-    server::{self, Leaf},
-};
+use super::server::{self, Leaf};
 use crate::run::{self, Failure};
 
 /// The script that Debian's packages ask before they start a service.
@@ -34,7 +31,8 @@ pub(super) fn is_root() -> bool {
 }
 
 impl Machine {
-    pub(super) fn look(options: &Options) -> Self {
+    /// Looks at it, and at the file system of a folder. Without a name it is called as its host.
+    pub(super) fn look(folder: &Path, name: Option<&str>) -> Self {
         let output = |program: &str, arguments: &[&str]| {
             run::output(Command::new(program).args(arguments)).unwrap_or_else(|| "unknown".into())
         };
@@ -43,7 +41,7 @@ impl Machine {
             let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown");
             line.trim_start_matches([' ', '\t', ':', '=']).trim_matches('"').to_owned()
         };
-        let folder = options.folder.display().to_string();
+        let folder = folder.display().to_string();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let git =
             |arguments: &[&str]| run::output(Command::new("git").current_dir(run::root()).args(arguments));
@@ -52,7 +50,7 @@ impl Machine {
             git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
         let load_before = load_average();
         Self {
-            name: options.machine.clone().unwrap_or_else(|| output("uname", &["-n"])),
+            name: name.map_or_else(|| output("uname", &["-n"]), str::to_owned),
             date: output("date", &["+%Y-%m-%d"]),
             facts: vec![
                 ("commit", if changed { format!("{commit}, with changes") } else { commit }),
@@ -92,9 +90,9 @@ fn load_average() -> f64 {
 
 /// Installs what the servers stand on, without starting anything, and unpacks their POP3 programs. Nothing that is
 /// installed is removed for it.
-pub(super) fn install(options: &Options) -> Result<(), Failure> {
+pub(super) fn install(servers: &[String]) -> Result<(), Failure> {
     let kinds = server::kinds();
-    let wanted = kinds.iter().filter(|kind| options.servers.iter().any(|name| name == kind.name()));
+    let wanted = kinds.iter().filter(|kind| servers.iter().any(|name| name == kind.name()));
     let packages: Vec<&str> = wanted
         .clone()
         .flat_map(|kind| kind.packages().iter().copied())

@@ -151,7 +151,7 @@ impl Options {
     }
 }
 
-fn number(name: &str, value: &str, least: u32, most: u32) -> Result<u32, Failure> {
+pub(super) fn number(name: &str, value: &str, least: u32, most: u32) -> Result<u32, Failure> {
     let number = value.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| Failure::Usage(format!("{name} takes a number from {least} to {most}")))
 }
@@ -171,7 +171,7 @@ fn servers(list: &str) -> Result<Vec<String>, Failure> {
 }
 
 /// It becomes part of a file name.
-fn machine(name: String) -> Result<String, Failure> {
+pub(super) fn machine(name: String) -> Result<String, Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
         return Err(Failure::Usage("--machine takes letters, digits, - and _".into()));
@@ -189,6 +189,7 @@ a service, and unpacks dovecot-pop3d and courier-pop, which Debian does not allo
 target/bench/. Nothing is removed. Each server runs with a configuration and drops of its own in a
 temporary folder, which is removed; the settings of installed servers stay untouched.
 How it measures, and what the numbers cannot say: docs/benchmarks.md.
+«cargo xtask bench client» measures our client: see its --help.
 
 The result goes to bench/runs/DATE-MACHINE/ as a table (README.md) and raw numbers (results.json);
 with --quick to target/bench/, since its numbers are no numbers to keep.

@@ -80,7 +80,8 @@ fn group_folder() -> Option<PathBuf> {
     Some(if folder.is_dir() { folder } else { mount })
 }
 
-fn usage_micros(group: &Path) -> io::Result<u64> {
+/// The CPU time of all that ever ran in a group.
+pub(super) fn usage_micros(group: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(group.join("cpu.stat"))?;
     let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
     usage.ok_or_else(|| io::Error::other("cpu.stat has no usage_usec"))
