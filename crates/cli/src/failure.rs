@@ -85,6 +85,17 @@ impl Failure {
         self
     }
 
+    /// With the name of what it is about in front: one of several accounts.
+    pub(crate) fn of(mut self, name: &str) -> Self {
+        self.messages.iter_mut().for_each(|message| *message = format!("{name}: {message}"));
+        self
+    }
+
+    /// What [`Self::report`] would tell.
+    pub(crate) fn render_now(&self) -> String {
+        self.render(output::stderr_takes_colour())
+    }
+
     /// What happened, for output that a program reads.
     pub(crate) fn messages(&self) -> &[String] {
         &self.messages
@@ -103,7 +114,7 @@ impl Failure {
 
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        output::eprint(&self.render(output::stderr_takes_colour()));
+        output::eprint(&self.render_now());
         ExitCode::from(self.kind.status())
     }
 

@@ -4,10 +4,12 @@
 
 use std::process::ExitCode;
 
+mod accounts;
 mod commands;
 mod duration;
 mod failure;
 mod logging;
+mod netrc;
 mod output;
 mod password;
 mod settings;

@@ -32,7 +32,39 @@ pub(crate) struct PasswordArgs {
     password_file: Option<PathBuf>,
 }
 
+/// Where a password comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The first line that this shell command prints.
+    Command(String),
+    /// This environment variable.
+    Environment(String),
+    /// The first line of this file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// Reads it.
+    pub(crate) fn read(&self) -> Result<Secret<Vec<u8>>, Failure> {
+        match self {
+            Self::Command(command) => from_command(command),
+            Self::Environment(name) => from_environment(name),
+            Self::File(file) => {
+                let fail = |error| Failure::failed(format!("cannot read {}: {error}", file.display()));
+                File::open(file).and_then(first_line).map_err(fail)
+            }
+        }
+    }
+}
+
 impl PasswordArgs {
+    /// Where the options say that the password comes from.
+    pub(crate) fn source(&self) -> Option<Source> {
+        let command = self.password_command.clone().map(Source::Command);
+        let environment = || self.password_env.clone().map(Source::Environment);
+        command.or_else(environment).or_else(|| self.password_file.clone().map(Source::File))
+    }
+
     /// A new password: from where the options say, else from a prompt where standard input is a terminal, else from
     /// the first line of standard input.
     pub(crate) fn read_new(&self, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
@@ -53,27 +85,24 @@ impl PasswordArgs {
 
     /// A known password from where the options say; `None` where they say nothing.
     pub(crate) fn read_named(&self) -> Result<Option<Secret<Vec<u8>>>, Failure> {
-        let password = if let Some(command) = &self.password_command {
-            from_command(command)?
-        } else if let Some(name) = &self.password_env {
-            from_environment(name)?
-        } else if let Some(file) = &self.password_file {
-            let fail = |error| Failure::failed(format!("cannot read {}: {error}", file.display()));
-            File::open(file).and_then(first_line).map_err(fail)?
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(password))
+        self.source().map(|source| source.read()).transpose()
     }
 
     /// A known password: from where the options say, else from a prompt, which needs a terminal.
     pub(crate) fn read_known(&self, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
         match self.read_named()? {
             Some(password) => Ok(password),
-            None if io::stdin().is_terminal() => ask(format!("{what}: ")),
-            None => Err(Failure::usage("a password is needed, and there is nobody to ask for it")
-                .hint("use --password-command, --password-env or --password-file")),
+            None => ask_known(what),
         }
+    }
+}
+
+/// A known password from a prompt, which needs a terminal.
+pub(crate) fn ask_known(what: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    match io::stdin().is_terminal() {
+        true => ask(format!("{what}: ")),
+        false => Err(Failure::usage("a password is needed, and there is nobody to ask for it")
+            .hint("use --password-command, --password-env or --password-file")),
     }
 }
 

@@ -46,6 +46,15 @@ pub(crate) struct TrustArgs {
 }
 
 impl TrustArgs {
+    /// Whether any of them is given.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.ca_file.is_some()
+            || !self.pin.is_empty()
+            || self.insecure
+            || self.client_certificate.is_some()
+            || self.tls13
+    }
+
     /// Whom to trust; that it is anybody is said aloud.
     pub(crate) fn options(&self) -> TlsOptions {
         if self.insecure {
@@ -68,8 +77,14 @@ impl TrustArgs {
 
 impl From<TlsError> for Failure {
     fn from(error: TlsError) -> Self {
+        Self::from_tls(&error)
+    }
+}
+
+impl Failure {
+    fn from_tls(error: &TlsError) -> Self {
         let failure = Self::failed(error.to_string());
-        match &error {
+        match error {
             TlsError::NoRoots(_) => failure.hint("--ca-file names a file"),
             TlsError::Handshake(reason) => match reason.kind() {
                 ReasonKind::Mistrust => failure.hint(HINT),
@@ -79,12 +94,11 @@ impl From<TlsError> for Failure {
             _ => failure,
         }
     }
-}
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+    /// An error of the client library in words, with what helps.
+    pub(crate) fn from_client(error: &Error) -> Self {
         match error {
-            Error::Tls(error) => error.into(),
+            Error::Tls(error) => Self::from_tls(error),
             Error::Cleartext => {
                 Self::failed(error.to_string()).hint("pop3s:// is TLS from the first byte, pop3:// is STLS")
             }

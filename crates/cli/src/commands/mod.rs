@@ -13,6 +13,7 @@ mod bench;
 mod completions;
 mod config;
 mod deliver;
+mod fetch;
 mod man;
 mod play;
 mod serve;
@@ -41,6 +42,7 @@ subcommands! {
     Serve = serve;
     User = user;
     Deliver = deliver;
+    Fetch = fetch;
     Play = play;
     Bench = bench;
     Config = config;

@@ -1,0 +1,425 @@
+//! The accounts of `fetch`: those of the configuration file, and the one that a URL on the command line is.
+//!
+//! What a run does with an account is `restante-fetch`'s business; here text becomes its values.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use restante_client::{
+    Credentials, Options, Security, Timeouts, Transcript, Url,
+    tls::{Identity, Pin, TlsOptions, Trust, Version},
+};
+use restante_fetch::{Account, Keep, Policy, destination};
+use restante_proto::Secret;
+use serde::Deserialize;
+
+use crate::{
+    failure::Failure,
+    netrc, output,
+    password::{self, Source},
+};
+
+pub(crate) mod octets;
+
+/// The longest configuration that is read, in octets.
+const FILE_MAX_OCTETS: u64 = 1 << 20;
+
+/// The configuration of `fetch`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// Where the journals are.
+    state: Option<PathBuf>,
+    #[serde(default)]
+    accounts: BTreeMap<String, AccountKeys>,
+}
+
+/// The keys of one account.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AccountKeys {
+    pub(crate) url: String,
+    pub(crate) to: String,
+    pub(crate) password_command: Option<String>,
+    pub(crate) password_env: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) keep: KeepKey,
+    pub(crate) max_size: Option<String>,
+    pub(crate) every: Option<String>,
+    pub(crate) mechanism: Option<String>,
+    pub(crate) timeout: Option<String>,
+    pub(crate) pipelining: Option<bool>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) pin: Vec<String>,
+    pub(crate) client_certificate: Option<PathBuf>,
+    pub(crate) client_key: Option<PathBuf>,
+    pub(crate) tls13: bool,
+    pub(crate) to_password_command: Option<String>,
+    pub(crate) to_password_env: Option<String>,
+    pub(crate) to_password_file: Option<PathBuf>,
+    pub(crate) to_ca_file: Option<PathBuf>,
+}
+
+/// `true`, `false`, or a time in quotation marks.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "keep is true, false, or a time such as \"30d\"")]
+pub(crate) enum KeepKey {
+    Bool(bool),
+    Text(String),
+}
+
+impl Default for KeepKey {
+    /// Nothing is deleted unless somebody says so.
+    fn default() -> Self {
+        Self::Bool(true)
+    }
+}
+
+/// An account before its password is read and its destination is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Configured {
+    pub(crate) name: String,
+    pub(crate) url: Url,
+    pub(crate) to: String,
+    pub(crate) policy: Policy,
+    /// How often it is fetched, where that is said.
+    pub(crate) every: Option<Duration>,
+    pub(crate) journal: PathBuf,
+    mechanism: Option<String>,
+    options: Options,
+    password: Option<Source>,
+    to_password: Option<Source>,
+    to_ca_file: Option<PathBuf>,
+}
+
+/// All accounts of the configuration file.
+#[derive(Clone, Debug)]
+pub(crate) struct Accounts {
+    file: PathBuf,
+    list: Vec<Configured>,
+}
+
+impl Accounts {
+    /// Reads the configuration: the file that is named, or `~/.config/restante/fetch.toml`.
+    pub(crate) fn read(file: Option<&Path>, state: Option<&Path>) -> Result<Self, Failure> {
+        let file = match file {
+            Some(file) => file.to_owned(),
+            None => folder_of("XDG_CONFIG_HOME", ".config")?.join("restante/fetch.toml"),
+        };
+        let shown = file.display();
+        let text = read_file(&file)?;
+        let parsed: File = toml::from_str(&text)
+            .map_err(|error| Failure::failed(format!("{shown}: {}", error.to_string().trim_end())))?;
+        if parsed.accounts.is_empty() {
+            return Err(Failure::failed(format!("{shown} has no accounts")).hint(EXAMPLE));
+        }
+        let state = match (state, &parsed.state) {
+            (Some(state), _) => state.to_owned(),
+            (None, Some(state)) => at_home(state)?,
+            (None, None) => state_folder()?,
+        };
+        let mut list = Vec::new();
+        let mut problems = Vec::new();
+        for (name, keys) in &parsed.accounts {
+            match keys.configure(name, &state) {
+                Ok(account) => list.push(account),
+                Err(failure) => problems.push(format!("{shown}: accounts.{name}: {failure}")),
+            }
+        }
+        if problems.is_empty() { Ok(Self { file, list }) } else { Err(Failure::several(problems)) }
+    }
+
+    /// Those of these names, or all of them.
+    pub(crate) fn named(&self, names: &[String]) -> Result<Vec<Configured>, Failure> {
+        if names.is_empty() {
+            return Ok(self.list.clone());
+        }
+        let find = |name: &String| {
+            self.list.iter().find(|account| account.name == *name).cloned().ok_or_else(|| {
+                let known: Vec<&str> = self.list.iter().map(|account| account.name.as_str()).collect();
+                let near = known
+                    .iter()
+                    .map(|known| (strsim::jaro_winkler(known, name), *known))
+                    .max_by(|a, b| a.0.total_cmp(&b.0));
+                let failure = Failure::usage(format!("{} has no account «{name}»", self.file.display()));
+                match near {
+                    Some((likeness, near)) if likeness > 0.8 => {
+                        failure.hint(format!("did you mean «{near}»?"))
+                    }
+                    _ => failure.hint(format!("it has {}", known.join(", "))),
+                }
+            })
+        };
+        names.iter().map(find).collect()
+    }
+}
+
+/// What a first account looks like.
+pub(crate) const EXAMPLE: &str = "an account looks like this:\n
+[accounts.gmx]
+url = \"pop3s://john@pop.gmx.net\"
+password_command = \"pass show mail/gmx\"
+to = \"maildir:~/Mail\"
+keep = \"30d\"              # true (the default), false, or a time behind the delivery
+";
+
+impl AccountKeys {
+    /// The account that these keys make.
+    pub(crate) fn configure(&self, name: &str, state: &Path) -> Result<Configured, Failure> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@' | '+');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(legal) {
+            return Err(Failure::failed("the name of an account has letters, digits and . - _ @ +"));
+        }
+        let journal = state.join(format!("{name}.journal"));
+        self.configure_with(name.to_owned(), journal)
+    }
+
+    fn configure_with(&self, name: String, journal: PathBuf) -> Result<Configured, Failure> {
+        if self.url.is_empty() {
+            return Err(Failure::failed(
+                "url is missing: where the mail is, such as pop3s://john@pop.example.org",
+            ));
+        }
+        if self.to.is_empty() {
+            return Err(Failure::failed("to is missing: where the mail goes, such as maildir:~/Mail"));
+        }
+        let url = Url::parse(&self.url)?;
+        if url.user.is_none() {
+            return Err(Failure::usage("the URL names no user: pop3s://user@host"));
+        }
+        let keep: Keep = match &self.keep {
+            KeepKey::Bool(keep) => {
+                if *keep {
+                    Keep::Always
+                } else {
+                    Keep::No
+                }
+            }
+            KeepKey::Text(text) => text.parse().map_err(|error| Failure::usage(format!("keep: {error}")))?,
+        };
+        let time = |key: &str, text: &Option<String>| {
+            let parsed = text.as_deref().map(crate::duration::parse_long).transpose();
+            parsed.map_err(|error| Failure::usage(format!("{key}: {error}")))
+        };
+        let max_octets = self.max_size.as_deref().map(octets::parse).transpose();
+        let max_octets = max_octets.map_err(|error| Failure::usage(format!("max_size: {error}")))?;
+        let mut options = Options { tls: self.tls()?, ..Options::default() };
+        // It was asked for in the URL.
+        options.cleartext_passwords = url.security == Security::None;
+        options.pipelining = self.pipelining.unwrap_or(true);
+        if let Some(answer) = time("timeout", &self.timeout)? {
+            options.timeouts = Timeouts { answer, ..options.timeouts };
+        }
+        if let Some(mechanism) = &self.mechanism
+            && !restante_client::Client::ways_to_log_in().any(|way| way.eq_ignore_ascii_case(mechanism))
+        {
+            let ways: Vec<&str> = restante_client::Client::ways_to_log_in().collect();
+            return Err(Failure::usage(format!(
+                "mechanism: there is no «{mechanism}»; there are {}",
+                ways.join(", ")
+            )));
+        }
+        Ok(Configured {
+            name,
+            url,
+            to: self.to.clone(),
+            policy: Policy { keep, max_octets },
+            every: time("every", &self.every)?,
+            journal,
+            mechanism: self.mechanism.clone(),
+            options,
+            password: one(
+                "password",
+                [&self.password_command, &self.password_env],
+                self.password_file.as_deref(),
+            )?,
+            to_password: one(
+                "to_password",
+                [&self.to_password_command, &self.to_password_env],
+                self.to_password_file.as_deref(),
+            )?,
+            to_ca_file: self.to_ca_file.as_deref().map(at_home).transpose()?,
+        })
+    }
+
+    fn tls(&self) -> Result<TlsOptions, Failure> {
+        let pins = self.pin.iter().map(|pin| pin.parse()).collect::<Result<Vec<Pin>, _>>()?;
+        let trust = match (&self.ca_file, pins.is_empty()) {
+            (Some(_), false) => return Err(Failure::usage("ca_file and pin do not go together")),
+            (Some(file), true) => Trust::File(at_home(file)?),
+            (None, false) => Trust::Pinned(pins),
+            (None, true) => Trust::System,
+        };
+        let identity = match (&self.client_certificate, &self.client_key) {
+            (Some(certificate), Some(key)) => {
+                Some(Identity { certificate: at_home(certificate)?, key: at_home(key)? })
+            }
+            (None, None) => None,
+            _ => return Err(Failure::usage("client_certificate and client_key go together")),
+        };
+        Ok(TlsOptions {
+            trust,
+            identity,
+            min_version: if self.tls13 { Version::Tls13 } else { Version::Tls12 },
+        })
+    }
+}
+
+/// Where a password comes from: one place at most.
+fn one(
+    key: &str,
+    [command, environment]: [&Option<String>; 2],
+    file: Option<&Path>,
+) -> Result<Option<Source>, Failure> {
+    let command = command.clone().map(Source::Command);
+    let environment = environment.clone().map(Source::Environment);
+    let file = file.map(at_home).transpose()?.map(Source::File);
+    let mut sources = command.into_iter().chain(environment).chain(file);
+    match (sources.next(), sources.next()) {
+        (source, None) => Ok(source),
+        _ => Err(Failure::usage(format!("{key}_command, {key}_env and {key}_file do not go together"))),
+    }
+}
+
+impl Configured {
+    /// The account of a URL on the command line; its journal is named by server, user and destination.
+    pub(crate) fn of_url(keys: &AccountKeys, tls: TlsOptions, state: Option<&Path>) -> Result<Self, Failure> {
+        let state = match state {
+            Some(state) => state.to_owned(),
+            None => state_folder()?,
+        };
+        let url = Url::parse(&keys.url)?;
+        let user = url.user.clone().unwrap_or_default();
+        let name = format!("{user}@{}", url.host);
+        let legal =
+            |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@') { c } else { '_' };
+        // Names that are alike but for such letters differ in the number.
+        let sum = twox_hash::XxHash3_64::oneshot(
+            format!("{user}\0{}\0{}\0{}", url.host, url.port, keys.to).as_bytes(),
+        );
+        let file: String = format!("{name}:{}", url.port).chars().map(legal).take(100).collect();
+        let mut account = keys.configure_with(name, state.join(format!("{file}-{sum:016x}.journal")))?;
+        account.options.tls = tls;
+        Ok(account)
+    }
+
+    /// The account itself: its password is read, its destination opened.
+    pub(crate) fn open(&self, transcript: Option<&Transcript>) -> Result<Account, Failure> {
+        let user = self.url.user.clone().unwrap_or_default();
+        let mut options = self.options.clone();
+        options.transcript = transcript.cloned();
+        if self.url.security != Security::None {
+            // Made once, so that the sessions of all runs resume each other.
+            options.tls_config = Some(Arc::new(options.tls.client_config()?));
+        }
+        Ok(Account {
+            name: self.name.clone(),
+            url: self.url.clone(),
+            credentials: Credentials::new(user, self.password()?),
+            way: self.mechanism.clone(),
+            options,
+            policy: self.policy.clone(),
+            destination: self.destination()?,
+            journal: self.journal.clone(),
+        })
+    }
+
+    /// The password: from where the configuration says, else from `~/.netrc`, else from a prompt.
+    fn password(&self) -> Result<Secret<Vec<u8>>, Failure> {
+        if let Some(source) = &self.password {
+            return source.read();
+        }
+        if let Some(file) = env::home_dir().map(|home| home.join(".netrc")) {
+            let user = self.url.user.as_deref().unwrap_or_default();
+            let found = netrc::password(&file, &self.url.host, user);
+            let found =
+                found.map_err(|error| Failure::failed(format!("cannot read {}: {error}", file.display())))?;
+            if let Some(password) = found {
+                return Ok(password);
+            }
+        }
+        password::ask_known(&format!("Password for {}", self.name))
+    }
+
+    fn destination(&self) -> Result<Arc<dyn destination::Destination>, Failure> {
+        let mut spec =
+            destination::Spec::parse(&self.to).map_err(|error| Failure::usage(error.to_string()))?;
+        spec.password = self.to_password.as_ref().map(Source::read).transpose()?;
+        spec.ca_file = self.to_ca_file.clone();
+        let opened = destination::open(&spec).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Arc::from(opened))
+    }
+}
+
+fn read_file(file: &Path) -> Result<String, Failure> {
+    let shown = file.display();
+    match fs::metadata(file) {
+        Ok(meta) if meta.len() > FILE_MAX_OCTETS => {
+            Err(Failure::failed(format!("{shown} is larger than 1 MiB")))
+        }
+        Ok(_) => {
+            fs::read_to_string(file).map_err(|error| Failure::failed(format!("cannot read {shown}: {error}")))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::failed(format!("there is no {shown}"))
+                .hint("without it: restante fetch pop3s://john@pop.example.org --to maildir:~/Mail")
+                .hint(EXAMPLE))
+        }
+        Err(error) => Err(Failure::failed(format!("cannot read {shown}: {error}"))),
+    }
+}
+
+/// `~/` at the start is the home directory.
+fn at_home(path: &Path) -> Result<PathBuf, Failure> {
+    match path.strip_prefix("~") {
+        Ok(rest) => Ok(home()?.join(rest)),
+        Err(_) => Ok(path.to_owned()),
+    }
+}
+
+fn home() -> Result<PathBuf, Failure> {
+    env::home_dir()
+        .filter(|home| home.is_absolute())
+        .ok_or_else(|| Failure::failed("there is no home directory").hint("set HOME"))
+}
+
+/// A folder by the rules of XDG.
+fn folder_of(variable: &str, usual: &str) -> Result<PathBuf, Failure> {
+    match env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute()) {
+        Some(path) => Ok(path),
+        None => Ok(home()?.join(usual)),
+    }
+}
+
+/// Where journals are, if nobody says.
+pub(crate) fn state_folder() -> Result<PathBuf, Failure> {
+    Ok(folder_of("XDG_STATE_HOME", ".local/state")?.join("restante"))
+}
+
+/// Where the session is written down: the file, and for further sessions `FILE.2` and so on.
+pub(crate) fn transcript(file: &Path) -> Transcript {
+    let (file, count) = (file.to_owned(), std::sync::atomic::AtomicU32::new(0));
+    Transcript::new(move || {
+        let which = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        let name = match which {
+            1 => file.clone(),
+            which => {
+                let mut name = file.clone().into_os_string();
+                name.push(format!(".{which}"));
+                name.into()
+            }
+        };
+        let file = fs::File::create(name)?;
+        Ok(Box::new(io::BufWriter::new(file)) as Box<dyn io::Write + Send>)
+    })
+}
+
+/// Says what works but should be known about an account.
+pub(crate) fn warn(account: &str, text: &str) {
+    output::warn(&[format!("{account}: {text}")]);
+}
