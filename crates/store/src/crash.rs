@@ -8,11 +8,11 @@
 /// A point between two steps; a process that was told to die here does.
 #[cfg(not(any(test, feature = "crash-points")))]
 #[inline(always)]
-pub(crate) const fn point(_step: &str) {}
+pub const fn point(_step: &str) {}
 
 /// A point between two steps; a process that was told to die here does.
 #[cfg(any(test, feature = "crash-points"))]
-pub(crate) fn point(step: &str) {
+pub fn point(step: &str) {
     use std::sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},

@@ -9,7 +9,8 @@ use std::{future::Future, ops::Range, pin::Pin, sync::Arc};
 use restante_proto::{Marks, UniqueIds, UserName, body::Form};
 
 pub mod conformance;
-mod crash;
+#[doc(hidden)]
+pub mod crash;
 mod error;
 pub mod maildir;
 pub mod memory;

@@ -16,10 +16,28 @@
 //!
 //! If everything dies between 3 and 5, the next run finds intents without an end, and asks [`Destination::resolve`] what
 //! became of each. A destination that can tell delivers exactly once.
+//!
+//! Two rules make that hold. From [`Batch::sync`] on a message may be an intent, so that dropping the batch, or an error
+//! of `publish` or `settle`, leaves what `resolve` needs: the engine drops the batch and asks `resolve`, as after a crash.
+//! And what `resolve` found undelivered is cleaned away only when a later batch settles: by then its fate is in the journal.
 
 use std::{borrow::Cow, fmt};
 
 use restante_proto::Secret;
+
+mod command;
+#[doc(hidden)]
+pub mod conformance;
+mod dotfile;
+mod eml;
+mod flush;
+mod maildir;
+mod mbox;
+mod place;
+mod spec;
+mod utc;
+
+pub use spec::{find, open};
 
 /// Where mail goes.
 pub trait Destination: Send + Sync + fmt::Debug {
@@ -29,11 +47,13 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// How many messages and octets a batch should have at most; one message where each delivery is a promise of its own.
     fn batch_max(&self) -> BatchMax;
 
-    /// Begins a batch. Dropping it abandons all that was not published.
+    /// Begins a batch. Dropping it abandons all that was not synced; what was synced and not published stays, unseen, until
+    /// [`Self::resolve`] was asked, or for 36 hours.
     fn batch(&self) -> Result<Box<dyn Batch>, Fault>;
 
-    /// What became of a message whose token stands in the journal as an intent without an end: after a crash, before
-    /// anything else is delivered. What is left of one that was not delivered is cleaned away.
+    /// What became of a message whose token stands in the journal as an intent without an end: after a crash or an error,
+    /// before anything else is delivered. It may be asked again, and says the same. The fate is durable in the journal
+    /// before the next batch is published: settling that one cleans away what is left of those that were not delivered.
     fn resolve(&self, intent: &Intent) -> Result<Fate, Fault>;
 }
 
@@ -57,7 +77,7 @@ pub trait Batch: Send {
     /// result for each finished message, by its place. The engine gives those that failed up.
     fn sync(&mut self) -> Vec<Result<Token, Fault>>;
 
-    /// Makes the message at this place visible; its intent is in the journal.
+    /// Makes the message at this place visible; its intent is in the journal. Places come in rising order.
     fn publish(&mut self, place: usize) -> Result<(), Fault>;
 
     /// Makes durable that everything published is visible. Only then it counts as delivered.
@@ -122,7 +142,7 @@ pub struct Intent {
 pub enum Fate {
     /// The message is there.
     Delivered,
-    /// The message is not there, and nothing is left of the attempt.
+    /// The message is not there, and nothing that anybody sees is left of the attempt.
     NotDelivered,
     /// Nobody can tell, for this reason; the engine delivers it again and says so.
     Unknown(Cow<'static, str>),
@@ -161,7 +181,7 @@ impl fmt::Debug for Kind {
 }
 
 /// Every kind there is, in the order in which help lists them.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[maildir::KIND, eml::KIND, mbox::KIND, command::KIND];
 
 /// Where mail is to go, as it is written: `maildir:~/Mail`, `imaps://john@imap.example.org/INBOX`.
 #[derive(Clone, Debug)]
@@ -180,8 +200,13 @@ pub struct Spec {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// There is no kind of this name.
-    #[error("there is no destination «{0}»")]
-    UnknownKind(Box<str>),
+    #[error("there is no destination «{kind}»{}", meant.map(|meant| format!("; did you mean «{meant}»?")).unwrap_or_default())]
+    UnknownKind {
+        /// What was written.
+        kind: Box<str>,
+        /// The kind that was probably meant.
+        meant: Option<&'static str>,
+    },
     /// There is no colon.
     #[error("a destination is a kind, a colon and a place, such as maildir:~/Mail")]
     NoColon,

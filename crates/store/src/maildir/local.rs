@@ -4,7 +4,7 @@
 ///
 /// A CRLF becomes LF, unless a CR stands before it: `CR CR LF` without its last CR would read as a plain line end.
 #[derive(Debug, Default)]
-pub(super) struct ToLocal {
+pub struct ToLocal {
     /// A CR that was not written yet: it may belong to a CRLF.
     held_cr: bool,
     /// What was written, or held, last.
@@ -23,7 +23,7 @@ enum Last {
 
 impl ToLocal {
     /// Takes the next piece and appends what is stored of it.
-    pub(super) fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let mut rest = piece;
         while let Some((&octet, behind)) = rest.split_first() {
             match octet {
@@ -54,7 +54,7 @@ impl ToLocal {
     }
 
     /// Supplies the final line end, once every piece was pushed.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.release_cr(out);
         match self.last {
             Last::Nothing | Last::Lf => {}

@@ -2,7 +2,8 @@
 //!
 //! Where to start reading: [`MaildirStore`] opens and delivers; `scan.rs` looks what is there, `snapshot.rs` makes it
 //! one with what is remembered (`state.rs`; in a file by `format.rs` and `state_io.rs`, in memory by `cache.rs`),
-//! `maildrop.rs` serves it, `count.rs` measures, `commit.rs` removes, `deliver.rs` adds. Names are octets, and the file
+//! `maildrop.rs` serves it, `count.rs` measures, `commit.rs` removes, `deliver.rs` adds by the steps of
+//! `staging.rs`. Names are octets, and the file
 //! system is reached by descriptors (`dir.rs`). What is named `at_once` waits for nothing and runs anywhere; all
 //! else blocks, and runs in tokio's pool.
 //!
@@ -31,6 +32,7 @@ mod said;
 mod scan;
 mod seen;
 mod snapshot;
+pub mod staging;
 pub mod state;
 mod state_io;
 mod template;
