@@ -21,6 +21,18 @@ use std::{borrow::Cow, fmt};
 
 use restante_proto::Secret;
 
+mod header;
+pub mod imap;
+pub mod lmtp;
+mod place;
+mod relay;
+pub mod smtp;
+mod spool;
+mod tls;
+mod wire;
+
+pub use wire::Limits;
+
 /// Where mail goes.
 pub trait Destination: Send + Sync + fmt::Debug {
     /// What it can promise.
@@ -161,7 +173,7 @@ impl fmt::Debug for Kind {
 }
 
 /// Every kind there is, in the order in which help lists them.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[imap::IMAPS, imap::IMAP];
 
 /// Where mail is to go, as it is written: `maildir:~/Mail`, `imaps://john@imap.example.org/INBOX`.
 #[derive(Clone, Debug)]
