@@ -22,7 +22,7 @@ const LINE_MAX_OCTETS: usize = 64 * 1024;
 const RESPONSE_MAX_OCTETS: usize = 512 * 1024;
 
 /// How much a server may say until it ends a command, in octets.
-const ANSWER_MAX_OCTETS: usize = 16 * 1024 * 1024;
+const ANSWER_MAX_OCTETS: usize = 4 * 1024 * 1024;
 
 /// How much of a message is asked for at once, in octets.
 const FETCH_OCTETS: u64 = 256 * 1024;

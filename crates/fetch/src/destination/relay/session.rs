@@ -402,7 +402,11 @@ fn read(said: &[u8]) -> Result<Reply, Broken> {
 }
 
 fn shown(reply: &Reply) -> String {
-    format!("{} {}", reply.code, printable(reply.message.as_bytes()))
+    let text = printable(reply.message.as_bytes());
+    match reply.esc {
+        [0, ..] => format!("{} {text}", reply.code),
+        [class, subject, detail] => format!("{} {class}.{subject}.{detail} {text}", reply.code),
+    }
 }
 
 impl std::fmt::Display for Address {
