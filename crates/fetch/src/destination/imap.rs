@@ -536,26 +536,31 @@ fn after_a_cut(turn: &mut Turn, message: &Spooled, mark: &Mark, sent: Sent) -> R
     Err(None)
 }
 
-/// How a message looks that a server keeps as lines: `None` if no different.
+/// How a message looks that a server keeps as lines with LFs, as Dovecot does: `None` if no different. A bare LF comes
+/// back as CRLF, and of more than one CR before an LF one is lost.
 fn stored(message: &mut Spooled) -> Result<Option<Likeness>, Fault> {
-    if message.bare_lfs() == 0 {
+    if !message.has_odd_lines() {
         return Ok(None);
     }
-    let octets = message.octets() + message.bare_lfs();
-    let (mut hash, mut last) = (Sha256::new(), 0);
+    let (mut hash, mut octets, mut crs, mut out) = (Sha256::new(), 0, 0_usize, Vec::new());
     message.pieces(|piece| {
-        for line in piece.split_inclusive(|&octet| octet == b'\n') {
-            match line.strip_suffix(b"\n") {
-                Some(text) if *text.last().unwrap_or(&last) != b'\r' => {
-                    hash.update(text);
-                    hash.update(b"\r\n");
-                }
-                _ => hash.update(line),
+        out.clear();
+        for &octet in piece {
+            match octet {
+                b'\r' => crs += 1,
+                b'\n' => out.extend(std::iter::repeat_n(b'\r', crs.saturating_sub(1).max(1)).chain([b'\n'])),
+                _ => out.extend(std::iter::repeat_n(b'\r', crs).chain([octet])),
             }
-            last = *line.last().unwrap_or(&last);
+            if octet != b'\r' {
+                crs = 0;
+            }
         }
+        hash.update(&out);
+        octets += out.len() as u64;
         Ok::<_, Fault>(())
     })?;
+    hash.update(b"\r".repeat(crs));
+    octets += crs as u64;
     Ok(Some(Likeness { octets, digest: hash.finalize().into() }))
 }
 

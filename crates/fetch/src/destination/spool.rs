@@ -21,7 +21,9 @@ pub(crate) struct Spool {
     file: SpooledTempFile,
     digest: Sha256,
     measure: Measure,
-    last: u8,
+    /// The last two octets.
+    last: [u8; 2],
+    cr_cr_lf: bool,
     nul: bool,
     eight_bit: bool,
 }
@@ -32,7 +34,8 @@ impl Default for Spool {
             file: SpooledTempFile::new(MEMORY_MAX_OCTETS),
             digest: Sha256::new(),
             measure: Measure::default(),
-            last: 0,
+            last: [0; 2],
+            cr_cr_lf: false,
             nul: false,
             eight_bit: false,
         }
@@ -47,17 +50,22 @@ impl Spool {
         self.measure.push(octets);
         self.nul |= octets.contains(&0);
         self.eight_bit |= !octets.is_ascii();
-        self.last = *octets.last().unwrap_or(&self.last);
+        let mut seam = self.last.to_vec();
+        seam.extend(&octets[..octets.len().min(2)]);
+        self.cr_cr_lf |= [&seam, octets].iter().any(|octets| octets.windows(3).any(|end| end == b"\r\r\n"));
+        let known = if octets.len() < 2 { &seam } else { octets };
+        self.last = known.last_chunk().copied().unwrap_or(self.last);
         Ok(())
     }
 
     /// The message is whole.
     pub(crate) fn finish(self) -> Spooled {
         let octets = self.measure.stored_octets();
-        let final_crlf = if octets > 0 && self.last != b'\n' { 2 } else { 0 };
+        let final_crlf = if octets > 0 && self.last[1] != b'\n' { 2 } else { 0 };
         Spooled {
             file: self.file,
             octets,
+            cr_cr_lf: self.cr_cr_lf,
             bare_lfs: self.measure.finish().octets - octets - final_crlf,
             digest: self.digest.finalize().into(),
             nul: self.nul,
@@ -72,6 +80,7 @@ pub(crate) struct Spooled {
     file: SpooledTempFile,
     octets: u64,
     bare_lfs: u64,
+    cr_cr_lf: bool,
     digest: [u8; 32],
     nul: bool,
     eight_bit: bool,
@@ -86,6 +95,11 @@ impl Spooled {
     /// How many LFs have no CR before them.
     pub(crate) const fn bare_lfs(&self) -> u64 {
         self.bare_lfs
+    }
+
+    /// Whether a line ends in anything but CRLF, or in one CR too many: what servers change that keep lines.
+    pub(crate) const fn has_odd_lines(&self) -> bool {
+        self.bare_lfs > 0 || self.cr_cr_lf
     }
 
     /// Its SHA-256.
@@ -191,6 +205,12 @@ mod tests {
     fn what_is_odd_is_known() {
         let plain = spooled(&[b"a\r", b"\n"]);
         assert_eq!((plain.bare_lfs(), plain.has_nul(), plain.has_eight_bit()), (0, false, false));
+        assert!(!plain.has_odd_lines());
+        for pieces in
+            [&[&b"a\r\r\n"[..]][..], &[b"\r\r", b"\n"], &[b"\r", b"\r", b"", b"\n"], &[b"a\r", b"\r\nb"]]
+        {
+            assert!(spooled(pieces).has_odd_lines(), "{pieces:?}");
+        }
         let odd = spooled(&[b"a\n\0", b"\xe9"]);
         assert_eq!((odd.octets(), odd.bare_lfs(), odd.has_nul(), odd.has_eight_bit()), (4, 1, true, true));
     }
