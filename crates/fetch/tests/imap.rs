@@ -186,11 +186,7 @@ fn append(
     if ways.lines {
         // One CR before an LF is left away when it is stored, and one that is missing added when it is read.
         let text: String = message.iter().map(|&octet| char::from(octet)).collect();
-        let text = text
-            .replace("\r\n", "\n")
-            .replace("\r\n", "\u{100}")
-            .replace('\n', "\r\n")
-            .replace('\u{100}', "\r\n");
+        let text = text.replace("\r\n", "\n").replace("\r\n", "\u{100}").replace(['\n', '\u{100}'], "\r\n");
         message = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
     }
     if !matches!(next, Next::Say(_) | Next::LoseLate { stored: false }) {
@@ -364,12 +360,30 @@ fn a_mailbox_that_was_made_anew_tells_nothing() {
     shared.lock().unwrap().validity = 8;
     let fate = imap.resolve(&intent(&token, b"a\r\n")).unwrap();
     assert!(matches!(&fate, Fate::Unknown(why) if why.contains("UIDVALIDITY")), "{fate:?}");
+    shared.lock().unwrap().missing = true;
+    let fate = imap.resolve(&intent(&token, b"a\r\n")).unwrap();
+    assert!(matches!(&fate, Fate::Unknown(why) if why.contains("gone")), "{fate:?}");
+    shared.lock().unwrap().missing = false;
     // Nor is anything delivered into it under the old number, where the connection had to be opened again.
     shared.lock().unwrap().script.push_back(Next::LoseEarly);
     let (mut batch, _) = synced(&imap, &[b"b\r\n"]);
     shared.lock().unwrap().validity = 9;
     is_destination(batch.publish(0), "UIDVALIDITY");
     assert_eq!(octets(&shared), [b"a\r\n"]);
+}
+
+#[test]
+fn a_server_that_does_not_let_us_look_now_may_later() {
+    let shared = mailbox(&[]);
+    let token = deliver(&imap(&server(&shared, Ways::default()), "?tls=none"), b"a\r\n").unwrap();
+    for (command, said) in [
+        ("EXAMINE", &b"r4 NO [UNAVAILABLE] later\r\n"[..]),
+        ("UID FETCH 100:100 (UID", b"r5 NO [SERVERBUG] later\r\n"),
+        ("UID FETCH 100 (BODY", b"* 1 FETCH (UID 100 BODY[]<0> NIL)\r\nr6 OK\r\n"),
+    ] {
+        let server = server(&shared, Ways { instead: Some((command, said.to_vec())), ..Ways::default() });
+        is_destination(hasty(&server).resolve(&intent(&token, b"a\r\n")), "");
+    }
 }
 
 #[test]
@@ -480,7 +494,7 @@ fn no_answer_is_waited_for_or_read_without_end() {
         ("STATUS", b"r999 OK\r\n", "makes no sense"),
         ("STATUS", b"* BYE [UNAVAILABLE] enough\r\n", "enough"),
         ("STATUS", b"r4 OK\r\n", "UIDNEXT"),
-        ("AUTH", b"r2 NO [AUTHENTICATIONFAILED] hunter2?\r\n", "refuses the login"),
+        ("AUTH", b"r2 NO [AUTHENTICATIONFAILED] what?\r\n", "refuses the login"),
     ] {
         let shared = mailbox(&[]);
         let ways = Ways { instead: Some((command, said.to_vec())), ..Ways::default() };

@@ -21,7 +21,7 @@ use restante_sasl::Credentials;
 use sha2::{Digest, Sha256};
 
 use self::{
-    look::{Digests, Found, Likeness, Wanted},
+    look::{Digests, Found, Likeness, Looked, Wanted},
     response::{Kind as Answer, Response, Status},
     session::{Access, Security, Sent, Session},
 };
@@ -306,12 +306,16 @@ impl Turn {
             likenesses,
             copies: mark.twins + 1,
         };
-        self.ask(|turn| {
+        let found = self.ask(|turn| {
             let mut digests = mem::take(&mut turn.digests);
             let found = look::look(turn.session()?, &wanted, &mut digests);
             turn.digests = digests;
             Ok(found)
-        })
+        })?;
+        match found {
+            Looked::Found(found) => Ok(found),
+            Looked::Refused(why) => Err(shared.access.fault(&why)),
+        }
     }
 }
 

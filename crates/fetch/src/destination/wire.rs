@@ -59,6 +59,8 @@ pub(crate) enum Broken {
     TooLong(usize),
     /// The server said something that makes no sense here.
     Nonsense(String),
+    /// It said goodbye, with these words.
+    Goodbye(String),
     /// No fault of the connection: the message could not be read here.
     Local(Fault),
 }
@@ -70,6 +72,7 @@ impl fmt::Display for Broken {
             Self::Late(limit) => write!(f, "no answer within {} seconds", limit.as_secs_f32()),
             Self::TooLong(octets) => write!(f, "the server's answer is longer than {octets} octets"),
             Self::Nonsense(said) => write!(f, "the server's answer makes no sense: {said}"),
+            Self::Goodbye(said) => write!(f, "the server ended the connection: {said}"),
             Self::Local(fault) => fault.fmt(f),
         }
     }

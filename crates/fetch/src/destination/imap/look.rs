@@ -54,6 +54,20 @@ pub(super) enum Found {
     Unknown(String),
 }
 
+/// What came of looking.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    Found(Found),
+    /// The server does not let us look now, and may later.
+    Refused(String),
+}
+
+impl From<Found> for Looked {
+    fn from(found: Found) -> Self {
+        Self::Found(found)
+    }
+}
+
 /// Digests of messages that were looked at before.
 #[derive(Debug, Default)]
 pub(super) struct Digests {
@@ -66,7 +80,7 @@ pub(super) fn look(
     session: &mut Session,
     wanted: &Wanted<'_>,
     digests: &mut Digests,
-) -> Result<Found, Broken> {
+) -> Result<Looked, Broken> {
     let (mut validity, mut next) = (None, None);
     let status = session.command(&format!("EXAMINE {}", wanted.mailbox), |response| {
         if let Response::Status(status) = response {
@@ -75,7 +89,11 @@ pub(super) fn look(
         }
     })?;
     if status.kind != Kind::Ok {
-        return Ok(Found::Unknown(format!("the mailbox cannot be opened any more: {}", status.text)));
+        let gone = status.has_code("NONEXISTENT") || status.has_code("TRYCREATE");
+        return Ok(match gone {
+            true => Found::Unknown(format!("the mailbox is gone: {}", status.text)).into(),
+            false => Looked::Refused(format!("the mailbox cannot be looked into: {}", status.text)),
+        });
     }
     let found = if validity == Some(wanted.validity) {
         if digests.validity != wanted.validity || digests.known.len() > DIGESTS_MAX {
@@ -83,9 +101,8 @@ pub(super) fn look(
         }
         search(session, wanted, next, digests)
     } else {
-        Ok(Found::Unknown(
-            "the mailbox was made anew, or its messages renumbered (UIDVALIDITY changed)".into(),
-        ))
+        let why = "the mailbox was made anew, or its messages renumbered (UIDVALIDITY changed)";
+        Ok(Found::Unknown(why.into()).into())
     }?;
     // Nothing was selected for writing, so that closing it expunges nothing.
     session.command(if session.can("UNSELECT") { "UNSELECT" } else { "CLOSE" }, |_| {})?;
@@ -97,11 +114,11 @@ fn search(
     wanted: &Wanted<'_>,
     next: Option<u32>,
     digests: &mut Digests,
-) -> Result<Found, Broken> {
+) -> Result<Looked, Broken> {
     // Where EXAMINE did not say where the mailbox ends, one open window has to do.
     let end = next.unwrap_or_else(|| wanted.next.saturating_add(1));
     if end.saturating_sub(wanted.next) > UIDS_MAX {
-        return Ok(Found::Unknown(format!("more than {UIDS_MAX} messages came since")));
+        return Ok(Found::Unknown(format!("more than {UIDS_MAX} messages came since")).into());
     }
     let (mut came, mut candidates) = (0_u32, Vec::new());
     let mut from = wanted.next;
@@ -123,14 +140,16 @@ fn search(
             }
         })?;
         if status.kind != Kind::Ok {
-            return Ok(Found::Unknown(format!("the server does not list what came since: {}", status.text)));
+            return Ok(Looked::Refused(format!("the server does not list what came since: {}", status.text)));
         }
         from = to;
     }
     candidates.sort_unstable();
     candidates.dedup();
     if candidates.len() > CANDIDATES_MAX {
-        return Ok(Found::Unknown(format!("more than {CANDIDATES_MAX} messages of this size came since")));
+        return Ok(
+            Found::Unknown(format!("more than {CANDIDATES_MAX} messages of this size came since")).into()
+        );
     }
     let mut copies = 0;
     for (uid, octets) in candidates {
@@ -139,7 +158,7 @@ fn search(
             None => {
                 let mut hash = Sha256::new();
                 if !session.fetch(uid, octets, |piece| hash.update(piece))? {
-                    return Ok(Found::Unknown(
+                    return Ok(Looked::Refused(
                         "the server does not give out a message that came since".into(),
                     ));
                 }
@@ -148,13 +167,13 @@ fn search(
         };
         copies += usize::from(wanted.likenesses.contains(&Likeness { octets, digest }));
         if copies >= wanted.copies {
-            return Ok(Found::Yes);
+            return Ok(Found::Yes.into());
         }
     }
     // Each unique id that was given out and is not there was a message once, or an attempt that failed.
     let gone = next.map_or(0, |next| (next.saturating_sub(wanted.next)).saturating_sub(came));
     match gone {
-        0 => Ok(Found::No),
-        gone => Ok(Found::Unknown(format!("{gone} of the messages that came since are gone again"))),
+        0 => Ok(Found::No.into()),
+        gone => Ok(Found::Unknown(format!("{gone} of the messages that came since are gone again")).into()),
     }
 }

@@ -305,6 +305,22 @@ mod tests {
     }
 
     #[test]
+    fn no_octet_makes_it_stumble() {
+        let whole: &[u8] = b"* 2 FETCH (UID 3 BODY[X (Y)]<0> \"a\\\"\" X {3}\r\na)b RFC822.SIZE 44)";
+        for at in 0..whole.len() {
+            Response::parse(&whole[..at]);
+            for octet in [
+                0, b' ', b'"', b'(', b')', b'*', b'+', b'0', b'[', b'\\', b']', b'{', b'}', b'\r', b'\n',
+                0xff,
+            ] {
+                let mut odd = whole.to_vec();
+                odd[at] = octet;
+                Response::parse(&odd);
+            }
+        }
+    }
+
+    #[test]
     fn a_literal_is_announced_at_the_end_of_a_line() {
         assert_eq!(literal_octets(b"* 1 FETCH (BODY[] {12}"), Some(12));
         for line in [&b"{12} "[..], b"{}", b"{+1}", b"{1a}", b"12}", b"{99999999999999999999}", b"{1+}"] {

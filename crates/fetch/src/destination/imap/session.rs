@@ -274,7 +274,7 @@ impl Session {
                 let reply = self.limits.reply.min(LAST_WORDS);
                 match self.finish(&tag, reply, |_| {}) {
                     Ok(status) if status.kind != Kind::Ok => Ok(status),
-                    Err(said @ Broken::Nonsense(_)) => Err(said),
+                    Err(said @ Broken::Goodbye(_)) => Err(said),
                     _ => Err(broken),
                 }
             }
@@ -380,9 +380,7 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
 /// Takes BYE for what it is: the connection is of no use any more.
 fn goodbye(response: Response) -> Result<(), Broken> {
     match response {
-        Response::Status(status) if status.kind == Kind::Bye => {
-            Err(Broken::Nonsense(format!("it says goodbye: {}", status.text)))
-        }
+        Response::Status(status) if status.kind == Kind::Bye => Err(Broken::Goodbye(status.text)),
         Response::Done(..) => Err(Broken::Nonsense("it ends a command that was not sent".into())),
         _ => Ok(()),
     }
