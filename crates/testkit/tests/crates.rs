@@ -77,8 +77,9 @@ const CRATES: &[Rule] = &[
     },
     Rule {
         package: "restante-fetch",
-        house: &["restante-proto", "restante-client", "restante-store"],
-        others: Others::Marked(&["rustix", "tokio", "tracing"]),
+        // SASL and TLS: destinations log in at servers for IMAP and SMTP.
+        house: &["restante-proto", "restante-sasl", "restante-client", "restante-store"],
+        others: Others::Marked(&["rustix", "rustls", "tokio", "tracing"]),
     },
     Rule { package: "restante-diagram", house: &["restante-proto"], others: Others::Marked(&[]) },
     Rule {

@@ -21,7 +21,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Fault, flush, place, utc};
+use super::{Fault, files, flush, utc};
 
 /// How much is gathered before it is written, in octets.
 const BUFFER_OCTETS: usize = 64 * 1024;
@@ -88,12 +88,12 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = fs::open(path, flags, Mode::empty());
         let fd = opened
-            .map_err(|errno| place::fault(&format!("opening {}", path.display()), path, &errno.into()))?;
+            .map_err(|errno| files::fault(&format!("opening {}", path.display()), path, &errno.into()))?;
         Ok(Self { path: path.to_owned(), fd, stem: stem.to_owned() })
     }
 
     pub(super) fn fault(&self, doing: &str, error: impl Into<io::Error>) -> Fault {
-        place::fault(&format!("{doing} {}", self.path.display()), &self.path, &error.into())
+        files::fault(&format!("{doing} {}", self.path.display()), &self.path, &error.into())
     }
 
     fn file_name(&self, name: &str) -> String {

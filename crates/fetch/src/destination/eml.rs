@@ -13,7 +13,7 @@ use rustix::{fs::Mode, io::Errno};
 use super::{
     Batch, BatchMax, Destination, Fate, Fault, Intent, Kind, Promise, Spec, SpecError, Token,
     dotfile::{self, Folder, Staged, Undelivered},
-    place,
+    files,
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -30,15 +30,15 @@ const BATCH_MAX: BatchMax = BatchMax { messages: 250, octets: 64 * 1024 * 1024 }
 fn open(spec: &Spec) -> Result<Box<dyn Destination>, SpecError> {
     let path = spec.path()?;
     match fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => place::check_creatable(&path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => files::check_creatable(&path)?,
         Err(error) => {
             let context = format!("opening {}", path.display());
-            return Err(SpecError::Place(place::explain(&context, &path, &error)));
+            return Err(SpecError::Place(files::explain(&context, &path, &error)));
         }
         Ok(facts) if !facts.is_dir() => {
             return Err(SpecError::Place(format!("{} is no folder", path.display())));
         }
-        Ok(_) => place::check_writable(&path)?,
+        Ok(_) => files::check_writable(&path)?,
     }
     Ok(Box::new(Eml { path, undelivered: Undelivered::default() }))
 }
@@ -58,7 +58,7 @@ fn create(path: &Path) -> Result<(), Fault> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) => Folder::open(super::spec::above(path), "")?.sync(),
         Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(place::fault(&format!("creating {}", path.display()), path, &errno.into())),
+        Err(errno) => Err(files::fault(&format!("creating {}", path.display()), path, &errno.into())),
     }
 }
 
@@ -80,7 +80,7 @@ impl Destination for Eml {
     fn resolve(&self, intent: &Intent) -> Result<Fate, Fault> {
         let name = intent.token.as_str();
         if !dotfile::is_name(name) {
-            return Ok(place::foreign());
+            return Ok(files::foreign());
         }
         let folder = Folder::open(&self.path, "")?;
         // Both are there where a file was linked under its new name, and the crash came before the old one was removed.
@@ -91,7 +91,7 @@ impl Destination for Eml {
         // It was renamed, but maybe not durably.
         folder.sync()?;
         folder.discard(name);
-        place::gone(intent.age, || folder.holds(&published(name)))
+        files::gone(intent.age, || folder.holds(&published(name)))
     }
 }
 

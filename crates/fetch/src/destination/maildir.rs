@@ -15,7 +15,7 @@ use restante_store::{
 };
 
 use super::{
-    Batch, BatchMax, Destination, Fate, Fault, Intent, Kind, Promise, Spec, SpecError, Token, flush, place,
+    Batch, BatchMax, Destination, Fate, Fault, Intent, Kind, Promise, Spec, SpecError, Token, files, flush,
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -39,17 +39,17 @@ fn open(spec: &Spec) -> Result<Box<dyn Destination>, SpecError> {
 fn check(path: &Path) -> Result<(), SpecError> {
     let wrong = |text: String| Err(SpecError::Place(text));
     let unreadable = |error: io::Error| {
-        SpecError::Place(place::explain(&format!("opening {}", path.display()), path, &error))
+        SpecError::Place(files::explain(&format!("opening {}", path.display()), path, &error))
     };
     match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return place::check_creatable(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return files::check_creatable(path),
         Err(error) => return Err(unreadable(error)),
         Ok(facts) if !facts.is_dir() => return wrong(format!("{} is no folder", path.display())),
         Ok(_) => {}
     }
     let folder = |name: &str| path.join(name).is_dir();
     if folder("new") && folder("cur") && folder("tmp") {
-        return ["tmp", "new"].iter().try_for_each(|name| place::check_writable(&path.join(name)));
+        return ["tmp", "new"].iter().try_for_each(|name| files::check_writable(&path.join(name)));
     }
     // One whose creation was interrupted is completed.
     for entry in fs::read_dir(path).map_err(unreadable)? {
@@ -61,7 +61,7 @@ fn check(path: &Path) -> Result<(), SpecError> {
             ));
         }
     }
-    place::check_writable(path)
+    files::check_writable(path)
 }
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ struct Maildir {
 
 impl Maildir {
     fn fault(&self, error: DeliverError) -> Fault {
-        place::delivery_fault(&self.path, error)
+        files::delivery_fault(&self.path, error)
     }
 }
 
@@ -102,7 +102,7 @@ impl Destination for Maildir {
     fn resolve(&self, intent: &Intent) -> Result<Fate, Fault> {
         let name = intent.token.as_str();
         if !is_name(name) {
-            return Ok(place::foreign());
+            return Ok(files::foreign());
         }
         let fault = |error| self.fault(error);
         // A Maildir that is missing altogether says nothing about what was delivered.
@@ -116,7 +116,7 @@ impl Destination for Maildir {
                 // It was renamed, but maybe not durably.
                 folders.sync_published().and_then(|()| folders.discard(name)).map_err(fault)?;
                 folders.sync_staged().map_err(fault)?;
-                place::gone(intent.age, || folders.holds(name).map_err(fault))
+                files::gone(intent.age, || folders.holds(name).map_err(fault))
             }
         }
     }
@@ -134,7 +134,7 @@ struct MaildirBatch {
 
 impl MaildirBatch {
     fn fault(&self, error: DeliverError) -> Fault {
-        place::delivery_fault(&self.path, error)
+        files::delivery_fault(&self.path, error)
     }
 
     /// Gives descriptors back, when there are no more, by syncing what is staged before its turn.
@@ -181,7 +181,7 @@ impl Batch for MaildirBatch {
         let named = self.folders.sync_staged().map_err(|error| self.fault(error));
         let mut tokens = Vec::with_capacity(self.staged.len());
         for (staged, synced) in self.staged.iter_mut().zip(synced) {
-            let synced = synced.map_err(|error| place::delivery_fault(&self.path, error));
+            let synced = synced.map_err(|error| files::delivery_fault(&self.path, error));
             tokens.push(synced.and_then(|()| named.clone()).and_then(|()| {
                 let token = Token::new(staged.name());
                 staged.keep();

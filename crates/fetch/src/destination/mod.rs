@@ -30,14 +30,24 @@ mod command;
 pub mod conformance;
 mod dotfile;
 mod eml;
+mod files;
 mod flush;
+mod header;
+pub mod imap;
+pub mod lmtp;
 mod maildir;
 mod mbox;
 mod place;
+mod relay;
+pub mod smtp;
 mod spec;
+mod spool;
+mod tls;
 mod utc;
+mod wire;
 
 pub use spec::{find, open};
+pub use wire::Limits;
 
 /// Where mail goes.
 pub trait Destination: Send + Sync + fmt::Debug {
@@ -181,7 +191,17 @@ impl fmt::Debug for Kind {
 }
 
 /// Every kind there is, in the order in which help lists them.
-pub const KINDS: &[Kind] = &[maildir::KIND, eml::KIND, mbox::KIND, command::KIND];
+pub const KINDS: &[Kind] = &[
+    maildir::KIND,
+    eml::KIND,
+    mbox::KIND,
+    imap::IMAPS,
+    imap::IMAP,
+    lmtp::KIND,
+    smtp::SMTP,
+    smtp::SMTPS,
+    command::KIND,
+];
 
 /// Where mail is to go, as it is written: `maildir:~/Mail`, `imaps://john@imap.example.org/INBOX`.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use rustix::{
     process::Pid,
 };
 
-use super::super::{Fault, place, spec::above};
+use super::super::{Fault, files, spec::above};
 
 /// How long others are waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ impl Lock {
     /// Locks the mbox at `path`; `None` if there is none, and none is to be created.
     pub(super) fn acquire(path: &Path, missing: Missing, patience: Duration) -> Result<Option<Self>, Fault> {
         let fault = |doing: &str, error: io::Error| {
-            place::fault(&format!("{doing} {}", path.display()), path, &error)
+            files::fault(&format!("{doing} {}", path.display()), path, &error)
         };
         let deadline = Instant::now() + patience;
         let held = hold(path, patience).ok_or_else(|| busy(path, "another account that is fetched"))?;
@@ -152,7 +152,7 @@ fn dotlock(path: &Path, deadline: Instant) -> Result<Option<Dotlock>, Fault> {
                 let taken = Dotlock(lock);
                 let pid = std::process::id();
                 let written = writeln!(file, "{pid}");
-                written.map_err(|e| place::fault(&format!("locking {}", path.display()), path, &e))?;
+                written.map_err(|e| files::fault(&format!("locking {}", path.display()), path, &e))?;
                 return Ok(Some(taken));
             }
             Err(error) => error,
@@ -160,7 +160,7 @@ fn dotlock(path: &Path, deadline: Instant) -> Result<Option<Dotlock>, Fault> {
         match error.kind() {
             io::ErrorKind::AlreadyExists => {}
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => return Ok(None),
-            _ => return Err(place::fault(&format!("creating {}", lock.display()), path, &error)),
+            _ => return Err(files::fault(&format!("creating {}", lock.display()), path, &error)),
         }
         if is_stale(&lock) {
             tracing::warn!(lock = %lock.display(), "a lock file that belonged to nobody was removed");

@@ -16,7 +16,7 @@ use restante_store::crash;
 use super::{
     Batch, BatchMax, Destination, Fate, Fault, Intent, Kind, Promise, Spec, SpecError, Token,
     dotfile::{self, Folder, Staged, Undelivered},
-    place,
+    files,
     spec::above,
     utc,
 };
@@ -46,10 +46,10 @@ const COPIED_OCTETS: usize = 64 * 1024;
 fn open(spec: &Spec) -> Result<Box<dyn Destination>, SpecError> {
     let path = spec.path()?;
     match fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => place::check_creatable(&path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => files::check_creatable(&path)?,
         Err(error) => {
             let context = format!("opening {}", path.display());
-            return Err(SpecError::Place(place::explain(&context, &path, &error)));
+            return Err(SpecError::Place(files::explain(&context, &path, &error)));
         }
         Ok(facts) if !facts.is_file() => {
             return Err(SpecError::Place(format!("{} is no file, so it is no mbox", path.display())));
@@ -57,10 +57,10 @@ fn open(spec: &Spec) -> Result<Box<dyn Destination>, SpecError> {
         Ok(_) => {
             if let Err(error) = fs::File::options().append(true).open(&path) {
                 let context = format!("writing into {}", path.display());
-                return Err(SpecError::Place(place::explain(&context, &path, &error)));
+                return Err(SpecError::Place(files::explain(&context, &path, &error)));
             }
             // The spools stand beside it.
-            place::check_writable(above(&path))?;
+            files::check_writable(above(&path))?;
         }
     }
     Ok(Box::new(Mbox { path, undelivered: Undelivered::default() }))
@@ -100,10 +100,10 @@ impl Destination for Mbox {
     }
 
     fn resolve(&self, intent: &Intent) -> Result<Fate, Fault> {
-        let Some(ticket) = Ticket::parse(&intent.token) else { return Ok(place::foreign()) };
+        let Some(ticket) = Ticket::parse(&intent.token) else { return Ok(files::foreign()) };
         let folder = self.folder()?;
         let Some(spool) = folder.reopen(&ticket.name)? else {
-            return place::gone(intent.age, || Ok(false));
+            return files::gone(intent.age, || Ok(false));
         };
         let fate = match Lock::acquire(&self.path, Missing::Tell, PATIENCE)? {
             Some(lock) => {
@@ -123,7 +123,7 @@ impl Destination for Mbox {
 }
 
 fn fault(path: &Path, doing: &str, error: &io::Error) -> Fault {
-    place::fault(&format!("{doing} {}", path.display()), path, error)
+    files::fault(&format!("{doing} {}", path.display()), path, error)
 }
 
 struct MboxBatch {
