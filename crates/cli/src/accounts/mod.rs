@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::{
     failure::Failure,
-    netrc, output,
+    netrc,
     password::{self, Source},
 };
 
@@ -417,9 +417,4 @@ pub(crate) fn transcript(file: &Path) -> Transcript {
         let file = fs::File::create(name)?;
         Ok(Box::new(io::BufWriter::new(file)) as Box<dyn io::Write + Send>)
     })
-}
-
-/// Says what works but should be known about an account.
-pub(crate) fn warn(account: &str, text: &str) {
-    output::warn(&[format!("{account}: {text}")]);
 }

@@ -276,7 +276,7 @@ impl Args {
 }
 
 /// What to say where a run failed, and what to do about it.
-fn told(name: &str, error: &RunError) -> Failure {
+pub(super) fn told(name: &str, error: &RunError) -> Failure {
     let failure = match error {
         RunError::Client(error) => Failure::from_client(error),
         RunError::Credentials(error) => Failure::failed(error.to_string())

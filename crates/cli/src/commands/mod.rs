@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::failure::{Failure, Kind};
 
+mod account;
 mod bench;
 mod completions;
 mod config;
@@ -43,6 +44,7 @@ subcommands! {
     User = user;
     Deliver = deliver;
     Fetch = fetch;
+    Account = account;
     Play = play;
     Bench = bench;
     Config = config;
@@ -50,7 +52,7 @@ subcommands! {
     Man = man;
 }
 
-/// POP3 server, with tools that play dialogues and load servers; mail client and sequence diagrams are on their way
+/// POP3 server, mail client that delivers each message exactly once, and tools that play dialogues and load servers
 #[derive(Parser)]
 #[command(name = "restante", version, max_term_width = 100)]
 #[command(

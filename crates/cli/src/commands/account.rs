@@ -1,0 +1,247 @@
+//! `restante account`: the accounts of `fetch`: what is configured, whether it works, what was moved and what is stuck.
+
+use std::{path::PathBuf, sync::Arc};
+
+use restante_fetch::{
+    Event, Report, Stop,
+    journal::{self, Journal, Key, Known, Stage, State},
+    plan::{Action, Span},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    accounts::{Accounts, Configured},
+    failure::{Failure, Kind},
+    output,
+};
+
+use super::fetch::told;
+
+/// The accounts of `fetch`: what is configured, whether it works, what is stuck
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  restante account list
+  restante account check gmx
+  restante account status --json")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: ActionArgs,
+}
+
+#[derive(clap::Subcommand)]
+enum ActionArgs {
+    /// Lists the accounts of the file
+    #[command(after_help = "Example:\n  restante account list")]
+    List(Which),
+    /// Logs in everywhere, and says what is there; nothing is fetched or changed
+    #[command(after_help = "Example:\n  restante account check gmx work")]
+    Check(Which),
+    /// Says what was moved, what is stuck and why, without asking any server
+    #[command(after_help = "Example:\n  restante account status")]
+    Status(Which),
+}
+
+/// Which accounts.
+#[derive(clap::Args)]
+struct Which {
+    /// Accounts of the file; all where there are none
+    #[arg(value_name = "ACCOUNT")]
+    names: Vec<String>,
+
+    /// The accounts' file [default: ~/.config/restante/fetch.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where it is remembered what was fetched [default: ~/.local/state/restante]
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+
+    /// Prints JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Which {
+    fn accounts(&self) -> Result<Vec<Configured>, Failure> {
+        Accounts::read(self.config.as_deref(), self.state.as_deref())?.named(&self.names)
+    }
+
+    /// Prints an object, or the text for people.
+    fn print(&self, object: &Value, text: &str) -> Result<(), Failure> {
+        if self.json { output::print(&format!("{object}\n")) } else { output::print(text) }
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    match args.action {
+        ActionArgs::List(which) => list(&which),
+        ActionArgs::Check(which) => check(&which),
+        ActionArgs::Status(which) => status(&which),
+    }
+}
+
+fn list(which: &Which) -> Result<(), Failure> {
+    let accounts = which.accounts()?;
+    let width = accounts.iter().map(|account| account.name.len()).max().unwrap_or(0);
+    for Configured { name, url, to, policy, every, .. } in &accounts {
+        let user = url.user.as_deref().unwrap_or_default();
+        let object = json!({
+            "account": name,
+            "server": url.to_string(),
+            "user": user,
+            "to": to,
+            "keep": policy.keep.to_string(),
+            "max_octets": policy.max_octets,
+            "every_seconds": every.map(|every| every.as_secs()),
+        });
+        let text = format!("{name:<width$}  {user} at {url}  →  {to}  (keep {})\n", policy.keep);
+        which.print(&object, &text)?;
+    }
+    Ok(())
+}
+
+/// Tells warnings, and notes what the connection is like.
+#[derive(Default)]
+struct Listener {
+    tls: std::sync::Mutex<Option<String>>,
+    warnings: std::sync::Mutex<Vec<String>>,
+}
+
+impl Report for Listener {
+    fn event(&self, event: &Event) {
+        use std::sync::PoisonError;
+        match event {
+            Event::Connected { tls, .. } => {
+                self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone_from(tls);
+            }
+            Event::Warning { text } => {
+                self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Listener {
+    fn told(&self) -> (Option<String>, Vec<String>) {
+        use std::sync::PoisonError;
+        let tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (tls, self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+fn check(which: &Which) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let mut failed = false;
+    for configured in which.accounts()? {
+        let name = &configured.name;
+        let listener = Arc::new(Listener::default());
+        let checked = configured.open(None).map_err(|failure| failure.of(name)).and_then(|account| {
+            let report = Arc::clone(&listener) as Arc<dyn Report>;
+            let plan = runtime.block_on(restante_fetch::check(&account, report, &Stop::default()));
+            plan.map_err(|error| told(name, &error))
+        });
+        match checked {
+            Ok(plan) => {
+                let (tls, warnings) = listener.told();
+                let fetch = plan.steps.iter().filter(|step| matches!(step.action, Action::Fetch(_))).count();
+                let (messages, delete) = (plan.steps.len(), plan.to_delete().count());
+                let object = json!({
+                    "account": name, "ok": true, "tls": tls, "messages": messages, "new": fetch, "to_delete": delete,
+                    "warnings": warnings,
+                });
+                let secured = tls.unwrap_or_else(|| "not encrypted".to_owned());
+                let text = format!(
+                    "{name}: ok, {secured}; {messages} messages, {fetch} to fetch, {delete} to delete\n"
+                );
+                which.print(&object, &text)?;
+                if !which.json {
+                    let warnings: Vec<String> =
+                        warnings.iter().map(|text| format!("{name}: {text}")).collect();
+                    output::warn(&warnings);
+                }
+            }
+            Err(failure) => {
+                failed = true;
+                match which.json {
+                    true => {
+                        let why = failure.messages().join("; ");
+                        which.print(&json!({"account": name, "ok": false, "why": why}), "")?;
+                    }
+                    false => output::eprint(&failure.render_now()),
+                }
+            }
+        }
+    }
+    if failed { Err(Failure::silent(Kind::Failed)) } else { Ok(()) }
+}
+
+fn status(which: &Which) -> Result<(), Failure> {
+    let now = journal::now();
+    for Configured { name, journal: path, .. } in which.accounts()? {
+        let state = Journal::look(&path).map_err(|error| Failure::failed(error.to_string()).of(&name))?;
+        let (object, text) = match &state {
+            None => (json!({"account": name, "runs": false}), format!("{name}: was never fetched\n")),
+            Some(state) => shown(&name, state, now),
+        };
+        which.print(&object, &text)?;
+    }
+    Ok(())
+}
+
+/// What a journal says, as JSON and for people.
+fn shown(name: &str, state: &State, now: u64) -> (Value, String) {
+    let ago = |at: u64| format!("{} ago", Span(now.saturating_sub(at)));
+    let count = |fits: &dyn Fn(&Known) -> bool| state.iter().filter(|(_, known)| fits(known)).count();
+    let here = count(&|known| known.stage == Stage::Delivered && known.gone.is_none());
+    let deleted = count(&|known| {
+        known.stage == Stage::Deleted || (known.stage == Stage::Delivered && known.gone.is_some())
+    });
+    let open = count(&|known| matches!(known.stage, Stage::Intent(_)));
+    let last =
+        state.iter().filter(|(_, known)| known.stage == Stage::Delivered).map(|(_, known)| known.at).max();
+    let mut stuck: Vec<(&Key, &Known)> = state
+        .iter()
+        .filter(|(_, known)| matches!(known.stage, Stage::Aside(_)) && known.gone.is_none())
+        .collect();
+    stuck.sort_by_key(|(_, known)| known.at);
+    let mut text = format!("{name}: ");
+    text.push_str(&match state.login {
+        Some(at) => format!("last login {}", ago(at)),
+        None => "no login yet".to_owned(),
+    });
+    text.push_str(&format!("; delivered: {here} still on the server, {deleted} gone from it"));
+    if let Some(at) = last {
+        text.push_str(&format!("; the last one {}", ago(at)));
+    }
+    text.push('\n');
+    if let Some((at, times)) = state.refused {
+        text.push_str(&format!(
+            "  the server refused the password {times} times in a row, last {}\n",
+            ago(at)
+        ));
+    }
+    if open > 0 {
+        text.push_str(&format!("  {open} messages were on their way when the last run ended; the next one finds out what became of them\n"));
+    }
+    let mut stuck_json = Vec::new();
+    for (key, known) in stuck {
+        let Stage::Aside(aside) = &known.stage else { continue };
+        text.push_str(&format!(
+            "  stuck: {}, tried {} times, last {}: {}\n",
+            key.shown(),
+            aside.attempts,
+            ago(known.at),
+            aside.why
+        ));
+        stuck_json
+            .push(json!({"id": key.id(), "attempts": aside.attempts, "at": known.at, "why": aside.why}));
+    }
+    let object = json!({
+        "account": name, "runs": true, "login": state.login, "delivered_last": last, "on_server": here, "gone": deleted, "open": open,
+        "refused": state.refused.map(|(at, times)| json!({"at": at, "times": times})),
+        "stuck": stuck_json,
+    });
+    (object, text)
+}
