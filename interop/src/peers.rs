@@ -256,8 +256,7 @@ impl Peer {
     fn becomes_ready(&mut self) -> Result<(), String> {
         let services = self.kind.services;
         let ended = poll::until(|| {
-            let answers =
-                |service: &Service| answers(self.place.port(*service), service.greets()).is_some();
+            let answers = |service: &Service| answers(self.place.port(*service), service.greets()).is_some();
             if services.iter().all(answers) {
                 return Some(None);
             }
@@ -376,9 +375,8 @@ fn answers(port: u16, greets: bool) -> Option<()> {
 
 /// The password as crypt(3) stores it.
 fn crypted() -> String {
-    let output = Command::new("openssl")
-        .args(["passwd", "-6", PASSWORD])
-        .output()
-        .unwrap_or_else(|error| panic!("openssl does not run ({error})\n  install it:  apt-get install openssl"));
+    let output = Command::new("openssl").args(["passwd", "-6", PASSWORD]).output().unwrap_or_else(|error| {
+        panic!("openssl does not run ({error})\n  install it:  apt-get install openssl")
+    });
     String::from_utf8(output.stdout).expect("letters and digits").trim().to_owned()
 }

@@ -1,11 +1,30 @@
-//! HEAD
+//! Courier's POP3 server: in clear, by STLS, inside TLS.
+//!
+//! What Courier changes in a message: the dot that a message begins with is not stuffed, so that every client takes it
+//! away; an empty message becomes an empty line; a CR gets in front of every LF, also where there is one.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-use restante_interop::{COURIER, corpus, suite};
+use restante_interop::{COURIER, Letter, corpus, suite};
+
+/// What Courier makes of a letter on the wire.
+fn changed(letter: &Letter, octets: Vec<u8>) -> Vec<u8> {
+    match letter.name {
+        "a dot first" => octets[1..].to_vec(),
+        "empty file" => b"\r\n".to_vec(),
+        "CRLF on disk" => doubled(&octets),
+        _ => octets,
+    }
+}
+
+/// With a second CR at every line's end.
+fn doubled(octets: &[u8]) -> Vec<u8> {
+    let twice = |&octet: &u8| if octet == b'\r' { vec![octet, octet] } else { vec![octet] };
+    octets.iter().flat_map(twice).collect()
+}
 
 #[test]
 fn the_peer_itself_works() {
-    suite::the_peer_itself_works(&COURIER, |_, octets| octets.to_vec());
+    suite::the_peer_itself_works(&COURIER, &corpus(), changed, None);
 }
 
 #[test]

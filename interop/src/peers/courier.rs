@@ -21,7 +21,9 @@ pub static COURIER: Kind = Kind {
     programs: || {
         let folder = folder();
         let mut programs = ["courierpop3d", "courierpop3login"].map(|name| folder.join(name)).to_vec();
-        programs.extend(["/usr/sbin/couriertcpd", "/usr/bin/couriertls", "/usr/sbin/makeuserdb"].map(PathBuf::from));
+        programs.extend(
+            ["/usr/sbin/couriertcpd", "/usr/bin/couriertls", "/usr/sbin/makeuserdb"].map(PathBuf::from),
+        );
         programs
     },
     services: &[Service::Pop3, Service::Pop3s],
@@ -73,7 +75,8 @@ fn configure(place: &Place) {
     let user = format!("{USER}\thome={home}|uid={uid}|gid={gid}|systempw={}\n", crypted());
     place.write_secret("etc/userdb", &user);
     chown(place.file("etc/userdb"), Some(0), Some(0)).expect("root may");
-    let made = Command::new("makeuserdb").arg("-f").arg(place.file("etc/userdb")).output().expect("it is there");
+    let made =
+        Command::new("makeuserdb").arg("-f").arg(place.file("etc/userdb")).output().expect("it is there");
     assert!(made.status.success(), "makeuserdb: {}", String::from_utf8_lossy(&made.stderr));
     for name in ["etc/userdb.dat", "etc/userdbshadow.dat"] {
         if Path::new(&place.file(name)).is_file() {

@@ -12,7 +12,9 @@ const PYTHON: &str = "/usr/bin/python3";
 pub static TWISTED: Kind = Kind {
     name: "Twisted",
     packages: "python3-twisted python3-openssl",
-    programs: || vec![PathBuf::from(PYTHON), PathBuf::from("/usr/lib/python3/dist-packages/twisted/mail/pop3.py")],
+    programs: || {
+        vec![PathBuf::from(PYTHON), PathBuf::from("/usr/lib/python3/dist-packages/twisted/mail/pop3.py")]
+    },
     services: &[Service::Pop3, Service::Pop3s],
     privileged: false,
     user: USER,
@@ -32,7 +34,7 @@ pub static TWISTED: Kind = Kind {
 };
 
 const SCRIPT: &str = r#"
-import sys
+import os, sys
 from twisted.cred import checkers, portal
 from twisted.internet import protocol, reactor, ssl
 from twisted.mail import imap4, maildir, pop3
@@ -42,12 +44,20 @@ from zope.interface import implementer
 plain, tls, folder, certificate, key, user, password = sys.argv[1:8]
 log.startLogging(sys.stdout, setStdout=False)
 
+# Its own falls silent in the middle of UIDL and RETR: under Python 3 it takes text for octets.
+class Box(maildir.MaildirMailbox):
+    def getMessage(self, number):
+        return open(self.list[number], "rb")
+    def getUidl(self, number):
+        return os.path.basename(self.list[number]).split(":")[0].encode()
+
 @implementer(portal.IRealm)
 class Realm:
     def requestAvatar(self, name, mind, *interfaces):
-        return pop3.IMailbox, maildir.MaildirMailbox(folder), lambda: None
+        return pop3.IMailbox, Box(folder), lambda: None
 
-known = checkers.InMemoryUsernamePasswordDatabaseDontUse(**{user: password})
+known = checkers.InMemoryUsernamePasswordDatabaseDontUse()
+known.addUser(user.encode(), password.encode())
 
 class Factory(protocol.ServerFactory):
     protocol = pop3.POP3
