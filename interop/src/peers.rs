@@ -373,6 +373,18 @@ fn answers(port: u16, greets: bool) -> Option<()> {
     Some(())
 }
 
+/// A file of a package that is installed, or unpacked by `cargo xtask test packages`.
+fn packaged(package: &str, file: &str) -> PathBuf {
+    let installed = PathBuf::from(file);
+    if installed.is_file() {
+        return installed;
+    }
+    let test = std::env::current_exe().expect("this test is a file");
+    // target/debug/deps/NAME
+    let target = test.ancestors().nth(3).expect("it is in a folder");
+    target.join("interop/packages").join(package).join(file.trim_start_matches('/'))
+}
+
 /// The password as crypt(3) stores it.
 fn crypted() -> String {
     let output = Command::new("openssl").args(["passwd", "-6", PASSWORD]).output().unwrap_or_else(|error| {

@@ -140,7 +140,7 @@ pub fn signs_in_by_every_mechanism(kind: &'static Kind) {
     });
 }
 
-/// The server does what its test takes for granted: Python's poplib signs in by each way and counts the mail, and on
+/// The server does what its test takes for granted: Python's poplib signs in by each way and mechanism, and on
 /// the wire stands what `changed` makes of each letter, apart from a field that the server adds.
 pub fn the_peer_itself_works(
     kind: &'static Kind,
@@ -149,19 +149,40 @@ pub fn the_peer_itself_works(
     added: Option<&str>,
 ) {
     const SCRIPT: &str = r#"
-import poplib, ssl, sys
-way, port, authority, user, password = sys.argv[1:6]
+import base64, poplib, ssl, sys
+way, port, authority, user, password, lacks, *mechanisms = sys.argv[1:]
 trust = ssl.create_default_context(cafile=authority)
-if way == "Tls":
-    box = poplib.POP3_SSL("localhost", int(port), context=trust)
-else:
-    box = poplib.POP3("localhost", int(port))
-    if way == "Stls":
-        box.stls(trust)
-box.user(user)
-box.pass_(password)
-print(box.stat()[0])
-box.quit()
+
+def sign_in(mechanism):
+    if way == "Tls":
+        box = poplib.POP3_SSL("localhost", int(port), context=trust)
+    else:
+        box = poplib.POP3("localhost", int(port))
+        if way == "Stls":
+            box.stls(trust)
+    answers = {"PLAIN": ["\0" + user + "\0" + password], "LOGIN": [user, password]}
+    if mechanism == "USER":
+        box.user(user)
+        box.pass_(password)
+    elif mechanism == "APOP":
+        box.apop(user, password)
+    else:
+        box._shortcmd("AUTH " + mechanism)
+        for answer in answers[mechanism]:
+            box._shortcmd(base64.b64encode(answer.encode()).decode())
+    return box
+
+for mechanism in mechanisms:
+    box = sign_in(mechanism)
+    print(box.stat()[0])
+    box.quit()
+if lacks:
+    try:
+        sign_in(lacks)
+    except poplib.error_proto:
+        pass
+    else:
+        raise AssertionError("it has " + lacks)
 "#;
     let peer = Peer::start(kind, letters);
     let folder = peer.client_folder("poplib");
@@ -169,10 +190,12 @@ box.quit()
         let outcome: Outcome = Program::new("python3", "python3", &folder)
             .args(["-c", SCRIPT, &format!("{security:?}"), &peer.pop3_port(security).to_string()])
             .arg(peer.authority())
-            .args([peer.user(), PASSWORD])
+            .args([peer.user(), PASSWORD, kind.lacks])
+            .args(kind.mechanisms)
             .run()
             .succeeded();
-        assert_eq!(outcome.text().trim(), letters.len().to_string(), "{outcome}");
+        let counts = format!("{}\n", letters.len()).repeat(kind.mechanisms.len());
+        assert_eq!(outcome.text(), counts, "{outcome}");
     });
     let expected: Vec<_> =
         letters.iter().map(|letter| (letter.name, changed(letter, letter.canonical()))).collect();

@@ -11,19 +11,16 @@ use std::{
     process::Command,
 };
 
-use super::{Kind, Place, Security, Service, USER, crypted};
-use crate::program;
+use super::{Kind, Place, Security, Service, USER, crypted, packaged};
+use crate::program::is_root;
 
 /// Courier.
 pub static COURIER: Kind = Kind {
     name: "Courier",
     packages: "courier-base courier-authlib courier-authlib-userdb courier-pop",
     programs: || {
-        let folder = folder();
-        let mut programs = ["courierpop3d", "courierpop3login"].map(|name| folder.join(name)).to_vec();
-        programs.extend(
-            ["/usr/sbin/couriertcpd", "/usr/bin/couriertls", "/usr/sbin/makeuserdb"].map(PathBuf::from),
-        );
+        let mut programs = PROGRAMS.map(program).to_vec();
+        programs.extend(BASE.map(PathBuf::from));
         programs
     },
     services: &[Service::Pop3, Service::Pop3s],
@@ -32,7 +29,7 @@ pub static COURIER: Kind = Kind {
     maildir: "home/Maildir",
     configure,
     command: |place| {
-        assert!(program::is_root(), "Courier reads its files in fixed places: run this test as root");
+        assert!(is_root(), "Courier reads its files in fixed places: run this test as root");
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh"]).arg(place.file("run.sh"));
         command
@@ -42,19 +39,18 @@ pub static COURIER: Kind = Kind {
     lacks: "APOP",
 };
 
+/// Its POP3 programs.
+const PROGRAMS: [&str; 2] = ["courierpop3d", "courierpop3login"];
+
+/// What all of Courier's servers stand on.
+const BASE: [&str; 3] = ["/usr/sbin/couriertcpd", "/usr/bin/couriertls", "/usr/sbin/makeuserdb"];
+
 const AUTHDAEMONRC: &str = "authmodulelist=\"authuserdb\"\nauthmodulelistorig=\"authuserdb\"\ndaemons=2\n\
     authdaemonvar=/run/courier/authdaemon\nDEBUG_LOGIN=0\nDEFAULTOPTIONS=\"\"\nLOGGEROPTS=\"\"\n";
 
-/// Where its POP3 programs are: installed, or unpacked beside what cargo builds.
-fn folder() -> PathBuf {
-    let installed = PathBuf::from("/usr/lib/courier/courier");
-    if installed.join("courierpop3d").is_file() {
-        return installed;
-    }
-    let test = std::env::current_exe().expect("this test is a file");
-    // target/debug/deps/NAME
-    let target = test.ancestors().nth(3).expect("it is in a folder");
-    target.join("interop/packages/courier-pop/usr/lib/courier/courier")
+/// One of its POP3 programs.
+fn program(name: &str) -> PathBuf {
+    packaged("courier-pop", &format!("/usr/lib/courier/courier/{name}"))
 }
 
 fn configure(place: &Place) {
@@ -62,8 +58,8 @@ fn configure(place: &Place) {
         place.make_folder(name);
     }
     // The owner of the mail may not reach the folder of the build.
-    for name in ["courierpop3d", "courierpop3login"] {
-        fs::copy(folder().join(name), place.file("programs").join(name)).expect("it is there");
+    for name in PROGRAMS {
+        fs::copy(program(name), place.file("programs").join(name)).expect("it is there");
     }
     let owner = [id_of("/etc/passwd"), id_of("/etc/group")];
     chown(place.file("run/authdaemon"), owner[0], owner[1]).expect("root may");

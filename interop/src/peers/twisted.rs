@@ -29,15 +29,15 @@ pub static TWISTED: Kind = Kind {
         command
     },
     ways: &[Security::Plain, Security::Tls],
-    mechanisms: &["USER", "PLAIN", "LOGIN", "APOP"],
-    lacks: "",
+    mechanisms: &["USER", "APOP"],
+    lacks: "PLAIN",
 };
 
 const SCRIPT: &str = r#"
 import os, sys
 from twisted.cred import checkers, portal
 from twisted.internet import protocol, reactor, ssl
-from twisted.mail import imap4, maildir, pop3
+from twisted.mail import maildir, pop3
 from twisted.python import log
 from zope.interface import implementer
 
@@ -66,7 +66,6 @@ class Factory(protocol.ServerFactory):
         session.portal = portal.Portal(Realm(), [known])
         session.factory = self
         return session
-    challengers = {b"PLAIN": imap4.PLAINCredentials, b"LOGIN": imap4.LOGINCredentials}
     def cap_EXPIRE(self):
         raise NotImplementedError
     def cap_LOGIN_DELAY(self):
