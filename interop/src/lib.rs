@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
 mod authority;
+mod demo;
 mod fetch;
 mod letters;
 pub mod maildir;
@@ -18,6 +19,7 @@ mod program;
 mod server;
 mod wire;
 
+pub use demo::Demo;
 pub use fetch::{Fetch, Origin, suite};
 pub use letters::{Letter, assert_same, canonical, corpus, fresh, stuffed};
 pub use peers::{COURIER, DOVECOT, EXIM, Kind, MAILUTILS, Peer, Service, TWISTED};

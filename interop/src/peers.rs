@@ -202,6 +202,11 @@ impl Peer {
                 kind.packages
             );
         }
+        assert!(
+            !kind.privileged || program::is_root(),
+            "{} starts as root only: run this test as root",
+            kind.name
+        );
         for _ in 1..STARTS_MAX {
             if let Ok(peer) = Self::try_start(kind, letters) {
                 return peer;

@@ -12,7 +12,6 @@ use std::{
 };
 
 use super::{Kind, Place, Security, Service, USER, crypted, packaged};
-use crate::program::is_root;
 
 /// Courier.
 pub static COURIER: Kind = Kind {
@@ -29,7 +28,6 @@ pub static COURIER: Kind = Kind {
     maildir: "home/Maildir",
     configure,
     command: |place| {
-        assert!(is_root(), "Courier reads its files in fixed places: run this test as root");
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh"]).arg(place.file("run.sh"));
         command

@@ -59,8 +59,13 @@ class Realm:
 known = checkers.InMemoryUsernamePasswordDatabaseDontUse()
 known.addUser(user.encode(), password.encode())
 
+# For the same reason its own refuses every APOP.
+class Session(pop3.POP3):
+    def authenticateUserAPOP(self, user, digest):
+        return pop3.POP3.authenticateUserAPOP(self, user, digest.decode())
+
 class Factory(protocol.ServerFactory):
-    protocol = pop3.POP3
+    protocol = Session
     def buildProtocol(self, address):
         session = protocol.ServerFactory.buildProtocol(self, address)
         session.portal = portal.Portal(Realm(), [known])
