@@ -19,7 +19,11 @@ pub static TWISTED: Kind = Kind {
     privileged: false,
     user: USER,
     maildir: "home/Maildir",
-    configure: |place| place.write("server.py", SCRIPT),
+    configure: |place| {
+        place.write("server.py", SCRIPT);
+        // Where it moves what is deleted.
+        place.make_maildir("home/Maildir/.Trash");
+    },
     command: |place| {
         let mut command = Command::new(PYTHON);
         command.args(["-B", &place.show("server.py"), &place.port(Service::Pop3).to_string()]);
