@@ -4,7 +4,9 @@
 //! away; an empty message becomes an empty line. Nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-use restante_interop::{DOVECOT, Letter, corpus, suite};
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use restante_interop::{DOVECOT, Fetch, Letter, PASSWORD, Peer, Security, assert_same, corpus, fresh, suite};
 
 /// What Dovecot makes of a letter on the wire.
 fn changed(letter: &Letter, octets: Vec<u8>) -> Vec<u8> {
@@ -58,4 +60,20 @@ fn a_certificate_of_somebody_else_is_refused() {
 #[test]
 fn signs_in_by_every_mechanism() {
     suite::signs_in_by_every_mechanism(&DOVECOT);
+}
+
+#[test]
+fn the_password_comes_from_a_file_or_a_command() {
+    let peer = Peer::start(&DOVECOT, &[fresh()]);
+    for option in ["--password-file", "--password-command"] {
+        let fetch = Fetch::new(&peer, Security::Tls, option.trim_start_matches('-'));
+        let file = fetch.file("password");
+        fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let file = file.display();
+        let value = if option.ends_with("file") { file.to_string() } else { format!("cat '{file}'") };
+        let program = fetch.program(&peer.authority(), &fetch.to_eml()).args([option, &value]);
+        fetch.told_nobody(&program.run().succeeded());
+        assert_same(fetch.in_eml(), &[("fresh", fresh().canonical())]);
+    }
 }

@@ -64,6 +64,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     for package in loners {
         // Not by force: the machine keeps what it has.
         if !root() || install(&[package]).is_err() {
+            println!("{package} is unpacked, and not installed beside another of its kind.");
             debian::unpack(package, &unpacked(package))?;
         }
     }
