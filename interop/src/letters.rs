@@ -28,19 +28,9 @@ impl Letter {
         Self { name, id, stored: stored.into(), seen: number.is_multiple_of(2) }
     }
 
-    /// What a client receives: an LF without its CR gets one, and the last line gets its end (RFC 1939 §3).
+    /// What a client receives.
     pub fn canonical(&self) -> Vec<u8> {
-        let mut octets = Vec::new();
-        for &octet in &self.stored {
-            if octet == b'\n' && octets.last() != Some(&b'\r') {
-                octets.push(b'\r');
-            }
-            octets.push(octet);
-        }
-        if !octets.is_empty() && !octets.ends_with(b"\r\n") {
-            octets.extend_from_slice(b"\r\n");
-        }
-        octets
+        canonical(&self.stored)
     }
 
     /// What a client stores that turns the CRLF of the wire into the LF of its machine.
@@ -54,6 +44,21 @@ impl Letter {
         }
         local
     }
+}
+
+/// The canonical form of a message: an LF without its CR gets one, and the last line gets its end (RFC 1939 §3).
+pub fn canonical(stored: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for &octet in stored {
+        if octet == b'\n' && octets.last() != Some(&b'\r') {
+            octets.push(b'\r');
+        }
+        octets.push(octet);
+    }
+    if !octets.is_empty() && !octets.ends_with(b"\r\n") {
+        octets.extend_from_slice(b"\r\n");
+    }
+    octets
 }
 
 /// A message as it passes over the wire behind RETR's status line: dots stuffed, the end marked (RFC 1939 §3).

@@ -1,18 +1,29 @@
-//! Mail clients that nobody here wrote, against the real `restante serve`: what their tests share.
+//! Mail clients that nobody here wrote, against the real `restante serve`, and the real `restante fetch` against servers
+//! that nobody here wrote: what their tests share.
 //!
-//! One file under `tests/` is one client; its head lists what that client is known to change in a message. A test
-//! starts a server of its own on free ports of 127.0.0.1 with a real Maildir ([`Server`]), runs the client against it
-//! ([`Program`]), and compares what arrived with what was stored ([`Letter`]), octet by octet. A client that is not
-//! installed fails its test by name. `cargo xtask test interop` installs the clients and runs all of it.
+//! One file under `tests/` is one client or, named `fetch_…`, one server; its head lists what that one is known to change
+//! in a message. A test starts a server of its own on free ports of 127.0.0.1 with a real Maildir (ours is [`Server`],
+//! other people's are [`Peer`]), runs the client against it ([`Program`], [`Fetch`]), and compares what arrived with what
+//! was stored ([`Letter`]), octet by octet. What is not installed fails its test by name. `cargo xtask test interop`
+//! installs all of it and runs it.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
 mod authority;
+mod demo;
+mod fetch;
 mod letters;
 pub mod maildir;
+mod peers;
 mod poll;
 mod program;
 mod server;
+mod wire;
 
-pub use letters::{Letter, assert_same, corpus, fresh, stuffed};
+pub use demo::Demo;
+pub use fetch::{Fetch, Origin, suite};
+pub use letters::{Letter, assert_same, canonical, corpus, fresh, stuffed};
+pub use peers::{COURIER, DOVECOT, EXIM, Kind, MAILUTILS, Peer, Service, TWISTED};
+pub use poll::until;
 pub use program::{Outcome, Program, with_security};
 pub use server::{PASSWORD, Security, Server, USER};
+pub use wire::messages as on_the_wire;

@@ -9,7 +9,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks until there is something to see; `None` once the deadline has passed.
-pub(crate) fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(seen) = look() {

@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use crate::{Security, poll};
+use crate::{Security, poll, server};
 
 /// nobody and nogroup, on every Debian.
 pub(crate) const NOBODY: u32 = 65_534;
@@ -51,6 +51,18 @@ impl Program {
             command.uid(NOBODY).gid(NOBODY);
         }
         Self { name: name.to_owned(), package, command, input: Vec::new() }
+    }
+
+    /// The program under test, run by who runs the test.
+    pub(crate) fn ours(folder: &Path) -> Self {
+        let mut command = Command::new(server::binary());
+        command
+            .current_dir(folder)
+            .env("HOME", folder)
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME");
+        Self { name: "restante".to_owned(), package: "", command, input: Vec::new() }
     }
 
     /// Adds one argument.

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{Letter, authority, poll, program};
+use crate::{Letter, authority, maildir, poll, program};
 
 /// Whose mail it is.
 pub const USER: &str = "john";
@@ -62,7 +62,7 @@ impl Server {
             fs::create_dir_all(path("mail").join(USER).join(part)).expect("it is ours");
         }
         for letter in letters {
-            deliver(&path("mail").join(USER), letter);
+            maildir::deliver(&path("mail").join(USER), letter);
         }
         fs::write(path("restante.toml"), configuration(folder.path())).expect("it is ours");
         let log = File::create(path("log")).expect("it is ours");
@@ -151,7 +151,7 @@ impl Server {
 
     /// A letter comes in while the server runs.
     pub fn deliver(&self, letter: &Letter) {
-        deliver(&self.maildir(), letter);
+        maildir::deliver(&self.maildir(), letter);
     }
 
     /// The unique-ids of what is left in the Maildir, sorted.
@@ -234,16 +234,8 @@ maildir = "{folder}/mail/{{user}}"
     )
 }
 
-/// Delivers as an MTA does: written in tmp/, then moved.
-fn deliver(maildir: &Path, letter: &Letter) {
-    let file = maildir.join("tmp").join(&letter.id);
-    fs::write(&file, &letter.stored).expect("it is ours");
-    let name = if letter.seen { format!("cur/{}:2,S", letter.id) } else { format!("new/{}", letter.id) };
-    fs::rename(file, maildir.join(name)).expect("it is ours");
-}
-
 /// The server under test: `$RESTANTE_BINARY`, or the one of this workspace, built first so that it is never an old one.
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(path) = env::var_os("RESTANTE_BINARY") {

@@ -6,6 +6,7 @@
 
 mod audit;
 mod bench;
+mod debian;
 mod fuzz;
 mod instructions;
 mod packages;

@@ -1,9 +1,12 @@
 //! The programs that the interop tests drive, and the Debian packages that bring them: installed as root, named to
 //! anybody else. What the tests do with them lives in `interop/`.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
-use crate::run::{self, Failure};
+use crate::{
+    debian,
+    run::{self, Failure},
+};
 
 /// A program that a test drives, and the Debian package (bookworm and trixie) that it comes in.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -15,38 +18,75 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3"),
 ];
 
-/// Packages without a program of their own: the folder of trusted certificates that some of the clients expect.
-const OTHERS: &[&str] = &["ca-certificates"];
+/// Packages that bring no client: the folder of trusted certificates that some of the clients expect, and the servers
+/// that our own client calls at.
+const OTHERS: &[&str] = &[
+    "ca-certificates",
+    "courier-authlib-userdb",
+    "courier-base",
+    "dovecot-imapd",
+    "dovecot-lmtpd",
+    "dovecot-pop3d",
+    "mailutils-pop3d",
+    "python3-openssl",
+    "python3-twisted",
+];
+
+/// Servers that Debian does not allow beside another of their kind: unpacked for the tests where the machine has that
+/// other one.
+const LONERS: &[&str] = &["courier-pop", "exim4-daemon-light"];
 
 /// Sees to it that every program is there.
 pub(crate) fn run() -> Result<(), Failure> {
-    if run::output(Command::new("dpkg-query").arg("--version")).is_none() {
+    if !debian::here() {
         return elsewhere();
     }
-    let missing: Vec<&str> = PROGRAMS
-        .iter()
-        .map(|(_, package)| *package)
-        .chain(OTHERS.iter().copied())
-        .filter(|package| !installed(package))
-        .collect();
-    if missing.is_empty() {
-        println!("All {} packages are installed.", PROGRAMS.len() + OTHERS.len());
+    let packages = PROGRAMS.iter().map(|(_, package)| *package).chain(OTHERS.iter().copied());
+    let missing: Vec<&str> = packages.filter(|package| !installed(package)).collect();
+    let loners: Vec<&str> =
+        LONERS.iter().copied().filter(|package| !installed(package) && !unpacked(package).is_dir()).collect();
+    if missing.is_empty() && loners.is_empty() {
+        println!("All {} packages are installed.", PROGRAMS.len() + OTHERS.len() + LONERS.len());
         return Ok(());
     }
-    if !root() {
+    if !missing.is_empty() && !root() {
         let names = missing.join(" ");
         return Err(Failure::Failed(format!(
             "these Debian packages are missing: {names}\n  install them:  sudo apt-get update && sudo apt-get install -y --no-install-recommends {names}\n  or run other steps:  cargo xtask test --help"
         )));
     }
-    run::run(&mut apt(&["update", "-qq"]))?;
-    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    arguments.extend(&missing);
+    if root() {
+        run::run(&mut apt(&["update", "-qq"]))?;
+    }
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    for package in loners {
+        // Not by force: the machine keeps what it has.
+        if !root() || install(&[package]).is_err() {
+            println!("{package} is unpacked, and not installed beside another of its kind.");
+            debian::unpack(package, &unpacked(package))?;
+        }
+    }
+    Ok(())
+}
+
+/// Installs packages as root. None of them starts its service, and none that is there is removed for them.
+fn install(packages: &[&str]) -> Result<(), Failure> {
+    let no_services = debian::NoServices::start()?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends", "--no-remove"];
+    arguments.extend(packages);
     run::run(&mut apt(&arguments))?;
-    match missing.iter().find(|package| !installed(package)) {
+    drop(no_services);
+    match packages.iter().find(|package| !installed(package)) {
         None => Ok(()),
         Some(package) => Err(Failure::Failed(format!("apt-get succeeded, but {package} is not installed"))),
     }
+}
+
+/// Where a package is unpacked; the interop tests look there.
+fn unpacked(package: &str) -> PathBuf {
+    run::target().join("interop/packages").join(package)
 }
 
 /// Sees to it that a program is there that only one chore needs.
@@ -54,14 +94,13 @@ pub(crate) fn need(program: &str, package: &str) -> Result<(), Failure> {
     if on_path(program) {
         return Ok(());
     }
-    let debian = run::output(Command::new("dpkg-query").arg("--version")).is_some();
-    if !debian || !root() {
+    if !debian::here() || !root() {
         return Err(Failure::Failed(format!(
             "{program} is missing\n  install it; on Debian:  sudo apt-get install -y --no-install-recommends {package}"
         )));
     }
     run::run(&mut apt(&["update", "-qq"]))?;
-    run::run(&mut apt(&["install", "-y", "-qq", "--no-install-recommends", package]))?;
+    install(&[package])?;
     if on_path(program) {
         return Ok(());
     }

@@ -23,7 +23,11 @@ const STEPS: &[Step] = &[
     Step { name: "unit", about: "cargo test: every crate, and the examples in the documentation", run: unit },
     Step { name: "doc", about: "the documentation builds without a warning", run: doc },
     Step { name: "freestanding", about: "proto without an operating system", run: freestanding },
-    Step { name: "interop", about: "other people's mail clients against the real server", run: interop },
+    Step {
+        name: "interop",
+        about: "other people's mail clients against our server, and our client against their servers",
+        run: interop,
+    },
 ];
 
 /// Targets without an operating system; each that this toolchain has is built for.
@@ -94,7 +98,7 @@ fn freestanding() -> Result<(), Failure> {
     let lock = "Cargo.lock";
     fs::copy(run::root().join(lock), folder.join(lock))
         .map_err(|error| Failure::Failed(format!("cannot copy {lock}: {error}")))?;
-    let target = target().join("freestanding");
+    let target = run::target().join("freestanding");
     run::run(run::cargo(&["build", "--quiet"]).arg("--target-dir").arg(&target).current_dir(folder))?;
     let sysroot = run::output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(run::root()));
     for name in BARE_TARGETS {
@@ -113,26 +117,21 @@ fn freestanding() -> Result<(), Failure> {
 fn interop() -> Result<(), Failure> {
     packages::run()?;
     run::run(&mut run::cargo(&["build", "--workspace", "--bins", "--tests"]))?;
-    let binary = target().join("debug").join("restante");
+    let binary = run::target().join("debug").join("restante");
     let folder = run::root().join("interop").join("tests");
     let entries =
         fs::read_dir(&folder).map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;
-    let mut clients: Vec<String> = entries
+    let mut others: Vec<String> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
         .collect();
-    clients.sort();
+    others.sort();
     let mut passed = 0;
-    for client in &clients {
-        println!("\n─ {client}");
-        let mut command = run::cargo(&["test", "--workspace", "--test", client]);
+    for other in &others {
+        println!("\n─ {other}");
+        let mut command = run::cargo(&["test", "--workspace", "--test", other]);
         passed += run::tests(command.env("RESTANTE_BINARY", &binary))?;
     }
-    println!("{passed} tests passed, with {} clients.", clients.len());
+    println!("{passed} tests passed, in {} files.", others.len());
     Ok(())
-}
-
-/// Where cargo builds.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from)
 }

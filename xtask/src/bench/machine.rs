@@ -1,19 +1,15 @@
 //! The machine that is measured: what is installed on it for that, what it is, and whether it is quiet enough.
 
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
 use super::server::{self, Leaf};
-use crate::run::{self, Failure};
+use crate::{
+    debian,
+    run::{self, Failure},
+};
 
-/// The script that Debian's packages ask before they start a service.
-const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// A load average above this, and other work was measured with it.
 const QUIET_LOAD: f64 = 0.3;
 
@@ -107,7 +103,7 @@ pub(super) fn install(servers: &[String]) -> Result<(), Failure> {
         println!("! this is no Debian: servers that are missing are left out");
         return Ok(());
     }
-    let policy = Policy::forbid().map_err(|error| Failure::Failed(format!("{POLICY}: {error}")))?;
+    let no_services = debian::NoServices::start()?;
     let mut update = Command::new("apt-get");
     run::run(update.args(["update", "-qq"]))?;
     if !packages.is_empty() {
@@ -116,57 +112,6 @@ pub(super) fn install(servers: &[String]) -> Result<(), Failure> {
         install.args(["install", "-y", "-qq", "--no-install-recommends", "--no-remove"]).args(packages);
         run::run(&mut install)?;
     }
-    drop(policy);
-    leaves.iter().try_for_each(unpack)
-}
-
-/// Brings a package's files into a folder of the workspace.
-fn unpack(leaf: &Leaf) -> Result<(), Failure> {
-    let folder = leaf.unpacked();
-    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", folder.display()));
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        Err(_) | Ok(()) => fs::create_dir_all(&folder).map_err(failed)?,
-    }
-    run::run(Command::new("apt-get").current_dir(&folder).args(["download", "-qq", leaf.package]))?;
-    let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
-    let mut entries = fs::read_dir(&folder).map_err(failed)?.flatten().map(|entry| entry.path());
-    let package = entries.find(is_package).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    let version = run::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Version"));
-    run::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&folder))?;
-    fs::write(folder.join("version"), version.unwrap_or_default()).map_err(failed)?;
-    fs::remove_file(package).map_err(failed)
-}
-
-/// While it lives no package starts a service: invoke-rc.d asks the script, and 101 forbids. A script that is there
-/// already is moved aside and put back.
-struct Policy {
-    aside: Option<PathBuf>,
-}
-
-impl Policy {
-    fn forbid() -> io::Result<Self> {
-        let policy = Path::new(POLICY);
-        let aside = policy.with_extension("d.restante-bench");
-        let aside = policy.exists().then_some(aside);
-        if let Some(aside) = &aside {
-            fs::rename(policy, aside)?;
-        }
-        let forbidding = Self { aside };
-        fs::write(policy, "#!/bin/sh\nexit 101\n")?;
-        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))?;
-        Ok(forbidding)
-    }
-}
-
-impl Drop for Policy {
-    fn drop(&mut self) {
-        let put_back = match &self.aside {
-            Some(aside) => fs::rename(aside, POLICY),
-            None => fs::remove_file(POLICY),
-        };
-        if let Err(error) = put_back {
-            eprintln!("{POLICY} could not be put back: {error}");
-        }
-    }
+    drop(no_services);
+    leaves.iter().try_for_each(|leaf| debian::unpack(leaf.package, &leaf.unpacked()))
 }

@@ -92,7 +92,8 @@ fn greeting(addresses: &[(SocketAddr, Port)], folder: &Path, password: &str) -> 
     };
     let (pop3, pop3s) = (at(Port::Pop3), at(Port::Pop3s));
     let (certificate, hello) = (folder.join("cert.pem"), folder.join("hello.pop3"));
-    let (certificate, hello) = (certificate.display(), hello.display());
+    let password_file = folder.join("password");
+    let (certificate, hello, password_file) = (certificate.display(), hello.display(), password_file.display());
     // As it can be pasted, also where it was started by cargo.
     let restante =
         std::env::current_exe().map_or_else(|_| "restante".into(), |path| path.display().to_string());
@@ -112,6 +113,10 @@ List the mail, read the first message, and read it with TLS from the first octet
   curl --user {USER}:{password} --cacert {certificate} 'pop3s://{pop3s}/1'
   curl --user {USER}:{password} --cacert {certificate} --ssl-reqd 'pop3://{pop3}/1'
 
+Fetch it into a Maildir of your own, each message once however often you call; --keep false deletes it here:
+
+  {restante} fetch pop3s://{USER}@{pop3s} --to maildir:demo-mail --ca-file {certificate} --password-file {password_file}
+
 Watch a whole session, line by line:
 
   {restante} play --ca-file {certificate} {hello} 'pop3s://{pop3s}'
@@ -120,7 +125,7 @@ Watch a whole session, line by line:
     )
 }
 
-/// The certificate, its key, and a dialogue to play.
+/// The certificate, its key, the password, and a dialogue to play.
 fn write_files(folder: &Path, password: &str) -> io::Result<()> {
     let names = ["127.0.0.1", "::1", "localhost"].map(String::from);
     let mut certificate = CertificateParams::new(names).map_err(io::Error::other)?;
@@ -129,6 +134,7 @@ fn write_files(folder: &Path, password: &str) -> io::Result<()> {
     let cert = certificate.self_signed(&signing_key).map_err(io::Error::other)?;
     fs::write(folder.join("cert.pem"), cert.pem())?;
     fs::write(folder.join("key.pem"), signing_key.serialize_pem())?;
+    fs::write(folder.join("password"), format!("{password}\n"))?;
     fs::write(folder.join("hello.pop3"), hello(password))
 }
 

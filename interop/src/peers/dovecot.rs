@@ -1,0 +1,176 @@
+//! Dovecot, 2.3 and 2.4: POP3, IMAP and LMTP on one Maildir. It runs without root, as the owner of the mail.
+
+use std::{path::PathBuf, process::Command};
+
+use super::{Kind, PASSWORD, Place, Security, Service, USER};
+
+/// The program, where Debian has it.
+const PROGRAM: &str = "/usr/sbin/dovecot";
+
+/// Dovecot.
+pub static DOVECOT: Kind = Kind {
+    name: "Dovecot",
+    packages: "dovecot-pop3d dovecot-imapd dovecot-lmtpd",
+    programs: || {
+        let folder = PathBuf::from("/usr/lib/dovecot");
+        let mut programs = vec![PathBuf::from(PROGRAM)];
+        programs.extend(["pop3", "imap", "lmtp"].map(|name| folder.join(name)));
+        programs
+    },
+    services: &[Service::Pop3, Service::Pop3s, Service::Imap, Service::Imaps, Service::Lmtp],
+    privileged: false,
+    user: USER,
+    maildir: "home/Maildir",
+    configure,
+    command: |place| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["-F", "-c"]).arg(place.file("dovecot.conf"));
+        command
+    },
+    ways: &Security::ALL,
+    mechanisms: &["USER", "PLAIN", "LOGIN"],
+    lacks: "APOP",
+};
+
+fn configure(place: &Place) {
+    for folder in ["run", "state"] {
+        place.make_folder(folder);
+    }
+    place.write_secret("users", &format!("{USER}:{{PLAIN}}{PASSWORD}::::::\n"));
+    let version = Command::new(PROGRAM).arg("--version").output().expect("it is there").stdout;
+    let own = if version.starts_with(b"2.3.") { settings_2_3(place) } else { settings_2_4(place) };
+    place.write("dovecot.conf", &format!("{own}{}", settings(place)));
+}
+
+/// What both versions read.
+fn settings(place: &Place) -> String {
+    format!(
+        r#"listen = 127.0.0.1
+hostname = mail.example.org
+postmaster_address = postmaster@example.org
+base_dir = {run}
+state_dir = {state}
+log_path = {log}
+default_internal_user = {user}
+default_internal_group = {group}
+default_login_user = {user}
+default_vsz_limit = 1G
+first_valid_uid = {uid}
+last_valid_uid = {uid}
+first_valid_gid = {gid}
+last_valid_gid = {gid}
+auth_failure_delay = 0
+service anvil {{
+  chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service lmtp {{
+  user = {user}
+  unix_listener lmtp {{
+    mode = 0666
+  }}
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {lmtp}
+  }}
+}}
+"#,
+        run = place.show("run"),
+        state = place.show("state"),
+        log = place.show("log"),
+        user = place.owner.user,
+        group = place.owner.group,
+        uid = place.owner.uid,
+        gid = place.owner.gid,
+        pop3 = place.port(Service::Pop3),
+        pop3s = place.port(Service::Pop3s),
+        imap = place.port(Service::Imap),
+        imaps = place.port(Service::Imaps),
+        lmtp = place.port(Service::Lmtp),
+    )
+}
+
+fn settings_2_3(place: &Place) -> String {
+    format!(
+        r#"protocols = pop3 imap lmtp
+ssl = yes
+ssl_cert = <{certificate}
+ssl_key = <{key}
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+auth_username_format = %Ln
+mail_location = maildir:{home}/Maildir
+passdb {{
+  driver = passwd-file
+  args = {users}
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={home}
+}}
+"#,
+        certificate = place.show("certificate.pem"),
+        key = place.show("key.pem"),
+        home = place.show("home"),
+        users = place.show("users"),
+        uid = place.owner.uid,
+        gid = place.owner.gid,
+    )
+}
+
+/// Since 2.4 the version comes first, and much has another name.
+fn settings_2_4(place: &Place) -> String {
+    format!(
+        r#"dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+protocols = pop3 imap lmtp
+ssl = yes
+ssl_server_cert_file = {certificate}
+ssl_server_key_file = {key}
+auth_allow_cleartext = yes
+auth_mechanisms = plain login
+auth_username_format = %{{user | username | lower}}
+mail_driver = maildir
+mail_path = {home}/Maildir
+mail_home = {home}
+passdb passwd-file {{
+  passwd_file_path = {users}
+}}
+userdb static {{
+  fields {{
+    uid = {uid}
+    gid = {gid}
+    home = {home}
+  }}
+}}
+"#,
+        certificate = place.show("certificate.pem"),
+        key = place.show("key.pem"),
+        home = place.show("home"),
+        users = place.show("users"),
+        uid = place.owner.uid,
+        gid = place.owner.gid,
+    )
+}
