@@ -5,7 +5,7 @@ mod support;
 
 use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
 
-use restante_fetch::destination::{Fate, Fault, conformance, conformance::Fixture as _};
+use restante_fetch::destination::{Fate, Fault, Token, conformance, conformance::Fixture as _};
 use support::{Files, World, mode, open_at, the_childs_root};
 
 fn world() -> World {
@@ -172,4 +172,62 @@ fn full() {
     let fates =
         tokens.into_iter().map(|token| destination.resolve(&conformance::intent(token, b"")).unwrap());
     assert_eq!(fates.collect::<Vec<_>>(), [Fate::Delivered, Fate::NotDelivered, Fate::NotDelivered]);
+}
+
+/// A process that was killed in the middle of appending, and another program's mail behind what it left.
+fn interrupted() -> World {
+    for step in 1.. {
+        let world = world();
+        let mut process = support::child("killed", world.folder.path());
+        let output = process.env("RESTANTE_CRASH_AT", step.to_string()).output().unwrap();
+        assert!(!output.status.success(), "it never stopped in the middle of a message");
+        let text = fs::read(world.path()).unwrap_or_default();
+        if !text.is_empty() && !text.ends_with(b"\n\n") {
+            append(&world, OTHERS);
+            return world;
+        }
+    }
+    unreachable!("steps have no end")
+}
+
+fn resolve_all(root: &std::path::Path) -> Vec<Fate> {
+    let destination = open_at(root, Files::Mbox).unwrap();
+    let journal = fs::read_to_string(root.join("journal")).unwrap();
+    let tokens = journal.lines().map(|line| Token::new(line).unwrap());
+    tokens.map(|token| destination.resolve(&conformance::intent(token, b"")).unwrap()).collect()
+}
+
+#[test]
+fn recovery_that_is_killed_at_each_step_is_completed_by_the_next() {
+    use std::os::unix::process::ExitStatusExt as _;
+    for step in 1..50 {
+        let case = format!("killed at step {step} of recovery");
+        let world = interrupted();
+        let mut process = support::child("resolving", world.folder.path());
+        let output = process.env("RESTANTE_CRASH_AT", step.to_string()).output().unwrap();
+        let killed = output.status.signal() == Some(9);
+        assert!(killed || output.status.success(), "{case}: {}", String::from_utf8_lossy(&output.stderr));
+        append(&world, &OTHERS.replace("another's", "more"));
+        let fates = resolve_all(world.folder.path());
+        let delivered = fates.iter().filter(|fate| **fate == Fate::Delivered).count();
+        assert!(
+            delivered < 3 && fates[..delivered].iter().all(|fate| *fate == Fate::Delivered),
+            "{case}: {fates:?}"
+        );
+        let mut expected: Vec<_> = (0..delivered).map(support::killed_message).collect();
+        expected.push(OTHERS_BODY.to_vec());
+        expected.push(b"Subject: more\r\n\r\nmail\r\n".to_vec());
+        assert!(world.messages() == expected, "{case}: {fates:?}");
+        if !killed {
+            assert!(step > 4, "only {step} steps");
+            return;
+        }
+    }
+    panic!("there are more steps than expected");
+}
+
+#[test]
+fn resolving() {
+    let Some(root) = the_childs_root() else { return };
+    resolve_all(&root);
 }

@@ -139,6 +139,8 @@ struct Locked {
     lock: Lock,
     /// Where each message will stand; `None` for one that could not be spooled.
     tickets: Vec<Option<Ticket>>,
+    /// The length of the mbox before.
+    base: u64,
     /// Where the mbox ends as far as we have written it.
     end: u64,
 }
@@ -163,7 +165,7 @@ impl MboxBatch {
                 ticket
             }));
         }
-        Ok(Ok(Locked { lock, tickets, end: base }))
+        Ok(Ok(Locked { lock, tickets, base, end: base }))
     }
 }
 
@@ -183,6 +185,16 @@ impl Locked {
         crash::point("mbox: appended");
         self.end += ticket.total();
         Ok(())
+    }
+}
+
+impl Locked {
+    /// Takes back what the disk would not take: the system shows it as if it were there, so that nobody could tell later.
+    fn take_back(&mut self) {
+        match self.lock.file().set_len(self.base) {
+            Ok(()) => self.end = self.base,
+            Err(error) => tracing::warn!(%error, "an mbox could not be cut after its disk had failed"),
+        }
     }
 }
 
@@ -227,6 +239,9 @@ impl Batch for MboxBatch {
     }
 
     fn sync(&mut self) -> Vec<Result<Token, Fault>> {
+        if self.staged.files.is_empty() {
+            return Vec::new();
+        }
         let synced = self.staged.sync();
         let locked = match self.lock(&synced) {
             Ok(locked) => locked,
@@ -270,8 +285,11 @@ impl Batch for MboxBatch {
     }
 
     fn settle(&mut self) -> Result<(), Fault> {
-        let Some(locked) = &self.locked else { return Ok(()) };
-        locked.lock.file().sync_all().map_err(|error| fault(&self.path, "syncing", &error))?;
+        let Some(locked) = &mut self.locked else { return Ok(()) };
+        if let Err(error) = locked.lock.file().sync_all() {
+            locked.take_back();
+            return Err(fault(&self.path, "syncing", &error));
+        }
         // The mbox itself may be new.
         self.staged.folder.sync()?;
         crash::point("mbox: durable");
