@@ -231,3 +231,14 @@ fn resolving() {
     let Some(root) = the_childs_root() else { return };
     resolve_all(&root);
 }
+
+#[test]
+fn a_batch_needs_no_more_descriptors_than_there_are() {
+    support::with_few_descriptors(Files::Mbox);
+}
+
+#[test]
+fn many_messages() {
+    let Some(root) = the_childs_root() else { return };
+    support::many_messages(&root, Files::Mbox);
+}

@@ -244,6 +244,8 @@ impl Batch for MboxBatch {
             return Vec::new();
         }
         let synced = self.staged.sync();
+        // The lock needs descriptors too.
+        self.staged.close();
         let locked = match self.lock(&synced) {
             Ok(locked) => locked,
             Err(error) => Err(fault(&self.path, "reading", &error)),
@@ -295,7 +297,6 @@ impl Batch for MboxBatch {
         self.staged.folder.sync()?;
         crash::point("mbox: durable");
         // Each one costs the file system milliseconds, unless they come together: 2,000 took 5.5 s one by one.
-        self.staged.close();
         let appended = locked.tickets.iter().flatten().filter(|ticket| ticket.at < locked.end);
         flush::all(&appended.collect::<Vec<_>>(), |ticket| {
             self.staged.folder.discard(&ticket.name);
