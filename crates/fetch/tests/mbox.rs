@@ -1,9 +1,14 @@
 //! The mbox as a destination.
-#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // tests: a panic is the report
 
 mod support;
 
-use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
+};
 
 use restante_fetch::destination::{Fate, Fault, Token, conformance, conformance::Fixture as _};
 use support::{Files, World, mode, open_at, the_childs_root};
@@ -241,4 +246,37 @@ fn a_batch_needs_no_more_descriptors_than_there_are() {
 fn many_messages() {
     let Some(root) = the_childs_root() else { return };
     support::many_messages(&root, Files::Mbox);
+}
+
+#[test]
+fn a_program_that_holds_the_lock_is_waited_for() {
+    use std::io::{BufRead as _, BufReader};
+    let world = world();
+    append(&world, "");
+    let mut process = support::child("holding", world.folder.path());
+    let mut holder = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(holder.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("LOCKED")));
+    std::thread::scope(|threads| {
+        let deliverer = threads.spawn(|| conformance::deliver(&*world.open(), &[conformance::message(0)]));
+        // It has the dotlock, which the other does not know, and waits for the other lock.
+        while !world.folder.path().join("box.lock").exists() && !deliverer.is_finished() {
+            std::thread::yield_now();
+        }
+        drop(holder.stdin.take());
+        deliverer.join().unwrap();
+    });
+    assert!(said.any(|line| line.unwrap().contains("LENGTH 0.")), "it was written into meanwhile");
+    assert!(holder.wait().unwrap().success());
+    assert_eq!(world.messages(), [conformance::message(0)]);
+}
+
+#[test]
+fn holding() {
+    let Some(root) = the_childs_root() else { return };
+    let file = fs::File::options().write(true).open(root.join("box")).unwrap();
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    println!("LOCKED");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    println!("LENGTH {}.", file.metadata().unwrap().len());
 }
