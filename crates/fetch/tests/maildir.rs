@@ -162,3 +162,14 @@ fn small_files() {
     let Some(root) = the_childs_root() else { return };
     support::a_large_one_between_two_small_ones(&root, Files::Maildir);
 }
+
+#[test]
+fn a_batch_needs_no_more_descriptors_than_there_are() {
+    support::with_few_descriptors(Files::Maildir);
+}
+
+#[test]
+fn many_messages() {
+    let Some(root) = the_childs_root() else { return };
+    support::many_messages(&root, Files::Maildir);
+}

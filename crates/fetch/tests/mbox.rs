@@ -1,11 +1,16 @@
 //! The mbox as a destination.
-#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // tests: a panic is the report
 
 mod support;
 
-use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
+};
 
-use restante_fetch::destination::{Fate, Fault, conformance, conformance::Fixture as _};
+use restante_fetch::destination::{Fate, Fault, Token, conformance, conformance::Fixture as _};
 use support::{Files, World, mode, open_at, the_childs_root};
 
 fn world() -> World {
@@ -172,4 +177,106 @@ fn full() {
     let fates =
         tokens.into_iter().map(|token| destination.resolve(&conformance::intent(token, b"")).unwrap());
     assert_eq!(fates.collect::<Vec<_>>(), [Fate::Delivered, Fate::NotDelivered, Fate::NotDelivered]);
+}
+
+/// A process that was killed in the middle of appending, and another program's mail behind what it left.
+fn interrupted() -> World {
+    for step in 1.. {
+        let world = world();
+        let mut process = support::child("killed", world.folder.path());
+        let output = process.env("RESTANTE_CRASH_AT", step.to_string()).output().unwrap();
+        assert!(!output.status.success(), "it never stopped in the middle of a message");
+        let text = fs::read(world.path()).unwrap_or_default();
+        if !text.is_empty() && !text.ends_with(b"\n\n") {
+            append(&world, OTHERS);
+            return world;
+        }
+    }
+    unreachable!("steps have no end")
+}
+
+fn resolve_all(root: &std::path::Path) -> Vec<Fate> {
+    let destination = open_at(root, Files::Mbox).unwrap();
+    let journal = fs::read_to_string(root.join("journal")).unwrap();
+    let tokens = journal.lines().map(|line| Token::new(line).unwrap());
+    tokens.map(|token| destination.resolve(&conformance::intent(token, b"")).unwrap()).collect()
+}
+
+#[test]
+fn recovery_that_is_killed_at_each_step_is_completed_by_the_next() {
+    use std::os::unix::process::ExitStatusExt as _;
+    for step in 1..50 {
+        let case = format!("killed at step {step} of recovery");
+        let world = interrupted();
+        let mut process = support::child("resolving", world.folder.path());
+        let output = process.env("RESTANTE_CRASH_AT", step.to_string()).output().unwrap();
+        let killed = output.status.signal() == Some(9);
+        assert!(killed || output.status.success(), "{case}: {}", String::from_utf8_lossy(&output.stderr));
+        append(&world, &OTHERS.replace("another's", "more"));
+        let fates = resolve_all(world.folder.path());
+        let delivered = fates.iter().filter(|fate| **fate == Fate::Delivered).count();
+        assert!(
+            delivered < 3 && fates[..delivered].iter().all(|fate| *fate == Fate::Delivered),
+            "{case}: {fates:?}"
+        );
+        let mut expected: Vec<_> = (0..delivered).map(support::killed_message).collect();
+        expected.push(OTHERS_BODY.to_vec());
+        expected.push(b"Subject: more\r\n\r\nmail\r\n".to_vec());
+        assert!(world.messages() == expected, "{case}: {fates:?}");
+        if !killed {
+            assert!(step > 4, "only {step} steps");
+            return;
+        }
+    }
+    panic!("there are more steps than expected");
+}
+
+#[test]
+fn resolving() {
+    let Some(root) = the_childs_root() else { return };
+    resolve_all(&root);
+}
+
+#[test]
+fn a_batch_needs_no_more_descriptors_than_there_are() {
+    support::with_few_descriptors(Files::Mbox);
+}
+
+#[test]
+fn many_messages() {
+    let Some(root) = the_childs_root() else { return };
+    support::many_messages(&root, Files::Mbox);
+}
+
+#[test]
+fn a_program_that_holds_the_lock_is_waited_for() {
+    use std::io::{BufRead as _, BufReader};
+    let world = world();
+    append(&world, "");
+    let mut process = support::child("holding", world.folder.path());
+    let mut holder = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(holder.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("LOCKED")));
+    std::thread::scope(|threads| {
+        let deliverer = threads.spawn(|| conformance::deliver(&*world.open(), &[conformance::message(0)]));
+        // It has the dotlock, which the other does not know, and waits for the other lock.
+        while !world.folder.path().join("box.lock").exists() && !deliverer.is_finished() {
+            std::thread::yield_now();
+        }
+        drop(holder.stdin.take());
+        deliverer.join().unwrap();
+    });
+    assert!(said.any(|line| line.unwrap().contains("LENGTH 0.")), "it was written into meanwhile");
+    assert!(holder.wait().unwrap().success());
+    assert_eq!(world.messages(), [conformance::message(0)]);
+}
+
+#[test]
+fn holding() {
+    let Some(root) = the_childs_root() else { return };
+    let file = fs::File::options().write(true).open(root.join("box")).unwrap();
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    println!("LOCKED");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    println!("LENGTH {}.", file.metadata().unwrap().len());
 }

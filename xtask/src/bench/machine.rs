@@ -1,6 +1,6 @@
 //! The machine that is measured: what is installed on it for that, what it is, and whether it is quiet enough.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 

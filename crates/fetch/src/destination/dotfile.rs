@@ -312,6 +312,11 @@ impl Staged {
         Ok(())
     }
 
+    /// Gives the descriptors back.
+    pub(super) fn close(&mut self) {
+        self.files.iter_mut().for_each(|file| file.file = None);
+    }
+
     /// Makes them durable, octets and names, and keeps those for which that succeeded.
     pub(super) fn sync(&mut self) -> Vec<Result<(), Fault>> {
         let synced = flush::all(&self.files, DotFile::sync);

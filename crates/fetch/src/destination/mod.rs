@@ -87,7 +87,8 @@ pub trait Batch: Send {
     /// result for each finished message, by its place. The engine gives those that failed up.
     fn sync(&mut self) -> Vec<Result<Token, Fault>>;
 
-    /// Makes the message at this place visible; its intent is in the journal. Places come in rising order.
+    /// Makes the message at this place visible; its intent is in the journal. Places come in rising order;
+    /// behind one that was left out or failed, the others may be refused.
     fn publish(&mut self, place: usize) -> Result<(), Fault>;
 
     /// Makes durable that everything published is visible. Only then it counts as delivered.

@@ -145,8 +145,28 @@ pub(crate) fn child(part: &str, root: &Path) -> Command {
 /// Runs the test `part` in a process that may write no file beyond so many blocks of 512 octets: as on a disk that
 /// becomes full, a write ends in the middle.
 pub(crate) fn with_small_files(part: &str, root: &Path, blocks: u32) -> Output {
+    limited(part, root, &format!("trap '' XFSZ; ulimit -f {blocks}"))
+}
+
+/// Runs the test `many_messages` in a process that may have 30 files open, and looks whether all are there.
+pub(crate) fn with_few_descriptors(files: Files) {
+    let world = World::new(files);
+    limited("many_messages", world.folder.path(), "ulimit -n 30");
+    assert_eq!(world.messages().len(), MANY);
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+const MANY: usize = 100;
+
+/// The part of that process: one batch.
+pub(crate) fn many_messages(root: &Path, files: Files) {
+    let messages: Vec<_> = (0..MANY).map(conformance::message).collect();
+    conformance::deliver(&*open_at(root, files).unwrap(), &messages);
+}
+
+fn limited(part: &str, root: &Path, limit: &str) -> Output {
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" --exact {part} --nocapture")]);
+    shell.args(["-c", &format!("{limit}; exec \"$0\" --exact {part} --nocapture")]);
     shell.arg(std::env::current_exe().unwrap()).env(ROOT, root).current_dir("/");
     passed(shell)
 }

@@ -93,7 +93,8 @@ fn greeting(addresses: &[(SocketAddr, Port)], folder: &Path, password: &str) -> 
     let (pop3, pop3s) = (at(Port::Pop3), at(Port::Pop3s));
     let (certificate, hello) = (folder.join("cert.pem"), folder.join("hello.pop3"));
     let password_file = folder.join("password");
-    let (certificate, hello, password_file) = (certificate.display(), hello.display(), password_file.display());
+    let (certificate, hello, password_file) =
+        (certificate.display(), hello.display(), password_file.display());
     // As it can be pasted, also where it was started by cargo.
     let restante =
         std::env::current_exe().map_or_else(|_| "restante".into(), |path| path.display().to_string());

@@ -6,6 +6,7 @@
 //! crash, and once it is gone the message was delivered.
 
 use std::{
+    convert::Infallible,
     fs, io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -16,7 +17,7 @@ use restante_store::crash;
 use super::{
     Batch, BatchMax, Destination, Fate, Fault, Intent, Kind, Promise, Spec, SpecError, Token,
     dotfile::{self, Folder, Staged, Undelivered},
-    files,
+    files, flush,
     spec::above,
     utc,
 };
@@ -139,6 +140,8 @@ struct Locked {
     lock: Lock,
     /// Where each message will stand; `None` for one that could not be spooled.
     tickets: Vec<Option<Ticket>>,
+    /// The length of the mbox before.
+    base: u64,
     /// Where the mbox ends as far as we have written it.
     end: u64,
 }
@@ -163,7 +166,7 @@ impl MboxBatch {
                 ticket
             }));
         }
-        Ok(Ok(Locked { lock, tickets, end: base }))
+        Ok(Ok(Locked { lock, tickets, base, end: base }))
     }
 }
 
@@ -183,6 +186,16 @@ impl Locked {
         crash::point("mbox: appended");
         self.end += ticket.total();
         Ok(())
+    }
+}
+
+impl Locked {
+    /// Takes back what the disk would not take: the system shows it as if it were there, so that nobody could tell later.
+    fn take_back(&mut self) {
+        match self.lock.file().set_len(self.base) {
+            Ok(()) => self.end = self.base,
+            Err(error) => tracing::warn!(%error, "an mbox could not be cut after its disk had failed"),
+        }
     }
 }
 
@@ -227,7 +240,12 @@ impl Batch for MboxBatch {
     }
 
     fn sync(&mut self) -> Vec<Result<Token, Fault>> {
+        if self.staged.files.is_empty() {
+            return Vec::new();
+        }
         let synced = self.staged.sync();
+        // The lock needs descriptors too.
+        self.staged.close();
         let locked = match self.lock(&synced) {
             Ok(locked) => locked,
             Err(error) => Err(fault(&self.path, "reading", &error)),
@@ -270,15 +288,21 @@ impl Batch for MboxBatch {
     }
 
     fn settle(&mut self) -> Result<(), Fault> {
-        let Some(locked) = &self.locked else { return Ok(()) };
-        locked.lock.file().sync_all().map_err(|error| fault(&self.path, "syncing", &error))?;
+        let Some(locked) = &mut self.locked else { return Ok(()) };
+        if let Err(error) = locked.lock.file().sync_all() {
+            locked.take_back();
+            return Err(fault(&self.path, "syncing", &error));
+        }
         // The mbox itself may be new.
         self.staged.folder.sync()?;
         crash::point("mbox: durable");
-        for ticket in locked.tickets.iter().flatten().filter(|ticket| ticket.at < locked.end) {
+        // Each one costs the file system milliseconds, unless they come together: 2,000 took 5.5 s one by one.
+        let appended = locked.tickets.iter().flatten().filter(|ticket| ticket.at < locked.end);
+        flush::all(&appended.collect::<Vec<_>>(), |ticket| {
             self.staged.folder.discard(&ticket.name);
             crash::point("mbox: a spool removed");
-        }
+            Ok::<_, Infallible>(())
+        });
         self.undelivered.discard(&self.staged.folder);
         Ok(())
     }
