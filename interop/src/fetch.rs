@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Outcome, PASSWORD, Peer, Program, Security, Server, USER, maildir};
+use crate::{Outcome, PASSWORD, Peer, Program, Security, Server, USER, canonical, maildir};
 
 pub mod suite;
 
@@ -137,22 +137,12 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    /// What lies in the Maildir, in canonical form; nothing may lie in its tmp/. A Maildir has LF where the wire has CRLF;
-    /// that it keeps CRLF is allowed, but not both in one.
+    /// What lies in the Maildir, in canonical form: what our own server would send of it. Nothing may lie in its tmp/.
     pub fn in_maildir(&self) -> Vec<Vec<u8>> {
         let mail = self.file("mail");
         let unfinished = files_under(&mail.join("tmp"));
         assert!(unfinished.is_empty(), "left in tmp/: {unfinished:?}");
-        let messages = maildir::read(&mail);
-        let is_local = messages.iter().any(|message| !lines(message).all(|line| line.ends_with(b"\r\n")));
-        if !is_local {
-            return messages;
-        }
-        // A CR in front of an LF is an octet of the message here.
-        let put_back = |line: &[u8]| {
-            line.strip_suffix(b"\n").map_or_else(|| line.to_vec(), |line| [line, b"\r\n"].concat())
-        };
-        messages.iter().map(|message| lines(message).flat_map(put_back).collect()).collect()
+        maildir::read(&mail).iter().map(|message| canonical(message)).collect()
     }
 
     /// What lies in the folder of .eml files, exactly as it lies there.
@@ -163,10 +153,6 @@ impl<'a> Fetch<'a> {
         assert!(others.is_empty(), "left beside the messages: {others:?}");
         whole.iter().map(|path| fs::read(path).expect("it can be read")).collect()
     }
-}
-
-fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
-    message.split_inclusive(|&octet| octet == b'\n')
 }
 
 #[track_caller]

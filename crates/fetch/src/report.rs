@@ -77,6 +77,11 @@ pub enum Event {
         /// What.
         text: String,
     },
+    /// The server wants more time between logins (LOGIN-DELAY, RFC 2449 §6.5), and is given it.
+    Waiting {
+        /// How long, in seconds.
+        seconds: u64,
+    },
     /// The session broke, and a new one is made.
     Again {
         /// Why.

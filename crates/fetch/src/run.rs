@@ -28,6 +28,9 @@ const BREAKS_MAX: u32 = 3;
 /// How long is waited before a session that broke is made anew: the server may still hold the lock of the old one.
 const BREAK_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(10)];
 
+/// How long a run waits for a server that wants more time between logins, in seconds; otherwise it comes to nothing.
+const WAIT_MAX_SECONDS: u64 = 60;
+
 /// A source of mail and where it goes.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -185,7 +188,7 @@ pub async fn run(
     stop: &Stop,
 ) -> Result<Summary, RunError> {
     let shared = prepare(account, report).await?;
-    check_pace(&shared, mode)?;
+    keep_pace(&shared, mode, stop).await?;
     let mut summary = Summary::default();
     let mut breaks = 0;
     loop {
@@ -212,7 +215,7 @@ pub async fn run(
 /// What would be done, without doing it.
 pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
     let shared = prepare(account, report).await?;
-    check_pace(&shared, Mode::Fetch)?;
+    keep_pace(&shared, Mode::Fetch, stop).await?;
     let mut summary = Summary::default();
     let mut session = Session { account, shared: &shared, stop, summary: &mut summary };
     let (mut client, listing) = session.open().await?;
@@ -224,6 +227,7 @@ pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Re
 /// Whether the account works: logs in, lists, and ends.
 pub async fn check(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
     let shared = prepare(account, report).await?;
+    keep_pace(&shared, Mode::FetchNow, stop).await?;
     let mut summary = Summary::default();
     let mut session = Session { account, shared: &shared, stop, summary: &mut summary };
     let (client, listing) = session.open().await?;
@@ -257,6 +261,21 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
         Ok(Arc::new(Shared { destination, journal: Mutex::new(journal), report }))
     });
     prepared.await.unwrap_or_else(|error| Err(RunError::Destination(error.to_string())))
+}
+
+/// Waits where the server wants more time between logins, if that is short enough.
+async fn keep_pace(shared: &Shared, mode: Mode, stop: &Stop) -> Result<(), RunError> {
+    match check_pace(shared, mode) {
+        Err(RunError::TooEarly { seconds, .. }) if seconds <= WAIT_MAX_SECONDS => {
+            shared.report.event(&Event::Waiting { seconds });
+            stop.or(async {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Ok(())
+            })
+            .await
+        }
+        checked => checked,
+    }
 }
 
 /// Whether it is time to log in.

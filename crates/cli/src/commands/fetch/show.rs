@@ -172,6 +172,9 @@ impl Watcher {
 
     fn draw(&self, bar: &ProgressBar, event: &Event) {
         match event {
+            Event::Waiting { seconds } => {
+                bar.set_message(format!("waiting {seconds} s, as the server wants it"))
+            }
             Event::Connected { .. } => bar.set_message("listing"),
             Event::Planned { fetch: 0, .. } => bar.set_message("nothing new"),
             Event::Planned { fetch, fetch_octets, .. } => {
