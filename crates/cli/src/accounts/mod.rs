@@ -144,11 +144,11 @@ impl Accounts {
                 let known: Vec<&str> = self.list.iter().map(|account| account.name.as_str()).collect();
                 let near = known
                     .iter()
-                    .map(|known| (strsim::jaro_winkler(known, name), *known))
+                    .map(|known| (strsim::normalized_damerau_levenshtein(known, name), *known))
                     .max_by(|a, b| a.0.total_cmp(&b.0));
                 let failure = Failure::usage(format!("{} has no account «{name}»", self.file.display()));
                 match near {
-                    Some((likeness, near)) if likeness > 0.8 => {
+                    Some((likeness, near)) if likeness > 0.6 => {
                         failure.hint(format!("did you mean «{near}»?"))
                     }
                     _ => failure.hint(format!("it has {}", known.join(", "))),
@@ -310,6 +310,8 @@ impl Configured {
 
     /// The account itself: its password is read, its destination opened.
     pub(crate) fn open(&self, transcript: Option<&Transcript>) -> Result<Account, Failure> {
+        // Before anybody is asked for a password.
+        let destination = self.destination()?;
         let user = self.url.user.clone().unwrap_or_default();
         let mut options = self.options.clone();
         options.transcript = transcript.cloned();
@@ -324,7 +326,7 @@ impl Configured {
             way: self.mechanism.clone(),
             options,
             policy: self.policy.clone(),
-            destination: self.destination()?,
+            destination,
             journal: self.journal.clone(),
         })
     }

@@ -49,6 +49,38 @@ pub(crate) struct Args {
     #[arg(value_name = "ACCOUNT or URL")]
     what: Vec<String>,
 
+    /// Fetches again and again, with this time in between (5m), or that of an account's `every`
+    #[arg(long, value_name = "TIME", value_parser = duration::parse_long)]
+    every: Option<Duration>,
+
+    /// Shows what would be fetched and deleted, and why, and does nothing
+    #[arg(long, conflicts_with = "every")]
+    plan: bool,
+
+    /// Logs in although the server refused the password lately
+    #[arg(long)]
+    retry_login: bool,
+
+    /// The accounts' file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where it is remembered what was fetched [default: ~/.local/state/restante]
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+
+    /// Writes the sessions to this file, FILE.2 and so on, without secrets
+    #[arg(long, value_name = "FILE")]
+    transcript: Option<PathBuf>,
+
+    /// Prints what happens as JSON, one object a line
+    #[arg(long)]
+    json: bool,
+
+    /// Says nothing but what goes wrong
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
+
     /// Where the mail of a URL goes
     #[arg(long, value_name = "DESTINATION", help_heading = "With a URL")]
     to: Option<String>,
@@ -94,38 +126,6 @@ pub(crate) struct Args {
     /// Trusts the certificates of this file (PEM) for the destination
     #[arg(long, value_name = "FILE", help_heading = "With a URL")]
     to_ca_file: Option<PathBuf>,
-
-    /// Fetches again and again, with this time in between: 5m
-    #[arg(long, value_name = "TIME", value_parser = duration::parse_long)]
-    every: Option<Duration>,
-
-    /// Shows what would be fetched and deleted, and why, and does nothing
-    #[arg(long, conflicts_with = "every")]
-    plan: bool,
-
-    /// Logs in although the server refused the password lately
-    #[arg(long)]
-    retry_login: bool,
-
-    /// The accounts' file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Where it is remembered what was fetched [default: ~/.local/state/restante]
-    #[arg(long, value_name = "FOLDER")]
-    state: Option<PathBuf>,
-
-    /// Writes the sessions to this file, FILE.2 and so on, without secrets
-    #[arg(long, value_name = "FILE")]
-    transcript: Option<PathBuf>,
-
-    /// Prints what happens as JSON, one object a line
-    #[arg(long)]
-    json: bool,
-
-    /// Says nothing but what goes wrong
-    #[arg(long, short, conflicts_with = "json")]
-    quiet: bool,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -154,7 +154,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         let (mut runs, room) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE_MAX)));
         for (configured, account) in opened {
             let (show, stop, room) = (show.clone(), stop.clone(), Arc::clone(&room));
-            let every = args.every.or(configured.every.filter(|_| args.every.is_some()));
+            // Each account has its own pace, if it says so.
+            let every = args.every.map(|every| configured.every.unwrap_or(every));
             runs.spawn(async move {
                 match every {
                     Some(every) => every::fetch(&account, every, mode, &show, &stop, &room).await,
