@@ -4,7 +4,10 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use restante_client::UrlError;
-use restante_fetch::{Mode, RunError, Stop, Summary};
+use restante_fetch::{
+    Mode, RunError, Stop, Summary,
+    destination::{self, Promise},
+};
 use tokio::{runtime::Builder, sync::Semaphore, task::JoinSet};
 
 use self::show::Show;
@@ -26,23 +29,7 @@ const AT_ONCE_MAX: usize = 8;
 
 /// Fetches mail from POP3 servers, each message exactly once
 #[derive(clap::Args)]
-#[command(after_help = "Destinations (--to): maildir:PATH, eml:FOLDER, mbox:FILE, imaps://user@host/Mailbox,
-lmtp:/SOCKET?to=USER, smtp://host?to=ADDRESS, command:CMD; the manual says what each can promise.
-
-Accounts stand in ~/.config/restante/fetch.toml:
-  [accounts.gmx]
-  url = \"pop3s://john@pop.gmx.net\"
-  password_command = \"pass show mail/gmx\"
-  to = \"maildir:~/Mail\"
-  keep = \"30d\"
-
-Exit status: 0 done, 1 something failed or is set aside, 2 wrong usage.
-
-Examples:
-  restante fetch pop3s://john@pop.example.org --to maildir:~/Mail
-  restante fetch pop3s://john@pop.example.org --to maildir:~/Mail --keep 30d --plan
-  restante fetch                      # all accounts of the file
-  restante fetch gmx work --every 5m")]
+#[command(after_help = after_help())]
 pub(crate) struct Args {
     // Not parsed by clap, which would repeat it, and a password that stands in it, in its error.
     /// Accounts of the file, or one URL; all accounts where there are none
@@ -126,6 +113,36 @@ pub(crate) struct Args {
     /// Trusts the certificates of this file (PEM) for the destination
     #[arg(long, value_name = "FILE", help_heading = "With a URL")]
     to_ca_file: Option<PathBuf>,
+}
+
+/// The destinations are those of the registry, so that no new one can be forgotten here.
+fn after_help() -> String {
+    let mut text = String::from("Destinations (--to):\n");
+    for kind in destination::KINDS {
+        let promise = match kind.promise {
+            Promise::ExactlyOnce => "exactly once",
+            Promise::AtLeastOnce(_) => "at least once",
+        };
+        text.push_str(&format!("  {}\n      {}; {promise}\n", kind.example, kind.help));
+    }
+    text.push_str(
+        "
+Accounts stand in ~/.config/restante/fetch.toml:
+  [accounts.gmx]
+  url = \"pop3s://john@pop.gmx.net\"
+  password_command = \"pass show mail/gmx\"
+  to = \"maildir:~/Mail\"
+  keep = \"30d\"
+
+Exit status: 0 done, 1 something failed or is set aside, 2 wrong usage.
+
+Examples:
+  restante fetch pop3s://john@pop.example.org --to maildir:~/Mail
+  restante fetch pop3s://john@pop.example.org --to maildir:~/Mail --keep 30d --plan
+  restante fetch                      # all accounts of the file
+  restante fetch gmx work --every 5m",
+    );
+    text
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {

@@ -26,8 +26,7 @@ pub(super) const KIND: Kind = Kind {
 };
 
 const PROMISE: Promise = Promise::AtLeastOnce(
-    "if the crash comes while the command runs, or after it ended and before that is in the journal, it gets the message \
-     again",
+    "a crash while the command runs, or after it ended and before that is in the journal",
 );
 
 /// How long a command may take, in seconds.

@@ -18,7 +18,7 @@ impl Default for WindowMax {
     /// As much as a fast link holds over a long way (1 Gbit/s and 250 ms), and no more commands than fit the buffers that
     /// every system has for a socket: a server that writes before it reads must not block for a client that does so too.
     fn default() -> Self {
-        Self { commands: 256, octets: 32 << 20 }
+        Self { commands: 1000, octets: 32 << 20 }
     }
 }
 
