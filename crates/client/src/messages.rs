@@ -2,7 +2,12 @@
 
 use std::collections::VecDeque;
 
-use restante_proto::{MessageNumber, client::Window, command::Command, verb::Verb};
+use restante_proto::{
+    MessageNumber,
+    client::{Broken, Window},
+    command::Command,
+    verb::Verb,
+};
 
 use crate::{
     client::Client,
@@ -29,6 +34,12 @@ pub struct Messages<'c> {
     under_way: VecDeque<u64>,
     begun: bool,
     current: Current,
+    /// How many octets of the current message were given.
+    given: u64,
+    /// A message was shorter than LIST and the answer to RETR agreed. Most often the server cannot count; but a line of one
+    /// dot that was not stuffed ends a message too, and what is behind it looks like answers. From then on each answer has
+    /// to agree with LIST.
+    doubted: bool,
 }
 
 /// Where the message is that is read.
@@ -58,7 +69,17 @@ impl<'c> Messages<'c> {
     ) -> Self {
         let window = Window::new(client.window());
         let wanted = wanted.into_iter().collect();
-        Self { client, wanted, top, window, under_way: VecDeque::new(), begun: false, current: Current::None }
+        Self {
+            client,
+            wanted,
+            top,
+            window,
+            under_way: VecDeque::new(),
+            begun: false,
+            current: Current::None,
+            given: 0,
+            doubted: false,
+        }
     }
 
     /// The next message; what was not read of the one before it is skipped. `None` when all were given.
@@ -66,7 +87,11 @@ impl<'c> Messages<'c> {
         let next = self.advance().await;
         match next {
             Ok(true) => Ok(Some(Message { messages: self })),
-            Ok(false) => self.client.connection.finish(Ok(None)),
+            // Behind the last answer there is nothing; if there is, some answer was none.
+            Ok(false) => {
+                let ended = self.client.connection.nothing_is_left();
+                self.client.connection.finish(ended.map(|()| None))
+            }
             Err(error) => self.client.connection.finish(Err(error)),
         }
     }
@@ -85,7 +110,7 @@ impl<'c> Messages<'c> {
             self.begun = true;
         }
         while self.read().await? {}
-        self.fill()?;
+        self.fill().await?;
         if self.under_way.is_empty() {
             self.current = Current::None;
             return Ok(false);
@@ -93,11 +118,15 @@ impl<'c> Messages<'c> {
         let step = self.client.connection.next(Waiting::Answer(self.verb())).await?;
         let Step::Reply { asked, status } = step else { return Err(out_of_step()) };
         let number = asked.number.ok_or_else(out_of_step)?;
-        self.current = match answer(asked, status) {
-            Ok(text) => {
-                let announced = text.split_ascii_whitespace().next().and_then(decimal);
-                Current::Reading { number, announced }
-            }
+        let answered = answer(asked, status);
+        let announced = |text: &String| text.split_ascii_whitespace().next().and_then(decimal);
+        let announced = answered.as_ref().ok().and_then(announced);
+        if self.doubted && self.client.known_octets(number).is_some_and(|octets| announced != Some(octets)) {
+            return Err(Error::Protocol(Broken::OutOfStep(asked)));
+        }
+        self.given = 0;
+        self.current = match answered {
+            Ok(_) => Current::Reading { number, announced },
             Err(refused) => {
                 self.answered();
                 Current::Refused { number, refused: Some(refused) }
@@ -107,17 +136,18 @@ impl<'c> Messages<'c> {
     }
 
     /// Asks for as many as the window admits, in one go.
-    fn fill(&mut self) -> Result<(), Error> {
+    async fn fill(&mut self) -> Result<(), Error> {
         while self.window.admits() {
             let Some(number) = self.wanted.pop_front() else { break };
             let octets = match self.top {
                 None => self.client.known_octets(number).unwrap_or(UNKNOWN_OCTETS),
                 Some(_) => UNKNOWN_OCTETS,
             };
-            self.client.connection.send(&match self.top {
+            let command = match self.top {
                 None => Command::Retr(number),
                 Some(lines) => Command::Top(number, lines),
-            })?;
+            };
+            self.client.connection.send(&command).await?;
             self.window.sent(octets);
             self.under_way.push_back(octets);
         }
@@ -129,8 +159,14 @@ impl<'c> Messages<'c> {
         let Current::Reading { number, announced } = self.current else { return Ok(false) };
         self.client.connection.body.clear();
         match self.client.connection.next(Waiting::Answer(self.verb())).await? {
-            Step::Octets => Ok(true),
+            Step::Octets => {
+                self.given += self.client.connection.body.len() as u64;
+                Ok(true)
+            }
             Step::End => {
+                let agreed =
+                    announced.filter(|_| self.top.is_none() && announced == self.client.known_octets(number));
+                self.doubted |= agreed.is_some_and(|octets| self.given < octets);
                 self.answered();
                 self.current = Current::Whole { number, announced };
                 Ok(false)
