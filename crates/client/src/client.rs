@@ -231,6 +231,7 @@ impl Client {
     pub async fn listing(&mut self) -> Result<Listing, Error> {
         self.connection.begin()?;
         let listing = self.gather().await;
+        let listing = listing.and_then(|listing| self.connection.nothing_is_left().map(|()| listing));
         let listing = self.connection.finish(listing)?;
         let known = |entry: &crate::Entry| Some((entry.number.get(), entry.octets?));
         self.sizes = listing.entries().iter().filter_map(known).collect();
@@ -326,6 +327,7 @@ impl Client {
         let numbers: Vec<MessageNumber> = numbers.into_iter().collect();
         self.connection.begin()?;
         let deleted = self.delete_numbers(&numbers).await;
+        let deleted = deleted.and_then(|deleted| self.connection.nothing_is_left().map(|()| deleted));
         self.connection.finish(deleted)
     }
 

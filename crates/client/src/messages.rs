@@ -14,6 +14,7 @@ use crate::{
     connection::{Step, answer},
     error::{Error, Refused, Waiting},
     listing::decimal,
+    top::Cut,
 };
 
 /// What a message is taken for whose length is not known, in octets.
@@ -36,9 +37,11 @@ pub struct Messages<'c> {
     current: Current,
     /// How many octets of the current message were given.
     given: u64,
-    /// A message was shorter than LIST and the answer to RETR agreed. Most often the server cannot count; but a line of one
-    /// dot that was not stuffed ends a message too, and what is behind it looks like answers. From then on each answer has
-    /// to agree with LIST.
+    /// What of the current answer to TOP belongs to it.
+    cut: Option<Cut>,
+    /// A message had another length than LIST and the answer to RETR told. Most often the server cannot count. But a line of
+    /// one dot that was not stuffed ends a message too soon, and what is behind it looks like answers; and where the end is
+    /// none, the next answer looks like mail. From then on each answer has to agree with LIST.
     doubted: bool,
 }
 
@@ -78,6 +81,7 @@ impl<'c> Messages<'c> {
             begun: false,
             current: Current::None,
             given: 0,
+            cut: None,
             doubted: false,
         }
     }
@@ -125,6 +129,7 @@ impl<'c> Messages<'c> {
             return Err(Error::Protocol(Broken::OutOfStep(asked)));
         }
         self.given = 0;
+        self.cut = self.top.map(Cut::new);
         self.current = match answered {
             Ok(_) => Current::Reading { number, announced },
             Err(refused) => {
@@ -157,21 +162,29 @@ impl<'c> Messages<'c> {
     /// Reads on in the current message: whether there are octets, which are then in the connection's body.
     async fn read(&mut self) -> Result<bool, Error> {
         let Current::Reading { number, announced } = self.current else { return Ok(false) };
-        self.client.connection.body.clear();
-        match self.client.connection.next(Waiting::Answer(self.verb())).await? {
-            Step::Octets => {
-                self.given += self.client.connection.body.len() as u64;
-                Ok(true)
+        loop {
+            let waiting = Waiting::Answer(self.verb());
+            let connection = &mut self.client.connection;
+            connection.body.clear();
+            match connection.next(waiting).await? {
+                Step::Octets => {
+                    let body = &mut self.client.connection.body;
+                    self.given += body.len() as u64;
+                    self.cut.iter_mut().for_each(|cut| cut.apply(body));
+                    if !body.is_empty() {
+                        return Ok(true);
+                    }
+                }
+                Step::End => {
+                    let listed = self.client.known_octets(number).filter(|_| self.top.is_none());
+                    let agreed = announced.filter(|_| announced == listed);
+                    self.doubted |= agreed.is_some_and(|octets| self.given != octets);
+                    self.answered();
+                    self.current = Current::Whole { number, announced };
+                    return Ok(false);
+                }
+                _ => return Err(out_of_step()),
             }
-            Step::End => {
-                let agreed =
-                    announced.filter(|_| self.top.is_none() && announced == self.client.known_octets(number));
-                self.doubted |= agreed.is_some_and(|octets| self.given < octets);
-                self.answered();
-                self.current = Current::Whole { number, announced };
-                Ok(false)
-            }
-            _ => Err(out_of_step()),
         }
     }
 

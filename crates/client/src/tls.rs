@@ -21,6 +21,8 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
+use crate::error::printable;
+
 /// How TLS is to be.
 #[derive(Clone, Debug, Default)]
 pub struct TlsOptions {
@@ -305,8 +307,15 @@ fn certificate(wrong: &CertificateError) -> String {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
         CertificateError::UnknownIssuer => "is signed by nobody who is trusted",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is not for this host's name"
+        CertificateError::NotValidForName => "is not for this host's name",
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names: Vec<&str> = presented.iter().take(NAMES_MAX).map(|name| bare(name)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+            return format!(
+                "the server's certificate is not for this host's name ({}), but for {}",
+                expected.to_str(),
+                printable(&names)
+            );
         }
         CertificateError::BadEncoding => "cannot be read",
         CertificateError::Revoked => "was revoked",
@@ -321,6 +330,15 @@ fn certificate(wrong: &CertificateError) -> String {
         other => return format!("the server's certificate is not accepted: {other}"),
     };
     format!("the server's certificate {words}")
+}
+
+/// How many names of a certificate are told.
+const NAMES_MAX: usize = 4;
+
+/// A name of a certificate without the kind around it: `DnsName("mail.example.org")`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// What the system trusts. Single certificates that cannot be read are no reason to trust none.

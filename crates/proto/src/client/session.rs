@@ -191,8 +191,8 @@ pub enum Broken {
     TooManyChallenges,
     /// A challenge makes no sense in the mechanism; the exchange was cancelled.
     SenselessChallenge,
-    /// This answer does not fit what LIST said, and a message before it was shorter than it should be: what is read as
-    /// answers may be the rest of that message.
+    /// What comes for this command is the answer to none, or to another: a status line stands within a listing, or the answer
+    /// does not fit what LIST said, and a message before it had another length, so that mail may be read as answers.
     OutOfStep(Asked),
     /// Octets came behind the answer to STLS, before TLS: somebody on the way tries to speak for the server (RFC 2595 §4,
     /// the `NO STARTTLS` attacks).
@@ -224,11 +224,9 @@ impl fmt::Display for Broken {
             Self::NotBase64 => f.write_str("a challenge of the server is not base64"),
             Self::TooManyChallenges => f.write_str("the server's challenges have no end"),
             Self::SenselessChallenge => f.write_str("a challenge of the server makes no sense in its mechanism"),
-            Self::OutOfStep(asked) => write!(
-                f,
-                "the answer to {asked} does not fit LIST, and an earlier message ended too soon: answers and mail may be \
-                 mixed up"
-            ),
+            Self::OutOfStep(asked) => {
+                write!(f, "what the server says is no answer to {asked}: its answers are out of step")
+            }
             Self::BehindStls => f.write_str(
                 "octets came behind the answer to STLS, before TLS: somebody on the way may be speaking for the server",
             ),
@@ -489,6 +487,10 @@ impl Session {
             *lines += 1;
             if *lines > max {
                 return Err(Broken::ListingTooLong(asked));
+            }
+            let may_be = matches!(line.first(), Some(b'+' | b'-'));
+            if may_be && matches!(Status::parse(&line), Some(Status::Ok { .. } | Status::Err { .. })) {
+                return Err(Broken::OutOfStep(asked));
             }
         }
         let from = usize::from(line.first() == Some(&b'.'));
