@@ -258,6 +258,9 @@ impl Connection {
                 }
                 Ok(())
             }
+            Err(error) if tls::is_refused_identity(&error) => {
+                Err(TlsError::Handshake(tls::Reason::of(&error)).into())
+            }
             Err(error) => Err(Error::Lost(format!("the connection broke: {}", tls::told(&error)))),
         }
     }

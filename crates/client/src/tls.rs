@@ -12,8 +12,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use restante_proto::dialogue::{TlsFacts, Word};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, InvalidMessage, RootCertStore,
-    SignatureScheme, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
+    InvalidMessage, RootCertStore, SignatureScheme, SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -271,9 +271,35 @@ pub(crate) fn told(error: &io::Error) -> String {
         _ => match within(error) {
             _ if is_clear_text(error) => "what the server says is not TLS".into(),
             Some(rustls::Error::InvalidCertificate(wrong)) => certificate(wrong),
+            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                "the server asks for a client certificate, and none is configured".into()
+            }
+            Some(rustls::Error::AlertReceived(alert)) if is_about_us(*alert) => {
+                format!("the server does not accept our certificate ({alert:?})")
+            }
             _ => error.to_string(),
         },
     }
+}
+
+/// Whether the server says that our certificate will not do. With TLS 1.3 it does so when the handshake is over for us.
+pub(crate) fn is_refused_identity(error: &io::Error) -> bool {
+    matches!(within(error), Some(rustls::Error::AlertReceived(alert)) if is_about_us(*alert))
+}
+
+const fn is_about_us(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+    )
 }
 
 fn within(error: &io::Error) -> Option<&rustls::Error> {
