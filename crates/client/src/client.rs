@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     capabilities::{Capabilities, Offer},
     connection::{Connection, Step, answer},
-    error::{Error, Refused, Waiting},
+    error::{Error, Refused, Waiting, printable},
     listing::{Gather, Listing, decimal},
     messages::Messages,
     options::Options,
@@ -132,7 +132,7 @@ impl Client {
     }
 
     async fn stls(&mut self, config: Arc<ClientConfig>, host: &str) -> Result<(), Error> {
-        self.connection.send(&Command::Stls)?;
+        self.connection.send(&Command::Stls).await?;
         match self.connection.next(Waiting::Answer(Verb::Stls)).await? {
             Step::StartTls => self.connection.secure(config, host).await,
             Step::Reply { asked, status } => match answer(asked, status) {
@@ -149,7 +149,7 @@ impl Client {
 
     /// CAPA; what was known before stays where the server does not answer it.
     async fn ask_capabilities(&mut self) -> Result<(), Error> {
-        self.connection.send(&Command::Capa)?;
+        self.connection.send(&Command::Capa).await?;
         self.read_capabilities().await
     }
 
@@ -220,8 +220,7 @@ impl Client {
         let mut words = text.split_ascii_whitespace().map(decimal);
         match (words.next().flatten(), words.next().flatten()) {
             (Some(messages), Some(octets)) => Ok(Stat { messages, octets }),
-            _ => Err(Refused::new(Some(Verb::Stat), None, &format!("its answer is not two numbers: {text}"))
-                .into()),
+            _ => Err(Error::Unclear { verb: Verb::Stat, said: printable(&text) }),
         }
     }
 
@@ -232,6 +231,7 @@ impl Client {
     pub async fn listing(&mut self) -> Result<Listing, Error> {
         self.connection.begin()?;
         let listing = self.gather().await;
+        let listing = listing.and_then(|listing| self.connection.nothing_is_left().map(|()| listing));
         let listing = self.connection.finish(listing)?;
         let known = |entry: &crate::Entry| Some((entry.number.get(), entry.octets?));
         self.sizes = listing.entries().iter().filter_map(known).collect();
@@ -242,12 +242,14 @@ impl Client {
         let commands = [Command::Capa, Command::Stat, Command::List(None), Command::Uidl(None)];
         let at_once = self.pipelines();
         if at_once {
-            commands.iter().try_for_each(|command| self.connection.send(command))?;
+            for command in &commands {
+                self.connection.send(command).await?;
+            }
         }
         let (mut gather, mut refused) = (Gather::default(), None);
         for command in &commands {
             if !at_once {
-                self.connection.send(command)?;
+                self.connection.send(command).await?;
             }
             let answered = match command.verb() {
                 Verb::Capa => {
@@ -260,7 +262,10 @@ impl Client {
                 Verb::Uidl => {
                     self.lines(Verb::Uidl, |line| gather.id(line)).await?.map(|_| gather.begin_ids())
                 }
-                _ => self.connection.reply(Waiting::Answer(Verb::Stat)).await?.map(|text| gather.stat(&text)),
+                _ => self.connection.reply(Waiting::Answer(Verb::Stat)).await?.map(|text| {
+                    gather.stat(&text);
+                    self.connection.limit_listings(gather.lines_max());
+                }),
             };
             // An empty maildrop has nothing to list, say some servers; and what is not offered is not there.
             let fine = |refused: &Refused| {
@@ -271,7 +276,7 @@ impl Client {
                 };
                 absent || (gather.is_empty() && refused.verb != Some(Verb::Stat))
             };
-            refused = refused.or(answered.err().filter(|refused| !fine(refused)));
+            refused = refused.or_else(|| answered.err().filter(|refused| !fine(refused)));
         }
         match refused {
             Some(refused) => Err(refused.into()),
@@ -322,6 +327,7 @@ impl Client {
         let numbers: Vec<MessageNumber> = numbers.into_iter().collect();
         self.connection.begin()?;
         let deleted = self.delete_numbers(&numbers).await;
+        let deleted = deleted.and_then(|deleted| self.connection.nothing_is_left().map(|()| deleted));
         self.connection.finish(deleted)
     }
 
@@ -334,7 +340,7 @@ impl Client {
         for &number in numbers {
             while window.admits() {
                 let Some(&next) = unsent.next() else { break };
-                self.connection.send(&Command::Dele(next))?;
+                self.connection.send(&Command::Dele(next)).await?;
                 window.sent(0);
             }
             let answered = self.connection.reply(Waiting::Answer(Verb::Dele)).await?;
@@ -357,9 +363,11 @@ impl Client {
     /// Ends the session. Only now the server removes what is marked; with [`Error::Refused`] it says that it did not, or not
     /// all of it (RFC 1939 §6), and with [`Error::Lost`] nobody knows.
     pub async fn quit(mut self) -> Result<(), Error> {
-        self.one(&Command::Quit).await?;
-        self.connection.close().await;
-        Ok(())
+        let said = self.one(&Command::Quit).await;
+        if !said.as_ref().is_err_and(Error::is_fatal) {
+            self.connection.close().await;
+        }
+        said.map(drop)
     }
 
     /// A command whose answer is one line.
@@ -370,7 +378,7 @@ impl Client {
     }
 
     async fn ask(&mut self, command: &Command<'_>) -> Result<String, Error> {
-        self.connection.send(command)?;
+        self.connection.send(command).await?;
         Ok(self.connection.reply(Waiting::Answer(command.verb())).await??)
     }
 

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroize as _;
 
 use crate::{
-    error::{Error, Refused, Waiting},
+    error::{Error, Refused, Waiting, printable},
     options::Options,
     tls::{self, TlsError, TlsInfo},
     transcript::Recording,
@@ -28,6 +28,9 @@ use crate::{
 
 /// How much is read at a time, in octets.
 const INPUT_OCTETS: usize = 128 * 1024;
+
+/// The room for what is to be written, in octets: made at once, since a buffer that grows leaves copies of passwords behind.
+const OUT_OCTETS: usize = 16 * 1024;
 
 /// What the server said, owned. A listing's line stands in [`Connection::line`], octets of a message in
 /// [`Connection::body`].
@@ -72,6 +75,15 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<TlsInfo>,
     /// Writing failed. What the server said before it closed is still read, since it often says why.
     write_failed: Option<String>,
+    /// The text of the last answer, where it was a refusal: a server that closes then has often said why.
+    refusal: Option<String>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // A password may not have been written yet.
+        self.out.zeroize();
+    }
 }
 
 impl Connection {
@@ -83,7 +95,7 @@ impl Connection {
             input: vec![0; INPUT_OCTETS].into_boxed_slice(),
             start: 0,
             end: 0,
-            out: Vec::new(),
+            out: Vec::with_capacity(OUT_OCTETS),
             written: 0,
             body: Vec::new(),
             line: Vec::new(),
@@ -93,6 +105,7 @@ impl Connection {
             recording: options.transcript.as_ref().map(begin).transpose()?,
             tls: None,
             write_failed: None,
+            refusal: None,
         })
     }
 
@@ -100,16 +113,17 @@ impl Connection {
         self.session.phase()
     }
 
-    /// A call begins. Unless it comes to [`Self::finish`], it was cancelled, and the connection is out of step.
-    pub(crate) const fn begin(&mut self) -> Result<(), Error> {
+    /// A call begins. Unless it comes to [`Self::finish`], or all answers came, it was cancelled, and the connection is out
+    /// of step.
+    pub(crate) fn begin(&mut self) -> Result<(), Error> {
         match self.usable {
-            Use::Idle => {
+            Use::Busy if self.session.owed() > 0 => Err(Error::Interrupted(
+                "an earlier call was cancelled, or its messages were not read to the end",
+            )),
+            Use::Idle | Use::Busy => {
                 self.usable = Use::Busy;
                 Ok(())
             }
-            Use::Busy => Err(Error::Interrupted(
-                "an earlier call was cancelled, or its messages were not read to the end",
-            )),
             Use::Over(why) => Err(Error::Interrupted(why)),
         }
     }
@@ -130,9 +144,44 @@ impl Connection {
         result
     }
 
-    /// Says a command; it is written at the next [`Self::next`].
-    pub(crate) fn send(&mut self, command: &Command<'_>) -> Result<(), Error> {
+    /// Says a command; it is written at the next [`Self::next`]. Where no answer is owed, what has come all the same breaks
+    /// the connection, so that it is not taken for the answer to this command; and a server that has gone is noticed.
+    ///
+    /// It looks and does not wait: no call can be cancelled here.
+    pub(crate) async fn send(&mut self, command: &Command<'_>) -> Result<(), Error> {
+        if self.session.owed() == 0 {
+            if self.start == self.end {
+                self.look().await?;
+            }
+            self.nothing_is_left()?;
+        }
         Ok(self.session.send(command, &mut self.out)?)
+    }
+
+    /// What came behind the last answer that was owed was not asked for.
+    pub(crate) fn nothing_is_left(&mut self) -> Result<(), Error> {
+        Ok(self.session.unasked(&self.input[self.start..self.end])?)
+    }
+
+    /// Reads what has come, if anything has.
+    async fn look(&mut self) -> Result<(), Error> {
+        let Self { stream, input, .. } = self;
+        let read = poll_fn(|cx| {
+            let mut read = ReadBuf::new(input);
+            Poll::Ready(match Pin::new(&mut *stream).poll_read(cx, &mut read) {
+                Poll::Ready(read_to) => Some(read_to.map(|()| read.filled().len())),
+                Poll::Pending => None,
+            })
+        });
+        match read.await {
+            Some(read) => self.took(read),
+            None => Ok(()),
+        }
+    }
+
+    /// How many lines LIST and UIDL may have from now on.
+    pub(crate) const fn limit_listings(&mut self, lines: u64) {
+        self.session.limit_listings(lines);
     }
 
     /// Answers a challenge.
@@ -142,6 +191,9 @@ impl Connection {
 
     /// What the server says next.
     pub(crate) async fn next(&mut self, waiting: Waiting) -> Result<Step, Error> {
+        if let Use::Over(why) = self.usable {
+            return Err(Error::Interrupted(why));
+        }
         loop {
             let mut input = &self.input[self.start..self.end];
             let before = input.len();
@@ -149,7 +201,13 @@ impl Connection {
             let step = match event {
                 Ok(Event::Input) => None,
                 Ok(Event::Greeting { status, stamp }) => Some(Step::Greeting { status, stamp }),
-                Ok(Event::Reply { asked, status }) => Some(Step::Reply { asked, status }),
+                Ok(Event::Reply { asked, status }) => {
+                    self.refusal = match &status {
+                        Status::Err { text, .. } => Some(printable(text)),
+                        _ => None,
+                    };
+                    Some(Step::Reply { asked, status })
+                }
                 Ok(Event::Line(line)) => {
                     self.line.clear();
                     self.line.extend_from_slice(&line);
@@ -182,17 +240,17 @@ impl Connection {
     /// before its answers are taken cannot block us.
     async fn exchange(&mut self, waiting: Waiting) -> Result<(), Error> {
         let limit = self.answer;
-        (self.start, self.end) = (0, 0);
         let read = timeout(limit, self.write_and_read()).await.map_err(|_| Error::TimedOut(waiting))?;
+        self.took(read)
+    }
+
+    /// Takes what was read: all that was there before is consumed.
+    fn took(&mut self, read: io::Result<usize>) -> Result<(), Error> {
+        (self.start, self.end) = (0, 0);
         match read {
-            Ok(0) => {
-                let ended = self.session.eof();
-                Err(match (ended, self.write_failed.take()) {
-                    (Err(broken), None) => broken.into(),
-                    (Err(broken), Some(why)) => Error::Lost(format!("{broken} ({why})")),
-                    (Ok(()), _) => Error::Lost("the server ended the connection".into()),
-                })
-            }
+            // A server that closes TLS without a word has closed it all the same: POP3 says itself what is whole.
+            Ok(0) => Err(self.ended()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.ended()),
             Ok(octets) => {
                 self.end = octets;
                 if let Some(recording) = &mut self.recording {
@@ -200,8 +258,26 @@ impl Connection {
                 }
                 Ok(())
             }
+            Err(error) if tls::is_refused_identity(&error) => {
+                Err(TlsError::Handshake(tls::Reason::of(&error)).into())
+            }
             Err(error) => Err(Error::Lost(format!("the connection broke: {}", tls::told(&error)))),
         }
+    }
+
+    /// The server ended the connection: with what was owed, and what it said last.
+    fn ended(&mut self) -> Error {
+        let mut text = match self.session.eof() {
+            Ok(()) => "the server ended the connection".to_owned(),
+            Err(broken) => broken.to_string(),
+        };
+        if let Some(refusal) = self.refusal.take().filter(|refusal| !refusal.is_empty()) {
+            text.push_str(&format!("; before, it said «{refusal}»"));
+        }
+        if let Some(why) = self.write_failed.take() {
+            text.push_str(&format!(" ({why})"));
+        }
+        Error::Lost(text)
     }
 
     async fn write_and_read(&mut self) -> io::Result<usize> {
@@ -229,17 +305,15 @@ impl Connection {
                 *written = 0;
             }
             // TLS keeps records until it is told; sockets have nothing to flush.
-            if (wrote || out.is_empty()) && write_failed.is_none() {
-                if let Poll::Ready(Err(error)) = stream.as_mut().poll_flush(cx) {
-                    *write_failed = Some(error.to_string());
-                }
+            if (wrote || out.is_empty())
+                && write_failed.is_none()
+                && let Poll::Ready(Err(error)) = stream.as_mut().poll_flush(cx)
+            {
+                *write_failed = Some(error.to_string());
             }
             let mut read = ReadBuf::new(input);
             match stream.poll_read(cx, &mut read) {
-                Poll::Ready(Ok(())) => Poll::Ready(Ok(read.filled().len())),
-                // A server that closes TLS without a word has closed it all the same: POP3 says itself what is whole.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(read_to) => Poll::Ready(read_to.map(|()| read.filled().len())),
                 Poll::Pending => Poll::Pending,
             }
         })

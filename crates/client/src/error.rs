@@ -50,6 +50,14 @@ pub enum Error {
     /// An earlier call was cancelled, or messages were not read to their end, or the session is over: make a new connection.
     #[error("the connection cannot be used any more: {0}")]
     Interrupted(&'static str),
+    /// The server said `+OK` to this, and something that cannot be understood. The session goes on.
+    #[error("the answer to {} cannot be understood: «{said}»", verb.word())]
+    Unclear {
+        /// The command.
+        verb: Verb,
+        /// What it said; control characters are replaced.
+        said: String,
+    },
     /// The call does not fit the state of the session, such as a message before the login. Nothing was sent.
     #[error(transparent)]
     NotNow(#[from] NotNow),
@@ -63,7 +71,12 @@ impl Error {
     pub const fn is_fatal(&self) -> bool {
         !matches!(
             self,
-            Self::Refused(_) | Self::NotOffered(_) | Self::Cleartext | Self::Credentials(_) | Self::NotNow(_)
+            Self::Refused(_)
+                | Self::NotOffered(_)
+                | Self::Cleartext
+                | Self::Credentials(_)
+                | Self::Unclear { .. }
+                | Self::NotNow(_)
         )
     }
 
@@ -79,7 +92,9 @@ impl Error {
 impl From<Broken> for Error {
     fn from(broken: Broken) -> Self {
         match broken {
-            Broken::Cut(_) | Broken::Unanswered(_) | Broken::Silent => Self::Lost(broken.to_string()),
+            Broken::Cut(_) | Broken::Unanswered(_) | Broken::Silent | Broken::GivenUp(_) => {
+                Self::Lost(broken.to_string())
+            }
             broken => Self::Protocol(broken),
         }
     }
@@ -101,9 +116,13 @@ const TEXT_MAX: usize = 400;
 
 impl Refused {
     pub(crate) fn new(verb: Option<Verb>, code: Option<ResponseCode>, text: &str) -> Self {
-        let text = text.chars().take(TEXT_MAX).map(|c| if c.is_control() { '?' } else { c }).collect();
-        Self { verb, code, text }
+        Self { verb, code, text: printable(text) }
     }
+}
+
+/// What a server said, for a person: printable and bounded.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().take(TEXT_MAX).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 impl fmt::Display for Refused {
@@ -133,8 +152,6 @@ pub enum Waiting {
     Tls,
     /// The answer to this command, or more of it.
     Answer(Verb),
-    /// That the server reads what was sent, or sends anything at all.
-    Progress,
 }
 
 impl fmt::Display for Waiting {
@@ -144,7 +161,6 @@ impl fmt::Display for Waiting {
             Self::Greeting => f.write_str("greeting"),
             Self::Tls => f.write_str("TLS handshake"),
             Self::Answer(verb) => f.write_str(verb.word()),
-            Self::Progress => f.write_str("no progress"),
         }
     }
 }

@@ -40,6 +40,7 @@ mod login;
 mod messages;
 mod options;
 pub mod tls;
+mod top;
 mod transcript;
 mod transport;
 mod url;

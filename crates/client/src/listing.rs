@@ -12,7 +12,10 @@ use sha2::{Digest as _, Sha256};
 const DOUBTS_MAX: usize = 50;
 
 /// How many messages a maildrop may have here; what a server claims beyond that is not believed.
-const MESSAGES_MAX: u32 = 10_000_000;
+const MESSAGES_MAX: u32 = 2_000_000;
+
+/// How many more lines than messages LIST and UIDL may have, all nonsense included.
+const LINES_BEYOND_MAX: u64 = 1000;
 
 /// What a server has, as far as it can be believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,6 +135,11 @@ impl Gather {
         self.ids.get_or_insert_default();
     }
 
+    /// How many lines LIST and UIDL may have.
+    pub(crate) fn lines_max(&self) -> u64 {
+        u64::from(self.count.unwrap_or(MESSAGES_MAX)) * 2 + LINES_BEYOND_MAX
+    }
+
     /// Whether STAT counted no message.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == Some(0)
@@ -158,8 +166,8 @@ impl Gather {
 
     pub(crate) fn id(&mut self, line: &[u8]) {
         let Some((number, rest)) = self.numbered("UIDL", line) else { return };
-        // Some servers add words of their own.
-        let word = rest.split(|&octet| octet == b' ').next().unwrap_or_default();
+        // Nothing may follow a unique-id. Where words do, they are part of it: two messages must not get the same for them.
+        let word = rest.trim_ascii_end();
         let ids = self.ids.get_or_insert_default();
         if ids.contains_key(&number.get()) {
             return self.doubt(Doubt::Twice("UIDL", number));
@@ -304,11 +312,12 @@ mod tests {
     #[test]
     fn odd_unique_ids_are_replaced_or_doubted() {
         let long = format!("2 {}", "x".repeat(71));
-        let listing = gather("5 9", &[], &["1 ", &long, "3 \u{7f}", "4 a more words", "5 a"]);
+        let listing = gather("6 9", &[], &["1 ", &long, "3 \u{7f}", "4 a ", "5 a", "6 a b"]);
         let ids: Vec<_> = shown(&listing).into_iter().map(|(_, _, id)| id.map(str::to_owned)).collect();
         assert_eq!((&ids[0], &ids[3], &ids[4]), (&None, &Some("a".into()), &Some("a".into())));
         assert!(ids[1].as_ref().is_some_and(|id| id.starts_with('~') && id.len() == 65));
         assert!(ids[2].as_ref().is_some_and(|id| id.starts_with('~')) && ids[1] != ids[2]);
+        assert!(ids[5].as_ref().is_some_and(|id| id.starts_with('~')));
         assert!(
             listing
                 .doubts
@@ -318,8 +327,8 @@ mod tests {
 
     #[test]
     fn memory_follows_the_lines_and_not_the_numbers() {
-        let listing = gather("4294967296 1", &["4294967295 1", "10000000 5"], &["10000000 a"]);
-        assert_eq!(shown(&listing), [(10_000_000, Some(5), Some("a"))]);
+        let listing = gather("4294967296 1", &["4294967295 1", "2000000 5"], &["2000000 a"]);
+        assert_eq!(shown(&listing), [(2_000_000, Some(5), Some("a"))]);
         let endless: Vec<String> = (0..500).map(|_| "0 x".to_owned()).collect();
         let lines: Vec<&str> = endless.iter().map(String::as_str).collect();
         assert_eq!(gather("0 0", &lines, &[]).doubts.len(), DOUBTS_MAX);

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use md5::{Digest as _, Md5};
-use restante_proto::{Secret, command::Command, verb::Verb};
+use restante_proto::{Secret, client::Broken, command::Command, verb::Verb};
 use restante_sasl::{Credentials, MECHANISMS, Mechanism};
 
 use crate::{
@@ -105,17 +105,17 @@ impl Client {
             return Err(Error::Credentials("USER and PASS"));
         }
         let pass = Command::Pass(credentials.password.clone());
-        self.connection.send(&Command::User(user))?;
+        self.connection.send(&Command::User(user)).await?;
         if self.pipelines() {
             // Both answers are taken before either counts, so that the session stays in step.
-            self.connection.send(&pass)?;
+            self.connection.send(&pass).await?;
             let user = self.connection.reply(Waiting::Answer(Verb::User)).await?;
             let pass = self.connection.reply(Waiting::Answer(Verb::Pass)).await?;
             user?;
             pass?;
         } else {
             self.connection.reply(Waiting::Answer(Verb::User)).await??;
-            self.connection.send(&pass)?;
+            self.connection.send(&pass).await?;
             self.connection.reply(Waiting::Answer(Verb::Pass)).await??;
         }
         Ok(())
@@ -130,12 +130,19 @@ impl Client {
             return Err(Error::NotOffered("APOP: its greeting has no time stamp".into()));
         };
         let digest = Md5::new().chain_update(stamp).chain_update(credentials.password.expose()).finalize();
-        self.connection.send(&Command::Apop(user, digest.into()))?;
+        self.connection.send(&Command::Apop(user, digest.into())).await?;
         self.connection.reply(Waiting::Answer(Verb::Apop)).await??;
         Ok(())
     }
 
     async fn sasl(&mut self, mechanism: &Mechanism, credentials: &Credentials) -> Result<(), Error> {
+        // No mechanism can carry these.
+        if credentials.user.is_empty()
+            || credentials.user.contains('\0')
+            || credentials.password.expose().contains(&0)
+        {
+            return Err(Error::Credentials(mechanism.name));
+        }
         let mut exchange = (mechanism.client)(credentials.clone());
         let initial = exchange.initial().map(|initial| encode(&initial));
         let fits = |initial: &Secret<String>| {
@@ -144,17 +151,17 @@ impl Client {
         // A longer one waits for the challenge, which is empty then.
         let sent = initial.as_ref().filter(|initial| fits(initial));
         let begun = Command::Auth(mechanism.name, sent.map(|initial| initial.expose().as_bytes()));
-        self.connection.send(&begun)?;
-        let mut impossible = false;
+        self.connection.send(&begun).await?;
+        let mut cancelled = false;
         loop {
             match self.connection.next(Waiting::Answer(Verb::Auth)).await? {
                 Step::Challenge(challenge) => {
                     let response = exchange.respond(&challenge);
-                    impossible |= response.is_none();
+                    cancelled |= response.is_none();
                     self.connection.respond(response.as_ref());
                 }
-                // We broke it off ourselves.
-                Step::Reply { .. } if impossible => return Err(Error::Credentials(mechanism.name)),
+                // Whatever it says: a server that challenges so is not the one that was meant.
+                Step::Reply { .. } if cancelled => return Err(Error::Protocol(Broken::SenselessChallenge)),
                 Step::Reply { asked, status } => {
                     answer(asked, status)?;
                     return Ok(());

@@ -2,13 +2,19 @@
 
 use std::collections::VecDeque;
 
-use restante_proto::{MessageNumber, client::Window, command::Command, verb::Verb};
+use restante_proto::{
+    MessageNumber,
+    client::{Broken, Window},
+    command::Command,
+    verb::Verb,
+};
 
 use crate::{
     client::Client,
     connection::{Step, answer},
     error::{Error, Refused, Waiting},
     listing::decimal,
+    top::Cut,
 };
 
 /// What a message is taken for whose length is not known, in octets.
@@ -29,6 +35,14 @@ pub struct Messages<'c> {
     under_way: VecDeque<u64>,
     begun: bool,
     current: Current,
+    /// How many octets of the current message were given.
+    given: u64,
+    /// What of the current answer to TOP belongs to it.
+    cut: Option<Cut>,
+    /// A message had another length than LIST and the answer to RETR told. Most often the server cannot count. But a line of
+    /// one dot that was not stuffed ends a message too soon, and what is behind it looks like answers; and where the end is
+    /// none, the next answer looks like mail. From then on each answer has to agree with LIST.
+    doubted: bool,
 }
 
 /// Where the message is that is read.
@@ -58,7 +72,18 @@ impl<'c> Messages<'c> {
     ) -> Self {
         let window = Window::new(client.window());
         let wanted = wanted.into_iter().collect();
-        Self { client, wanted, top, window, under_way: VecDeque::new(), begun: false, current: Current::None }
+        Self {
+            client,
+            wanted,
+            top,
+            window,
+            under_way: VecDeque::new(),
+            begun: false,
+            current: Current::None,
+            given: 0,
+            cut: None,
+            doubted: false,
+        }
     }
 
     /// The next message; what was not read of the one before it is skipped. `None` when all were given.
@@ -66,7 +91,11 @@ impl<'c> Messages<'c> {
         let next = self.advance().await;
         match next {
             Ok(true) => Ok(Some(Message { messages: self })),
-            Ok(false) => self.client.connection.finish(Ok(None)),
+            // Behind the last answer there is nothing; if there is, some answer was none.
+            Ok(false) => {
+                let ended = self.client.connection.nothing_is_left();
+                self.client.connection.finish(ended.map(|()| None))
+            }
             Err(error) => self.client.connection.finish(Err(error)),
         }
     }
@@ -85,7 +114,7 @@ impl<'c> Messages<'c> {
             self.begun = true;
         }
         while self.read().await? {}
-        self.fill()?;
+        self.fill().await?;
         if self.under_way.is_empty() {
             self.current = Current::None;
             return Ok(false);
@@ -93,11 +122,16 @@ impl<'c> Messages<'c> {
         let step = self.client.connection.next(Waiting::Answer(self.verb())).await?;
         let Step::Reply { asked, status } = step else { return Err(out_of_step()) };
         let number = asked.number.ok_or_else(out_of_step)?;
-        self.current = match answer(asked, status) {
-            Ok(text) => {
-                let announced = text.split_ascii_whitespace().next().and_then(decimal);
-                Current::Reading { number, announced }
-            }
+        let answered = answer(asked, status);
+        let announced = |text: &String| text.split_ascii_whitespace().next().and_then(decimal);
+        let announced = answered.as_ref().ok().and_then(announced);
+        if self.doubted && self.client.known_octets(number).is_some_and(|octets| announced != Some(octets)) {
+            return Err(Error::Protocol(Broken::OutOfStep(asked)));
+        }
+        self.given = 0;
+        self.cut = self.top.map(Cut::new);
+        self.current = match answered {
+            Ok(_) => Current::Reading { number, announced },
             Err(refused) => {
                 self.answered();
                 Current::Refused { number, refused: Some(refused) }
@@ -107,17 +141,18 @@ impl<'c> Messages<'c> {
     }
 
     /// Asks for as many as the window admits, in one go.
-    fn fill(&mut self) -> Result<(), Error> {
+    async fn fill(&mut self) -> Result<(), Error> {
         while self.window.admits() {
             let Some(number) = self.wanted.pop_front() else { break };
             let octets = match self.top {
                 None => self.client.known_octets(number).unwrap_or(UNKNOWN_OCTETS),
                 Some(_) => UNKNOWN_OCTETS,
             };
-            self.client.connection.send(&match self.top {
+            let command = match self.top {
                 None => Command::Retr(number),
                 Some(lines) => Command::Top(number, lines),
-            })?;
+            };
+            self.client.connection.send(&command).await?;
             self.window.sent(octets);
             self.under_way.push_back(octets);
         }
@@ -127,15 +162,29 @@ impl<'c> Messages<'c> {
     /// Reads on in the current message: whether there are octets, which are then in the connection's body.
     async fn read(&mut self) -> Result<bool, Error> {
         let Current::Reading { number, announced } = self.current else { return Ok(false) };
-        self.client.connection.body.clear();
-        match self.client.connection.next(Waiting::Answer(self.verb())).await? {
-            Step::Octets => Ok(true),
-            Step::End => {
-                self.answered();
-                self.current = Current::Whole { number, announced };
-                Ok(false)
+        loop {
+            let waiting = Waiting::Answer(self.verb());
+            let connection = &mut self.client.connection;
+            connection.body.clear();
+            match connection.next(waiting).await? {
+                Step::Octets => {
+                    let body = &mut self.client.connection.body;
+                    self.given += body.len() as u64;
+                    self.cut.iter_mut().for_each(|cut| cut.apply(body));
+                    if !body.is_empty() {
+                        return Ok(true);
+                    }
+                }
+                Step::End => {
+                    let listed = self.client.known_octets(number).filter(|_| self.top.is_none());
+                    let agreed = announced.filter(|_| announced == listed);
+                    self.doubted |= agreed.is_some_and(|octets| self.given != octets);
+                    self.answered();
+                    self.current = Current::Whole { number, announced };
+                    return Ok(false);
+                }
+                _ => return Err(out_of_step()),
             }
-            _ => Err(out_of_step()),
         }
     }
 

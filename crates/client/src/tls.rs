@@ -12,14 +12,16 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use restante_proto::dialogue::{TlsFacts, Word};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, InvalidMessage, RootCertStore,
-    SignatureScheme, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
+    InvalidMessage, RootCertStore, SignatureScheme, SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     version::{TLS12, TLS13},
 };
 use sha2::{Digest as _, Sha256};
+
+use crate::error::printable;
 
 /// How TLS is to be.
 #[derive(Clone, Debug, Default)]
@@ -269,9 +271,35 @@ pub(crate) fn told(error: &io::Error) -> String {
         _ => match within(error) {
             _ if is_clear_text(error) => "what the server says is not TLS".into(),
             Some(rustls::Error::InvalidCertificate(wrong)) => certificate(wrong),
+            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                "the server asks for a client certificate, and none is configured".into()
+            }
+            Some(rustls::Error::AlertReceived(alert)) if is_about_us(*alert) => {
+                format!("the server does not accept our certificate ({alert:?})")
+            }
             _ => error.to_string(),
         },
     }
+}
+
+/// Whether the server says that our certificate will not do. With TLS 1.3 it does so when the handshake is over for us.
+pub(crate) fn is_refused_identity(error: &io::Error) -> bool {
+    matches!(within(error), Some(rustls::Error::AlertReceived(alert)) if is_about_us(*alert))
+}
+
+const fn is_about_us(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+    )
 }
 
 fn within(error: &io::Error) -> Option<&rustls::Error> {
@@ -305,8 +333,15 @@ fn certificate(wrong: &CertificateError) -> String {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
         CertificateError::UnknownIssuer => "is signed by nobody who is trusted",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is not for this host's name"
+        CertificateError::NotValidForName => "is not for this host's name",
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names: Vec<&str> = presented.iter().take(NAMES_MAX).map(|name| bare(name)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+            return format!(
+                "the server's certificate is not for this host's name ({}), but for {}",
+                expected.to_str(),
+                printable(&names)
+            );
         }
         CertificateError::BadEncoding => "cannot be read",
         CertificateError::Revoked => "was revoked",
@@ -321,6 +356,15 @@ fn certificate(wrong: &CertificateError) -> String {
         other => return format!("the server's certificate is not accepted: {other}"),
     };
     format!("the server's certificate {words}")
+}
+
+/// How many names of a certificate are told.
+const NAMES_MAX: usize = 4;
+
+/// A name of a certificate without the kind around it: `DnsName("mail.example.org")`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// What the system trusts. Single certificates that cannot be read are no reason to trust none.

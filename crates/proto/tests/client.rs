@@ -143,7 +143,8 @@ fn strangers_break_the_session_in_words() {
         (&[][..], &b"* OK IMAP4rev1\r\n"[..], "does not greet as a POP3 server does: «* OK IMAP4rev1»"),
         (&[], b"\x16\x03\x01\r\n", "does not greet"),
         (&[], b"", "without a greeting"),
-        (&[], b"+OK\r\n-ERR autologout\r\n", "without being asked: «-ERR autologout»"),
+        (&[], b"+OK\r\n-ERR autologout\r\n", "the server gave the session up: «autologout»"),
+        (&[], b"+OK\r\n+OK twice\r\n", "without being asked: «+OK twice»"),
         (&[], b"+OK\r\n+O", "in the middle of a line"),
         (&[Command::Capa], b"+OK\r\nOK\r\n", "the answer to CAPA is neither +OK nor -ERR: «OK»"),
         (&[Command::Capa], b"+OK\r\n+OK\r\nUIDL\r\n", "in the middle of the answer to CAPA"),
@@ -169,6 +170,41 @@ fn lines_and_listings_are_bounded() {
     let said = format!("+OK\r\nX{}\r\n", "\u{7}é".repeat(3000));
     let error = told(&[Command::Capa], said.as_bytes(), 4096)[1].clone();
     assert!(error.chars().count() < 300 && !error.contains('\u{7}'), "{error}");
+}
+
+#[test]
+fn a_listing_is_as_long_as_the_driver_expects() {
+    let (mut session, mut out, mut body) = (Session::new(), Vec::new(), Vec::new());
+    let mut input = b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n1 1\r\n2 2\r\n3 3\r\n".as_slice();
+    assert!(matches!(session.advance(&mut input, &mut body), Ok(Event::Greeting { .. })));
+    for command in [Command::User("a"), Command::Pass(Secret::new(vec![])), Command::List(None)] {
+        session.send(&command, &mut out).unwrap();
+        assert!(matches!(session.advance(&mut input, &mut body), Ok(Event::Reply { .. })));
+    }
+    session.limit_listings(2);
+    assert!(matches!(session.advance(&mut input, &mut body), Ok(Event::Line(_))));
+    assert!(matches!(session.advance(&mut input, &mut body), Ok(Event::Line(_))));
+    assert!(matches!(session.advance(&mut input, &mut body), Err(Broken::ListingTooLong(_))));
+}
+
+#[test]
+fn what_nobody_asked_for_is_no_answer() {
+    for (said, broken) in [
+        (&b"+OK twice\r\n+OK\r\n"[..], Broken::Unasked("+OK twice".into())),
+        (b"+O", Broken::Unasked("+O".into())),
+        (b"-ERR [X] idle for too long\r\n", Broken::GivenUp("idle for too long".into())),
+        (b"\x1b[2J\n", Broken::Unasked("?[2J".into())),
+    ] {
+        let (mut session, mut out, mut body) = (Session::new(), Vec::new(), Vec::new());
+        assert_eq!(session.unasked(b"+OK"), Ok(()), "the greeting is waited for");
+        assert!(session.advance(&mut b"+OK\r\n".as_slice(), &mut body).is_ok());
+        assert_eq!((session.unasked(b""), session.unasked(said)), (Ok(()), Err(broken)));
+        assert!(session.send(&Command::Capa, &mut out).is_err(), "nothing more can be said");
+    }
+    let (mut session, mut out, mut body) = (Session::new(), Vec::new(), Vec::new());
+    assert!(session.advance(&mut b"+OK\r\n".as_slice(), &mut body).is_ok());
+    session.send(&Command::Capa, &mut out).unwrap();
+    assert_eq!(session.unasked(b"+OK"), Ok(()), "it was asked for");
 }
 
 #[test]

@@ -18,6 +18,9 @@
 //! more than one may be under way where the server offers PIPELINING (RFC 2449 §6.6); `plan.rs` says how many. The same
 //! events come out however the input was cut.
 //!
+//! What came while no answer was owed must not become the answer to the next command: before it sends, a driver that has
+//! input left shows it to [`Session::unasked`].
+//!
 //! The server is a stranger. Whatever it says is bounded; what cannot be a POP3 server's answer ends in [`Broken`], after
 //! which nothing more can be said on the connection. The session has no clock and no socket: how long to wait, and what a
 //! closed connection means ([`Session::eof`]), the driver asks and tells.

@@ -1,5 +1,7 @@
 //! What may be under way: how many commands, and how many octets of answers, before the first of them came.
 
+use super::session::ASKED_MAX;
+
 /// The bounds of a [`Window`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowMax {
@@ -50,9 +52,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// Nothing is under way.
+    /// Nothing is under way. There are never more commands than a session can keep.
     pub const fn new(max: WindowMax) -> Self {
-        Self { max, commands: 0, octets: 0, full: false }
+        let commands = if max.commands < ASKED_MAX { max.commands } else { ASKED_MAX };
+        Self { max: WindowMax { commands, ..max }, commands: 0, octets: 0, full: false }
     }
 
     /// Whether a command may be sent now. One always may when none is under way.
@@ -96,6 +99,13 @@ mod tests {
         assert!(!window.admits());
         window.answered(1);
         assert!(window.admits());
+    }
+
+    #[test]
+    fn a_window_never_has_more_than_a_session_keeps() {
+        let mut window = Window::new(WindowMax { commands: u32::MAX, octets: u64::MAX });
+        let sent = core::iter::from_fn(|| window.admits().then(|| window.sent(1))).take(10_000).count();
+        assert_eq!(sent, 4096);
     }
 
     #[test]

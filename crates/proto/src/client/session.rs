@@ -15,8 +15,8 @@ use crate::{
     verb::{ReplyShape, Verb},
 };
 
-/// How many commands may be owed an answer at a time.
-const ASKED_MAX: usize = 4096;
+/// How many commands may be owed an answer at a time; a [`super::Window`] stays within it.
+pub(super) const ASKED_MAX: u32 = 4096;
 
 /// How many challenges one AUTH may have.
 const CHALLENGES_MAX: u32 = 16;
@@ -24,8 +24,8 @@ const CHALLENGES_MAX: u32 = 16;
 /// How many lines a list of capabilities or mechanisms may have.
 const CAPABILITIES_MAX: u64 = 1024;
 
-/// How many lines LIST or UIDL may have: as many as a maildrop may have messages, twice.
-const LISTING_MAX: u64 = 10_000_000;
+/// How many lines LIST or UIDL may have, where the driver knows no better: [`Session::limit_listings`].
+const LISTING_MAX: u64 = 4_000_000;
 
 /// How many octets of one message are handed out at a time at most: `body` does not grow beyond that.
 const STEP_OCTETS: usize = 64 * 1024;
@@ -61,6 +61,8 @@ pub struct Session {
     ahead: Phase,
     /// A command is under way behind which nothing may be sent: AUTH, STLS, QUIT.
     last: Option<Verb>,
+    /// How many lines LIST or UIDL may have.
+    listing_max: u64,
 }
 
 /// A command whose answer is owed, as far as it matters for reading the answer.
@@ -175,6 +177,8 @@ pub enum Broken {
     NoStatus(Asked, String),
     /// It said this without being asked.
     Unasked(String),
+    /// It said `-ERR` and this without being asked: it gives the session up, as some do with whom says nothing for long.
+    GivenUp(String),
     /// A line is longer than any that we take.
     LineTooLong,
     /// A listing has no end.
@@ -185,6 +189,11 @@ pub enum Broken {
     NotBase64,
     /// The challenges have no end.
     TooManyChallenges,
+    /// A challenge makes no sense in the mechanism; the exchange was cancelled.
+    SenselessChallenge,
+    /// What comes for this command is the answer to none, or to another: a status line stands within a listing, or the answer
+    /// does not fit what LIST said, and a message before it had another length, so that mail may be read as answers.
+    OutOfStep(Asked),
     /// Octets came behind the answer to STLS, before TLS: somebody on the way tries to speak for the server (RFC 2595 §4,
     /// the `NO STARTTLS` attacks).
     BehindStls,
@@ -206,6 +215,7 @@ impl fmt::Display for Broken {
                 write!(f, "the answer to {} is neither +OK nor -ERR: «{said}»", asked.verb.word())
             }
             Self::Unasked(said) => write!(f, "the server said without being asked: «{said}»"),
+            Self::GivenUp(said) => write!(f, "the server gave the session up: «{said}»"),
             Self::LineTooLong => f.write_str("the server sends a line without end"),
             Self::ListingTooLong(asked) => write!(f, "the answer to {} has no end", asked.verb.word()),
             Self::ChallengeUnasked(asked) => {
@@ -213,6 +223,10 @@ impl fmt::Display for Broken {
             }
             Self::NotBase64 => f.write_str("a challenge of the server is not base64"),
             Self::TooManyChallenges => f.write_str("the server's challenges have no end"),
+            Self::SenselessChallenge => f.write_str("a challenge of the server makes no sense in its mechanism"),
+            Self::OutOfStep(asked) => {
+                write!(f, "what the server says is no answer to {asked}: its answers are out of step")
+            }
             Self::BehindStls => f.write_str(
                 "octets came behind the answer to STLS, before TLS: somebody on the way may be speaking for the server",
             ),
@@ -253,6 +267,7 @@ impl Session {
             phase: Phase::Authorization,
             ahead: Phase::Authorization,
             last: None,
+            listing_max: LISTING_MAX,
         }
     }
 
@@ -274,7 +289,7 @@ impl Session {
         let begun = !matches!(self.reading, Reading::Greeting | Reading::Tls | Reading::Over);
         // What is encrypted must not begin with what an eavesdropper could have put there, nor the other way round.
         let alone = verb != Verb::Stls || self.asked.is_empty();
-        if !begun || !alone || self.last.is_some() || self.asked.len() >= ASKED_MAX {
+        if !begun || !alone || self.last.is_some() || self.asked.len() >= ASKED_MAX as usize {
             return Err(refused);
         }
         self.ahead = self.ahead.transition(verb).ok_or(refused)?.ok;
@@ -285,6 +300,22 @@ impl Session {
         self.asked.push_back(Asked { verb, number, shape: verb.reply_shape(has_argument) });
         command.write(out);
         Ok(())
+    }
+
+    /// How many lines LIST and UIDL may have from now on, for a driver that knows from STAT what to expect.
+    pub const fn limit_listings(&mut self, lines: u64) {
+        self.listing_max = lines;
+    }
+
+    /// What came while no answer was owed. Before it sends a command the driver shows it here, so that it is never taken for
+    /// the answer to that command.
+    pub fn unasked(&mut self, input: &[u8]) -> Result<(), Broken> {
+        if input.is_empty() || !self.asked.is_empty() || !matches!(self.reading, Reading::Status) {
+            return Ok(());
+        }
+        self.reading = Reading::Over;
+        let line = input.split(|&octet| octet == b'\n').next().unwrap_or_default();
+        Err(unasked(line.strip_suffix(b"\r").unwrap_or(line)))
     }
 
     /// Answers a challenge; `None` cancels the exchange (RFC 5034 §4).
@@ -396,7 +427,7 @@ impl Session {
     }
 
     fn status(&mut self, line: &[u8], input: &[u8]) -> Result<Event<'static>, Broken> {
-        let Some(&asked) = self.asked.front() else { return Err(Broken::Unasked(said(line))) };
+        let Some(&asked) = self.asked.front() else { return Err(unasked(line)) };
         let status = Status::parse(line).ok_or_else(|| Broken::NoStatus(asked, said(line)))?;
         if let Status::Challenge { base64 } = &status {
             return self.challenge(asked, base64);
@@ -448,11 +479,18 @@ impl Session {
         }
         let asked = self.asked.front().copied();
         if let (Reading::Listing(lines), Some(asked)) = (&mut self.reading, asked) {
-            let max =
-                if matches!(asked.verb, Verb::List | Verb::Uidl) { LISTING_MAX } else { CAPABILITIES_MAX };
+            let max = if matches!(asked.verb, Verb::List | Verb::Uidl) {
+                self.listing_max
+            } else {
+                CAPABILITIES_MAX
+            };
             *lines += 1;
             if *lines > max {
                 return Err(Broken::ListingTooLong(asked));
+            }
+            let may_be = matches!(line.first(), Some(b'+' | b'-'));
+            if may_be && matches!(Status::parse(&line), Some(Status::Ok { .. } | Status::Err { .. })) {
+                return Err(Broken::OutOfStep(asked));
             }
         }
         let from = usize::from(line.first() == Some(&b'.'));
@@ -513,6 +551,14 @@ fn stamp(greeting: &str) -> Option<&str> {
     let word =
         |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'@');
     (stamp.len() <= STAMP_MAX_OCTETS && word(local) && word(domain)).then_some(stamp)
+}
+
+/// A line that nobody asked for.
+fn unasked(line: &[u8]) -> Broken {
+    match Status::parse(line) {
+        Some(Status::Err { text, .. }) => Broken::GivenUp(said(text.as_bytes())),
+        _ => Broken::Unasked(said(line)),
+    }
 }
 
 /// What the server said, printable and bounded, for an error.

@@ -77,25 +77,25 @@ catalogue! {
     CapaEndless, Every: "The list of capabilities never ends." => "Protocol error at the limit of lines.";
     CapaWithoutFinalDot, Every: "The list of capabilities has no end; then silence." => "Timeout that names CAPA.";
     CapaOddLines, Every: "The list has empty lines, octets that are no ASCII, lower case, numbers that are none." => "What is not understood is skipped; all mail is fetched.";
-    CapaLiesPipelining, Every: "PIPELINING is offered, but what lies behind a command is dropped." => "Timeout at worst; no reply is taken for that of another command; fetched in order when tried again one by one.";
+    CapaLiesPipelining, Every: "PIPELINING is offered, but what lies behind a command is dropped." => "Timeout that names the first command that is not answered; no reply is taken for that of another command; fetched when tried again one by one.";
     CapaLiesTop, Every: "TOP is offered and refused." => "Refused; the connection goes on.";
-    CapaLiesUidl, Every: "UIDL is offered and refused." => "Mail is kept and not fetched again and again: the missing unique-ids are explained.";
+    CapaLiesUidl, Every: "UIDL is offered and refused." => "Refused, unlike where UIDL is not offered: mail is kept and not fetched again and again.";
     CapaHidesThem, Every: "TOP, UIDL and USER are there but not offered." => "UIDL is tried; all mail is fetched.";
-    CapaShrinksAfterLogin, Every: "PIPELINING and TOP are offered before login only; afterwards what lies behind a command is dropped." => "Capabilities are asked for again after login; all mail is fetched.";
+    CapaShrinksAfterLogin, Every: "PIPELINING and TOP are offered before login only; afterwards what lies behind a command is dropped." => "Timeout that names the first command that is not answered, since PIPELINING holds before and behind the login (RFC 2449 §6.6); fetched when tried again one by one.";
     CapaGrowsAfterLogin, Every: "TOP, UIDL and PIPELINING are offered after login only." => "Capabilities are asked for again after login; all mail is fetched.";
     CapaUnknownSaslOnly, Every: "SASL offers only a mechanism that nobody knows." => "USER and PASS are used where the link allows it.";
 
     // STLS.
     StlsInjection, Every: "Octets in clear text lie behind STLS's +OK." => "Protocol error: what came before TLS is never taken for an answer within it; nothing is sent.";
-    StlsRefused, Every: "STLS is offered and refused." => "TLS error; no password in clear text.";
-    StlsNotOffered, Every: "STLS is not offered, and refused." => "TLS error; no password in clear text.";
+    StlsRefused, Every: "STLS is offered and refused." => "Not offered: the connection would not be encrypted; no password in clear text.";
+    StlsNotOffered, Every: "STLS is not offered, and refused." => "Not offered: the connection would not be encrypted; no password in clear text.";
     StlsClearText, Every: "After STLS's +OK the server goes on in clear text." => "TLS error; no password is sent.";
     StlsStalls, Every: "After STLS's +OK the server is silent." => "Timeout that names the TLS handshake.";
-    StlsClosed, Every: "After STLS's +OK the connection is closed." => "TLS error or connection lost, in the handshake.";
+    StlsClosed, Every: "After STLS's +OK the connection is closed." => "TLS error: the server ended the connection in the handshake.";
     StlsWrongName, Every: "The certificate after STLS is for another name." => "TLS error that tells both names; no password is sent.";
 
     // Logging in.
-    UserRefused, Every: "USER is refused." => "Refused; PASS is not sent.";
+    UserRefused, Every: "USER is refused." => "Refused; PASS is not sent, unless it is under way already by PIPELINING.";
     LoginRefused, Every: "The login is refused without a code." => "Refused, perhaps a wrong password: not tried again at once.";
     LoginRefusedAuth, Every: "The login is refused with [AUTH]." => "Wrong password: not tried again before it is changed.";
     LoginRefusedInUse, Every: "The login is refused with [IN-USE]." => "Busy: tried again later, the password is not doubted.";
@@ -105,50 +105,50 @@ catalogue! {
     LoginUnanswered, Every: "The password is never answered." => "Timeout that names the login.";
     LoginPlusErr, Every: "The login is refused with +ERR." => "Protocol error; never taken for a success.";
     ClosedAfterLogin, Every: "The connection is closed right after the login's +OK." => "Connection lost; nothing is delivered.";
-    AuthChallengeNoBase64, Every: "AUTH is answered with a challenge that is no base64." => "The exchange is cancelled with *; refused or protocol error.";
+    AuthChallengeNoBase64, Every: "AUTH is answered with a challenge that is no base64." => "Protocol error; nothing more is said.";
     AuthChallengeEndless, Every: "AUTH is answered with a challenge that never ends." => "Protocol error at the limit of a line.";
-    AuthChallengesForEver, Every: "AUTH is answered with challenge after challenge." => "The exchange is cancelled after as many steps as the mechanism has.";
+    AuthChallengesForEver, Every: "AUTH is answered with challenge after challenge." => "The exchange is cancelled with * after as many steps as the mechanism has; protocol error.";
 
     // STAT.
     StatRefused, Every: "STAT is refused." => "Refused; nothing is deleted.";
-    StatNegative, Every: "STAT tells negative numbers." => "Protocol error, or counted by LIST; all mail is fetched or none.";
-    StatHuge, Every: "STAT tells numbers of 2^64." => "Protocol error, or counted by LIST; no memory is reserved for it.";
-    StatWords, Every: "STAT tells words." => "Protocol error, or counted by LIST.";
-    StatTooFewWords, Every: "STAT tells one number." => "Protocol error, or counted by LIST.";
-    StatUnlikeList, Every: "STAT tells more messages than there are." => "What LIST and UIDL tell is fetched.";
+    StatNegative, Every: "STAT tells negative numbers." => "Doubted, and counted by LIST and UIDL; all mail is fetched.";
+    StatHuge, Every: "STAT tells numbers of 2^64." => "Doubted, and counted by LIST and UIDL; no memory is reserved for it.";
+    StatWords, Every: "STAT tells words." => "Doubted, and counted by LIST and UIDL.";
+    StatTooFewWords, Every: "STAT tells one number." => "Doubted, and counted by LIST and UIDL.";
+    StatUnlikeList, Every: "STAT tells more messages than there are." => "Doubted; what LIST and UIDL tell is fetched.";
     StatUnanswered, Every: "STAT is never answered." => "Timeout that names STAT.";
     StatEndless, Every: "STAT's reply is a line that never ends." => "Protocol error at the limit of a line.";
 
     // LIST.
-    ListRefused, Every: "LIST is refused." => "Sizes are unknown; all mail is fetched, or the refusal is told.";
-    ListLonger, Every: "LIST has more messages than STAT." => "No message number beyond STAT is used.";
-    ListShorter, Every: "LIST leaves the last message out." => "All mail is fetched, the last without a known size.";
-    ListRepeats, Every: "LIST has a message number twice." => "Protocol error, or the number is used once.";
-    ListZero, Every: "LIST has message number 0." => "Protocol error, or the line is skipped; 0 is never sent.";
-    ListHugeNumber, Every: "LIST has a message number of 2^70." => "Protocol error, or the line is skipped.";
+    ListRefused, Every: "LIST is refused." => "Sizes are unknown; all mail is fetched.";
+    ListLonger, Every: "LIST has more messages than STAT." => "Doubted; no message number beyond STAT is used.";
+    ListShorter, Every: "LIST leaves the last message out." => "Doubted; all mail is fetched, the last without a known size.";
+    ListRepeats, Every: "LIST has a message number twice." => "Doubted; the first size counts.";
+    ListZero, Every: "LIST has message number 0." => "Doubted, and the line is skipped; 0 is never sent.";
+    ListHugeNumber, Every: "LIST has a message number of 2^70." => "Doubted, and the line is skipped.";
     ListOutOfOrder, Every: "LIST goes backwards." => "Sizes belong to their numbers; all mail is fetched.";
-    ListSizeMissing, Every: "LIST has a line without a size." => "That size is unknown, or protocol error.";
-    ListSizeNegative, Every: "LIST has a negative size." => "That size is unknown, or protocol error.";
-    ListSizeHuge, Every: "LIST has a size of 2^70." => "That size is unknown, or protocol error; no memory is reserved for it.";
+    ListSizeMissing, Every: "LIST has a line without a size." => "Doubted; that size is unknown.";
+    ListSizeNegative, Every: "LIST has a negative size." => "Doubted; that size is unknown.";
+    ListSizeHuge, Every: "LIST has a size of 2^70." => "Doubted; that size is unknown; no memory is reserved for it.";
     ListSizesWrong, Every: "LIST tells that each message has one octet." => "All mail is fetched whole: sizes are a hint.";
-    ListGarbage, Every: "LIST has a line of words." => "Protocol error, or the line is skipped.";
-    ListEndless, Every: "LIST never ends." => "Protocol error at the limit of lines.";
+    ListGarbage, Every: "LIST has a line of words." => "Doubted, and the line is skipped.";
+    ListEndless, Every: "LIST never ends." => "Protocol error soon behind what STAT counts.";
     ListWithoutFinalDot, Every: "LIST has no end; then silence." => "Timeout that names LIST.";
 
     // UIDL.
     UidlRefused, Every: "UIDL is refused and not offered." => "Mail is kept and not fetched again and again: the missing unique-ids are explained.";
-    UidlEmpty, Every: "UIDL has an empty unique-id for message k." => "That message is set aside with its reason; the rest is fetched.";
+    UidlEmpty, Every: "UIDL has an empty unique-id for message k." => "Doubted; that message is set aside with its reason; the rest is fetched.";
     UidlDuplicates, Every: "UIDL has the same unique-id for message k and the next." => "Both are fetched and neither deleted unseen, or both set aside with their reason.";
-    UidlLong71, Every: "UIDL has a unique-id of 71 octets for message k." => "Taken as it is, or set aside with its reason; the rest is fetched.";
-    UidlLong5000, Every: "UIDL has a unique-id of 5,000 octets for message k." => "Set aside with its reason, or protocol error at the limit of a line.";
-    UidlSpaces, Every: "UIDL has a unique-id with spaces for message k." => "Taken as one or set aside; never two messages under one id.";
-    UidlControls, Every: "UIDL has a unique-id with control octets for message k." => "Set aside with its reason; none reaches a terminal or the journal raw.";
-    UidlShorter, Every: "UIDL leaves the last message out." => "The last is left alone and told; the rest is fetched.";
-    UidlBeyondStat, Every: "UIDL has one message more than STAT." => "No message number beyond STAT is used.";
-    UidlRepeats, Every: "UIDL has a message number twice, with two unique-ids." => "Protocol error, or set aside with its reason.";
-    UidlZero, Every: "UIDL has message number 0." => "Protocol error, or the line is skipped; 0 is never sent.";
+    UidlLong71, Every: "UIDL has a unique-id of 71 octets for message k." => "Doubted; a digest of it stands in for it; all mail is fetched.";
+    UidlLong5000, Every: "UIDL has a unique-id of 5,000 octets for message k." => "Doubted; a digest of it stands in for it; all mail is fetched.";
+    UidlSpaces, Every: "UIDL has a unique-id with spaces for message k." => "Doubted; a digest of all its words stands in for it: never two messages under one id.";
+    UidlControls, Every: "UIDL has a unique-id with control octets for message k." => "Doubted; a digest of it stands in for it: nothing reaches a terminal or the journal raw.";
+    UidlShorter, Every: "UIDL leaves the last message out." => "Doubted; the last is left alone and told; the rest is fetched.";
+    UidlBeyondStat, Every: "UIDL has one message more than STAT." => "Doubted; no message number beyond STAT is used.";
+    UidlRepeats, Every: "UIDL has a message number twice, with two unique-ids." => "Doubted; the first unique-id counts.";
+    UidlZero, Every: "UIDL has message number 0." => "Doubted, and the line is skipped; 0 is never sent.";
     UidlOutOfOrder, Every: "UIDL goes backwards." => "Unique-ids belong to their numbers; all mail is fetched once.";
-    UidlEndless, Every: "UIDL never ends." => "Protocol error at the limit of lines.";
+    UidlEndless, Every: "UIDL never ends." => "Protocol error soon behind what STAT counts.";
     UidlWithoutFinalDot, Every: "UIDL has no end; then silence." => "Timeout that names UIDL.";
     UidlAllChange, Later: "All unique-ids are others at the next login." => "Noticed and explained; no second delivery without consent.";
     RenumbersAfterDele, Every: "After DELE, LIST and UIDL count anew, while RETR and DELE keep the numbers." => "Numbers of the first list are used to the end: each message once, and none deleted unfetched.";
@@ -169,13 +169,13 @@ catalogue! {
     BodyClosed, First: "The connection is closed in the middle of message k." => "Not delivered; it comes whole next time.";
     BodyEndlessLine, Every: "Message k has a line that never ends." => "Stopped at the limit of a message's size; memory stays small; the rest is fetched.";
     BodyEndless, Every: "Message k has lines without end." => "Stopped at the limit of a message's size; memory and disk stay small; the rest is fetched.";
-    BodyBareLf, Every: "Message k comes with lines that end in LF, its final dot too." => "Fetched, with the same lines, and the end is found; or set aside.";
+    BodyBareLf, Every: "Message k comes with lines that end in LF, its final dot too." => "The end is none: timeout that names RETR. Where more is under way the next answers are taken for mail, and then: unlike LIST's size, protocol error, not deleted.";
     BodyBareCr, Every: "Message k has CR in the middle of its lines." => "Fetched, octet for octet.";
     BodyUnstuffedDot, Every: "Message k has a line of one dot that was not stuffed: the rest looks like replies." => "Unlike LIST's size; what follows is never taken for a reply: protocol error, not deleted.";
     BodyUnstuffedDots, Every: "Message k has lines beginning with a dot that were not stuffed." => "Fetched; the octets that cannot be known are told by the size.";
     BodyNul, Every: "Message k has NUL octets." => "Fetched, octet for octet.";
     BodyLongLines, Every: "Message k has lines of 100 KiB." => "Fetched, octet for octet.";
-    TopSendsAll, Every: "TOP sends the whole message." => "Fetched; the header is cut off by the client.";
+    TopSendsAll, Every: "TOP sends the whole message." => "Fetched; what is behind the header is cut off by the client.";
 
     // Replies in general.
     ReplyTwice, Every: "Each reply of one line comes twice once the client is logged in." => "Protocol error: no reply is taken for that of another command; nothing is deleted that was not fetched.";
@@ -183,13 +183,13 @@ catalogue! {
     ReplyUnasked, Every: "A second +OK lies behind the login's." => "Protocol error: no reply is taken for that of another command.";
     ReplyGarbage, Every: "STAT's reply is neither +OK nor -ERR." => "Protocol error with the line, made harmless.";
     ReplyNul, Every: "STAT's reply has NUL and ESC in its text." => "Fetched; none reaches a terminal raw.";
-    ReplyLong, Every: "STAT's reply has a text of 100 KiB." => "Protocol error at the limit of a line, or fetched.";
+    ReplyLong, Every: "STAT's reply has a text of 100 KiB." => "Protocol error at the limit of a line.";
     OctetByOctet, Every: "Each octet comes in a segment of its own." => "All mail is fetched.";
     BareLfReplies, Every: "Replies end in LF without CR." => "All mail is fetched.";
-    LowerCaseOk, Every: "Replies begin with +ok and -err." => "All mail is fetched, or protocol error.";
+    LowerCaseOk, Every: "Replies begin with +ok and -err." => "All mail is fetched.";
     EveryReplyDelayed, Every: "Each reply comes late." => "All mail is fetched if within the limits.";
     AutologoutUnasked, Every: "After STAT the server says -ERR autologout, unasked, and closes." => "Connection lost, with the server's words; nothing is delivered.";
-    ByeUnasked, Every: "After STAT the server says * BYE, as in IMAP, and closes." => "Connection lost or protocol error; nothing is delivered.";
+    ByeUnasked, Every: "After STAT the server says * BYE, as in IMAP, and closes." => "Protocol error; nothing is delivered.";
     ConnectionCut, First: "The connection is cut after N octets." => "Exactly once in the end, for every N.";
 
     // DELE, RSET, QUIT.
