@@ -11,6 +11,7 @@ mod logging;
 mod output;
 mod password;
 mod settings;
+mod terminal;
 mod trust;
 
 fn main() -> ExitCode {

@@ -13,6 +13,7 @@ mod bench;
 mod completions;
 mod config;
 mod deliver;
+mod mail;
 mod man;
 mod play;
 mod serve;
@@ -41,6 +42,7 @@ subcommands! {
     Serve = serve;
     User = user;
     Deliver = deliver;
+    Mail = mail;
     Play = play;
     Bench = bench;
     Config = config;
