@@ -181,6 +181,8 @@ async fn act(args: &Args, mut client: Client) -> Result<(), Failure> {
         }
         Action::Show => {
             let Some(number) = args.numbers.first().map(|numbers| numbers.first) else { return Ok(()) };
+            // What is said behind the login counts for the end of the session.
+            client.refresh_capabilities().await?;
             match args.raw {
                 true => show::raw(&mut client, number).await?,
                 false => show::show(&mut client, number).await?,

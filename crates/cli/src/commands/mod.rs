@@ -13,6 +13,7 @@ mod bench;
 mod completions;
 mod config;
 mod deliver;
+mod doctor;
 mod mail;
 mod man;
 mod play;
@@ -44,6 +45,7 @@ subcommands! {
     Deliver = deliver;
     Mail = mail;
     Play = play;
+    Doctor = doctor;
     Bench = bench;
     Config = config;
     Completions = completions;

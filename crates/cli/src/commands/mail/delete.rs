@@ -60,8 +60,13 @@ pub(super) async fn delete(mut client: Client, entries: &[&Entry], consent: Cons
     if refused.is_empty() { Ok(()) } else { Err(Failure::several(refused)) }
 }
 
-/// Ends a session in which nothing was marked; how is of no matter.
+/// Ends a session in which nothing is to be deleted; how is of no matter.
 pub(super) async fn quit_unchanged(client: Client) {
+    // RFC 2449 §6.7: RETR has marked messages, and QUIT would delete them.
+    if client.capabilities().expire() == Some(Some(0)) {
+        let words = "the server deletes what is retrieved (EXPIRE 0), so the session ends without QUIT";
+        return output::warn(&[words.to_owned()]);
+    }
     client.quit().await.unwrap_or_default();
 }
 
