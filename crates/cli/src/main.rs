@@ -13,6 +13,7 @@ mod netrc;
 mod output;
 mod password;
 mod settings;
+mod terminal;
 mod trust;
 
 fn main() -> ExitCode {
