@@ -126,7 +126,8 @@ impl RunError {
             Self::Client(error) => {
                 !matches!(error, Error::NotOffered(_) | Error::Cleartext | Error::Credentials(_))
             }
-            Self::Journal(_) | Self::TooEarly { .. } | Self::Destination(_) | Self::Stopped => true,
+            Self::Journal(error) => error.is_temporary(),
+            Self::TooEarly { .. } | Self::Destination(_) | Self::Stopped => true,
         }
     }
 }
