@@ -81,6 +81,12 @@ impl From<TlsError> for Failure {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::from_client(&error)
+    }
+}
+
 impl Failure {
     fn from_tls(error: &TlsError) -> Self {
         let failure = Self::failed(error.to_string());

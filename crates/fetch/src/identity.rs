@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::journal::{Key, Stage, State, header_digest};
+use crate::journal::{Key, Known, Stage, State, header_digest};
 
 /// How much of a header is looked at, in octets; a longer one is like no other anyhow, and is not used.
 const HEADER_MAX_OCTETS: usize = 1 << 20;
@@ -91,39 +91,50 @@ impl HeaderDigest {
 /// The messages that were delivered and are not listed any more: one of them may come back under another unique-id.
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
-    by_header: HashMap<[u8; 16], Vec<Key>>,
+    by_header: HashMap<[u8; 16], Vec<(Key, Option<u64>)>>,
     by_digest: HashMap<[u8; 32], Vec<Key>>,
     claimed: HashSet<Key>,
 }
 
+/// Whether a message that is not listed may come back under another unique-id: it was delivered, and the server did not say
+/// that it removed it. What it said that it removed is new when it comes again, unless its header is like no other.
+pub(crate) fn may_come_back(known: &Known) -> bool {
+    match known.stage {
+        Stage::Delivered => true,
+        Stage::Deleted => known.header.is_some(),
+        Stage::Intent(_) | Stage::Aside(_) => false,
+    }
+}
+
 impl Missing {
-    /// What was delivered and is not among these.
+    /// What may come back and is not among these.
     pub(crate) fn new(state: &State, listed: &HashSet<&Key>) -> Self {
         let mut missing = Self::default();
         for (key, known) in state.iter() {
-            if known.stage == Stage::Delivered && !listed.contains(key) {
+            if may_come_back(known) && !listed.contains(key) {
                 missing.by_digest.entry(known.digest).or_default().push(key.clone());
                 if let Some(header) = known.header {
-                    missing.by_header.entry(header).or_default().push(key.clone());
+                    missing.by_header.entry(header).or_default().push((key.clone(), known.listed));
                 }
             }
         }
         missing
     }
 
-    /// The message with this header, if it was not claimed yet.
-    pub(crate) fn claim_by_header(&mut self, header: &[u8; 16]) -> Option<Key> {
-        claim(self.by_header.get(header), &mut self.claimed)
+    /// The message with this header and this length, as LIST tells it, if it was not claimed yet.
+    pub(crate) fn claim_by_header(&mut self, header: &[u8; 16], listed: Option<u64>) -> Option<Key> {
+        let alike = self.by_header.get(header)?.iter().filter(|(_, octets)| *octets == listed);
+        claim(alike.map(|(key, _)| key), &mut self.claimed)
     }
 
     /// The message with this digest, if it was not claimed yet.
     pub(crate) fn claim_by_digest(&mut self, digest: &[u8; 32]) -> Option<Key> {
-        claim(self.by_digest.get(digest), &mut self.claimed)
+        claim(self.by_digest.get(digest)?.iter(), &mut self.claimed)
     }
 }
 
-fn claim(keys: Option<&Vec<Key>>, claimed: &mut HashSet<Key>) -> Option<Key> {
-    let key = keys?.iter().find(|key| !claimed.contains(*key))?.clone();
+fn claim<'a>(mut keys: impl Iterator<Item = &'a Key>, claimed: &mut HashSet<Key>) -> Option<Key> {
+    let key = keys.find(|key| !claimed.contains(*key))?.clone();
     claimed.insert(key.clone());
     Some(key)
 }

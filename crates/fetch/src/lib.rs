@@ -5,6 +5,7 @@
 //! business (`restante-client`); here is decided what to fetch, where it goes, and what may be deleted.
 
 pub mod destination;
+mod download;
 mod identity;
 pub mod journal;
 mod pipeline;
@@ -15,4 +16,4 @@ mod run;
 
 pub use policy::{InvalidKeep, Keep, Policy};
 pub use report::{Event, Report};
-pub use run::{Account, Mode, RunError, Stop, Summary, check, plan, run};
+pub use run::{Account, Mode, Patience, RunError, Stop, Summary, check, plan, run, run_with};

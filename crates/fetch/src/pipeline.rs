@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     destination::{Batch, BatchMax, Destination, Fault, Promise, Token},
     identity::{Fingerprint, Missing},
-    journal::{Journal, JournalError, Key, Record, now},
+    journal::{Journal, JournalError, Key, Known, Record, Stage, now},
     report::{Event, Report},
 };
 
@@ -32,6 +32,10 @@ pub(crate) struct Job {
     pub(crate) listed: Option<u64>,
     /// It may be one that was delivered under another unique-id.
     pub(crate) suspect: bool,
+    /// The SHA-256 of what was delivered and deleted under this unique-id: it may be that, or a new one.
+    pub(crate) before: Option<[u8; 32]>,
+    /// It is fetched again because its length is unlike what LIST said.
+    pub(crate) again: bool,
 }
 
 /// What comes from the session.
@@ -139,6 +143,8 @@ struct Stager<'a> {
     outcomes: Vec<Outcome>,
     /// Which of several messages that hold the same comes next.
     same: HashMap<[u8; 32], u32>,
+    /// What was read in this session.
+    read: HashSet<[u8; 32]>,
 }
 
 /// The first thread.
@@ -158,8 +164,16 @@ fn stage(
             Ok::<_, Stopped>(outcomes)
         });
         let max = shared.destination.batch_max();
-        let (same, outcomes) = (HashMap::new(), Vec::new());
-        let mut stager = Stager { shared, missing, max, load: None, reading: None, outcomes, same };
+        let mut stager = Stager {
+            shared,
+            missing,
+            max,
+            load: None,
+            reading: None,
+            outcomes: Vec::new(),
+            same: HashMap::new(),
+            read: HashSet::new(),
+        };
         let staged = stager.run(&mut items, &loads);
         drop(loads);
         let committed =
@@ -219,33 +233,77 @@ impl Stager<'_> {
     }
 
     fn end(&mut self) -> Result<(), Stopped> {
-        let (Some(reading), Some(load)) = (self.reading.take(), &mut self.load) else { return Ok(()) };
-        let Reading { job, fingerprint, refused: mut why } = reading;
+        let Some(Reading { job, fingerprint, refused: mut why }) = self.reading.take() else { return Ok(()) };
         let octets = fingerprint.octets;
         let (digest, header) = fingerprint.finish();
-        if job.suspect
-            && let Some(known) = self.missing.claim_by_digest(&digest)
-        {
-            load.batch.abandon();
-            self.outcomes.push(Outcome::Recognised(job.number, known));
+        if let Some(key) = self.recognised(&job, &digest)? {
+            self.abandon();
+            self.outcomes.push(Outcome::Recognised(job.number, key));
             return Ok(());
         }
-        if why.is_none() {
-            why = refused(load.batch.finish())?;
-        } else {
-            load.batch.abandon();
+        if job.again {
+            why = why.or(self.mistaken(&job, octets, &digest));
         }
+        self.read.insert(digest);
+        let Some(load) = &mut self.load else { return Ok(()) };
+        match why {
+            None => why = refused(load.batch.finish())?,
+            Some(_) => load.batch.abandon(),
+        }
+        let key = job.key.unwrap_or_else(|| self.content_key(&digest));
         if let Some(why) = why {
-            let aside = job.key.map_or_else(|| self.content_key(&digest), |key| key);
-            self.outcomes.push(Outcome::Aside(job.number, Some(aside), why));
-            return Ok(());
+            return set_aside(job.number, &key, why, self.shared, &mut self.outcomes);
         }
-        let key = job.key.map_or_else(|| self.content_key(&digest), |key| key);
         if let Some(load) = &mut self.load {
             load.octets += octets;
             load.staged.push(Staged { number: job.number, key, listed: job.listed, octets, digest, header });
         }
         Ok(())
+    }
+
+    fn abandon(&mut self) {
+        if let Some(load) = &mut self.load {
+            load.batch.abandon();
+        }
+    }
+
+    /// The key of what was delivered before, if that is what was read.
+    fn recognised(&mut self, job: &Job, digest: &[u8; 32]) -> Result<Option<Key>, Stopped> {
+        if let (Some(key), true) = (&job.key, job.before == Some(*digest)) {
+            // The server said that it had removed it.
+            let record = Record::Delivered { key: key.clone(), at: now() };
+            self.shared.journal().append(&[record])?;
+            return Ok(Some(key.clone()));
+        }
+        if !job.suspect {
+            return Ok(None);
+        }
+        let Some(from) = self.missing.claim_by_digest(digest) else { return Ok(None) };
+        let Some(to) = job.key.clone() else { return Ok(Some(from)) };
+        self.shared.journal().append(&[Record::Renamed { from, to: to.clone() }])?;
+        Ok(Some(to))
+    }
+
+    /// Why a message whose length is twice unlike what LIST said is none: it is nothing, or another one.
+    fn mistaken(&self, job: &Job, octets: u64, digest: &[u8; 32]) -> Option<String> {
+        let listed = job.listed.unwrap_or(0);
+        if octets == 0 {
+            return Some(format!("the server sent nothing, though LIST says that it has {listed} octets"));
+        }
+        let is_another =
+            |(key, known): (&Key, &Known)| known.digest == *digest && job.key.as_ref() != Some(key);
+        let another = self.read.contains(digest) || self.shared.journal().state().iter().any(is_another);
+        if another {
+            return Some(format!(
+                "the server sent another message in its place: LIST says {listed} octets, and {octets} came"
+            ));
+        }
+        let text = format!(
+            "message {}: LIST says {listed} octets, and {octets} came, twice; it is delivered as it came",
+            job.number
+        );
+        self.shared.report.event(&Event::Warning { text });
+        None
     }
 
     /// The key of a message that has no unique-id of its own: one that no other message has.
@@ -254,8 +312,10 @@ impl Stager<'_> {
         loop {
             *which += 1;
             let key = Key::of_content(digest, *which);
-            if self.shared.journal().state().get(&key).is_none() {
-                return key;
+            match self.shared.journal().state().get(&key) {
+                // What failed before is this one.
+                None | Some(Known { stage: Stage::Aside(_), .. }) => return key,
+                Some(_) => {}
             }
         }
     }
@@ -310,7 +370,7 @@ fn commit(mut load: Load, shared: &Shared, outcomes: &mut Vec<Outcome>) -> Resul
                 records.push(intent(staged, token, at));
                 ready.push(place);
             }
-            Err(Fault::Message(why)) => set_aside(staged, why, shared, outcomes)?,
+            Err(Fault::Message(why)) => set_aside(staged.number, &staged.key, why, shared, outcomes)?,
             Err(fault) => fatal = Some(stopped(fault)),
         }
     }
@@ -322,7 +382,7 @@ fn commit(mut load: Load, shared: &Shared, outcomes: &mut Vec<Outcome>) -> Resul
         let staged = &load.staged[place];
         match load.batch.publish(place) {
             Ok(()) => published.push(place),
-            Err(Fault::Message(why)) => set_aside(staged, why, shared, outcomes)?,
+            Err(Fault::Message(why)) => set_aside(staged.number, &staged.key, why, shared, outcomes)?,
             // What became of it is asked at the next run, and nothing more is tried in this one.
             Err(fault) => {
                 fatal = Some(stopped(fault));
@@ -360,14 +420,15 @@ fn intent(staged: &Staged, token: Token, at: u64) -> Record {
 }
 
 fn set_aside(
-    staged: &Staged,
+    number: MessageNumber,
+    key: &Key,
     why: String,
     shared: &Shared,
     outcomes: &mut Vec<Outcome>,
 ) -> Result<(), Stopped> {
-    let record = Record::Failed { key: staged.key.clone(), at: now(), broke: false, why: why.clone() };
+    let record = Record::Failed { key: key.clone(), at: now(), broke: false, why: why.clone() };
     shared.journal().append(&[record])?;
-    outcomes.push(Outcome::Aside(staged.number, Some(staged.key.clone()), why));
+    outcomes.push(Outcome::Aside(number, Some(key.clone()), why));
     Ok(())
 }
 

@@ -1,11 +1,15 @@
 //! What to do with each message, and why: from what the server lists, what the journal knows, and what the account wants.
 //! Nothing is done here, and what is planned is what happens.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use restante_client::{Entry, Listing, MessageNumber};
 
 use crate::{
+    identity::may_come_back,
     journal::{Key, Known, Record, Stage, State},
     policy::{Keep, Policy, rest_of_message},
 };
@@ -43,6 +47,9 @@ pub enum Why {
     Again(u32),
     /// Its unique-id is none, or not its own: what it holds will tell whether it is new.
     Unclear,
+    /// One with this unique-id was delivered, and the server said that it removed it: either it did not, or the unique-id
+    /// was given to a new message, as RFC 1939 §7 allows. What it holds will tell.
+    Removed,
 }
 
 /// Why a message is deleted.
@@ -50,7 +57,7 @@ pub enum Why {
 pub enum Since {
     /// It was delivered so many seconds ago, which is long enough.
     Delivered(u64),
-    /// The server said that it had removed it, and still has it.
+    /// The server said that it had removed it, and still has it: its header is the same.
     Confirmed,
 }
 
@@ -65,6 +72,13 @@ pub enum Because {
     Aside(String, u64),
 }
 
+impl Step {
+    /// Whether its unique-id tells which message it is.
+    pub(crate) fn is_by_id(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.id().is_some())
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,6 +86,9 @@ impl fmt::Display for Action {
             Self::Fetch(Why::Again(attempts)) => write!(f, "failed {attempts} times, tried again"),
             Self::Fetch(Why::Unclear) => {
                 f.write_str("has no unique-id of its own; read to see whether it is new")
+            }
+            Self::Fetch(Why::Removed) => {
+                f.write_str("the server said that it was removed; read to see whether it is a new one")
             }
             Self::Delete(Since::Delivered(0)) => f.write_str("delivered"),
             Self::Delete(Since::Delivered(seconds)) => write!(f, "delivered {} ago", Span(*seconds)),
@@ -116,6 +133,8 @@ pub struct Plan {
     pub news: Vec<Record>,
     /// The new messages that may be known by another unique-id: their headers, or all of them, will tell.
     pub suspects: Vec<MessageNumber>,
+    /// Nothing that was delivered is listed any more.
+    moved: bool,
 }
 
 /// How long a message that the server does not list is remembered, in seconds: it may be listed again, as by servers that
@@ -123,6 +142,8 @@ pub struct Plan {
 const GONE_KEPT_SECONDS: u64 = 90 * 86_400;
 /// The same for one whose removal the server confirmed.
 const DELETED_KEPT_SECONDS: u64 = 7 * 86_400;
+/// For how long all new messages may be old ones, once all old ones are gone.
+const MOVED_SECONDS: u64 = 86_400;
 
 impl Plan {
     /// The plan for what the server lists.
@@ -144,11 +165,11 @@ impl Plan {
             listed.extend(key.clone().map(|key| (key, ())));
             steps.push(Step { number: entry.number, key, octets: entry.octets, action });
         }
-        let mut plan = Self { steps, news: Vec::new(), suspects: Vec::new() };
+        let mut plan = Self { steps, news: Vec::new(), suspects: Vec::new(), moved: false };
         // Where messages have no ids, what is listed is not known yet, and nothing can be said of what is gone.
         let all_told = plan.steps.iter().all(|step| step.key.is_some());
         let missing = plan.missing(state, &listed, all_told, now);
-        plan.suspect(state, &missing);
+        plan.suspect(state, &missing, now);
         plan
     }
 
@@ -164,12 +185,58 @@ impl Plan {
         steps
     }
 
+    /// The messages whose header is asked for, since it may tell that they were delivered before. Where most unique-ids are
+    /// as they were, the few others are read whole, which tells more.
+    pub(crate) fn to_look_at(&self) -> Vec<MessageNumber> {
+        let suspects: HashSet<MessageNumber> = self.suspects.iter().copied().collect();
+        let wanted = |step: &&Step| {
+            step.action == Action::Fetch(Why::Removed)
+                || (suspects.contains(&step.number) && (self.moved || step.key.is_none()))
+        };
+        self.steps.iter().filter(wanted).map(|step| step.number).collect()
+    }
+
+    /// This message is one that was delivered before: the journal knows it by this key.
+    pub(crate) fn is_known(
+        &mut self,
+        number: MessageNumber,
+        key: &Key,
+        known: &Known,
+        policy: &Policy,
+        now: u64,
+    ) {
+        self.suspects.retain(|&suspect| suspect != number);
+        let Ok(at) = self.steps.binary_search_by_key(&number, |step| step.number) else { return };
+        let step = &mut self.steps[at];
+        step.key = Some(key.clone());
+        step.action = match (&known.stage, policy.keep) {
+            (Stage::Deleted, Keep::Always) => Action::Leave(Because::Kept(None)),
+            (Stage::Deleted, _) => Action::Delete(Since::Confirmed),
+            _ => action(true, Some(known), step.octets, policy, now),
+        };
+    }
+
+    /// Tries again now what was set aside and waits for its time.
+    pub(crate) fn retry(&mut self, policy: &Policy, state: &State, may: impl Fn(&Step) -> bool) {
+        for step in &mut self.steps {
+            let Some(Known { stage: Stage::Aside(aside), .. }) =
+                step.key.as_ref().and_then(|key| state.get(key))
+            else {
+                continue;
+            };
+            let fits = policy.max_octets.zip(step.octets).is_none_or(|(max, octets)| octets <= max);
+            if matches!(step.action, Action::Leave(Because::Aside(..))) && fits && may(step) {
+                step.action = Action::Fetch(Why::Again(aside.attempts));
+            }
+        }
+    }
+
     /// The messages to delete.
     pub fn to_delete(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| matches!(step.action, Action::Delete(_)))
     }
 
-    /// Notes what is gone and what is back, and gives what was delivered, is not listed, and was not said to be removed.
+    /// Notes what is gone and what is back, and gives what may come back under another unique-id.
     fn missing(&mut self, state: &State, listed: &HashMap<Key, ()>, all_told: bool, now: u64) -> Vec<Key> {
         let mut missing = Vec::new();
         for (key, known) in state.iter() {
@@ -177,7 +244,8 @@ impl Plan {
             match (there, known.gone) {
                 (true, Some(_)) => self.news.push(Record::Back { key: key.clone() }),
                 (false, None) if all_told => self.news.push(Record::Gone { key: key.clone(), at: now }),
-                (false, Some(since)) if all_told => {
+                // What has no unique-id comes back when it is read.
+                (false, Some(since)) if all_told || key.id().is_none() => {
                     let kept = match known.stage {
                         Stage::Deleted | Stage::Aside(_) => DELETED_KEPT_SECONDS,
                         Stage::Delivered | Stage::Intent(_) => GONE_KEPT_SECONDS,
@@ -189,16 +257,27 @@ impl Plan {
                 }
                 _ => {}
             }
-            if !there && known.stage == Stage::Delivered {
+            if !there && may_come_back(known) {
                 missing.push(key.clone());
             }
         }
         missing
     }
 
+    /// Notes which of the messages without a unique-id are gone, and which are back, once all were read: these are the keys
+    /// of what the server has.
+    pub(crate) fn of_content(state: &State, there: &HashSet<&Key>, now: u64) -> Vec<Record> {
+        let news = |(key, known): (&Key, &Known)| match (there.contains(key), known.gone) {
+            (true, Some(_)) => Some(Record::Back { key: key.clone() }),
+            (false, None) if key.id().is_none() => Some(Record::Gone { key: key.clone(), at: now }),
+            _ => None,
+        };
+        state.iter().filter_map(news).collect()
+    }
+
     /// New messages may be old ones under new unique-ids: those that are as long as one that is missing, and all of them
     /// where nothing that was delivered is listed any more, as after the server was moved.
-    fn suspect(&mut self, state: &State, missing: &[Key]) {
+    fn suspect(&mut self, state: &State, missing: &[Key], now: u64) {
         if missing.is_empty() {
             return;
         }
@@ -206,6 +285,10 @@ impl Plan {
             let known = step.key.as_ref().and_then(|key| state.get(key));
             known.is_some_and(|known| known.stage == Stage::Delivered)
         });
+        let lately = |known: &Known| known.gone.is_none_or(|at| now.saturating_sub(at) < MOVED_SECONDS);
+        let vanished =
+            |key: &Key| state.get(key).is_some_and(|known| known.stage == Stage::Delivered && lately(known));
+        self.moved = !known_there && missing.iter().any(vanished);
         let mut sizes: HashMap<u64, ()> = HashMap::new();
         for known in missing.iter().filter_map(|key| state.get(key)) {
             sizes.extend(known.listed.map(|octets| (octets, ())));
@@ -214,7 +297,7 @@ impl Plan {
         for step in &self.steps {
             let new = matches!(step.action, Action::Fetch(_));
             let alike = step.octets.is_none_or(|octets| sizes.contains_key(&octets));
-            if new && (alike || !known_there || step.key.is_none()) {
+            if new && (alike || self.moved || step.key.is_none()) {
                 self.suspects.push(step.number);
             }
         }
@@ -234,15 +317,15 @@ fn action(has_key: bool, known: Option<&Known>, octets: Option<u64>, policy: &Po
                 };
                 return Action::Leave(Because::Kept(left));
             }
-            Stage::Deleted if policy.keep == Keep::Always => return Action::Leave(Because::Kept(None)),
-            Stage::Deleted => return Action::Delete(Since::Confirmed),
             Stage::Aside(aside) => {
-                let rest = (known.at + rest_of_message(aside.attempts)).saturating_sub(now);
+                let rest = rest_of_message(aside.attempts);
+                // A clock that was wrong must not make it wait for longer.
+                let rest = known.at.saturating_add(rest).saturating_sub(now).min(rest);
                 if rest > 0 {
                     return Action::Leave(Because::Aside(aside.why.clone(), rest));
                 }
             }
-            Stage::Intent(_) => {}
+            Stage::Intent(_) | Stage::Deleted => {}
         }
     }
     match (policy.max_octets, octets) {
@@ -252,6 +335,7 @@ fn action(has_key: bool, known: Option<&Known>, octets: Option<u64>, policy: &Po
     match known.map(|known| &known.stage) {
         _ if !has_key => Action::Fetch(Why::Unclear),
         Some(Stage::Aside(aside)) => Action::Fetch(Why::Again(aside.attempts)),
+        Some(Stage::Deleted) => Action::Fetch(Why::Removed),
         _ => Action::Fetch(Why::New),
     }
 }

@@ -12,21 +12,24 @@ use restante_client::{
 };
 use tokio::sync::watch;
 
+use restante_store::crash;
+
 use crate::{
     destination::{Destination, Fate},
+    download::{Download, Fetched, Lessons, Trust, trouble},
     identity::{HeaderDigest, Missing},
-    journal::{Journal, JournalError, Key, Record, now},
-    pipeline::{Item, Job, Outcome, Pipeline, Shared, Stopped},
-    plan::{Action, Plan, Step},
-    policy::{Policy, rest_of_login},
+    journal::{Journal, JournalError, Key, Known, Record, now},
+    pipeline::{Job, Outcome, Pipeline, Shared, Stopped},
+    plan::{Action, Plan, Step, Why},
+    policy::{Keep, Policy, rest_of_login},
     report::{Event, Report},
 };
 
-/// How often a session that broke is made anew without anything having been delivered in it.
-const BREAKS_MAX: u32 = 3;
+/// How long a run that was told to stop waits for the answers to DELE and QUIT.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// How long is waited before a session that broke is made anew: the server may still hold the lock of the old one.
-const BREAK_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(10)];
+/// How long a header may be that is asked for, with what a server sends behind it though it should not, in octets.
+const TOP_MAX_OCTETS: u64 = 64 << 20;
 
 /// How long a run waits for a server that wants more time between logins, in seconds; otherwise it comes to nothing.
 const WAIT_MAX_SECONDS: u64 = 60;
@@ -129,7 +132,8 @@ impl RunError {
             Self::Client(error) => {
                 !matches!(error, Error::NotOffered(_) | Error::Cleartext | Error::Credentials(_))
             }
-            Self::Journal(_) | Self::TooEarly { .. } | Self::Destination(_) | Self::Stopped => true,
+            Self::Journal(error) => error.is_temporary(),
+            Self::TooEarly { .. } | Self::Destination(_) | Self::Stopped => true,
         }
     }
 }
@@ -141,6 +145,22 @@ pub enum Mode {
     Fetch,
     /// Logs in although the server refused the credentials lately.
     FetchNow,
+}
+
+/// How patient a run is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long is waited before a session that broke is made anew: the server may still hold the lock of the old one. There
+    /// are as many new sessions in a row in which nothing is delivered as there are pauses.
+    pub pauses: Vec<Duration>,
+    /// Whether what was set aside in earlier runs is tried again now, whenever its time may be.
+    pub retry_aside: bool,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { pauses: [1, 4, 10].map(Duration::from_secs).to_vec(), retry_aside: false }
+    }
 }
 
 /// Tells runs to stop: [`Stop::now`] by one side, everything else by the runs.
@@ -171,6 +191,19 @@ impl Stop {
         drop(receiver.wait_for(|&stopped| stopped).await);
     }
 
+    /// What was begun comes to its end, unless it takes long once all is to stop.
+    async fn or_late<T>(&self, work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+        let late = async {
+            self.stopped().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = late => Err(RunError::Stopped),
+        }
+    }
+
     async fn or<T>(&self, work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
         tokio::select! {
             biased;
@@ -187,23 +220,39 @@ pub async fn run(
     report: Arc<dyn Report>,
     stop: &Stop,
 ) -> Result<Summary, RunError> {
+    run_with(account, mode, &Patience::default(), report, stop).await
+}
+
+/// The same with a patience of one's own.
+pub async fn run_with(
+    account: &Account,
+    mode: Mode,
+    patience: &Patience,
+    report: Arc<dyn Report>,
+    stop: &Stop,
+) -> Result<Summary, RunError> {
     let shared = prepare(account, report).await?;
     keep_pace(&shared, mode, stop).await?;
     let mut summary = Summary::default();
+    let mut lessons = Lessons { retry_aside: patience.retry_aside, ..Lessons::default() };
     let mut breaks = 0;
     loop {
         let before = summary.delivered;
-        let ended = Session { account, shared: &shared, stop, summary: &mut summary }.run().await;
-        let error = match ended {
-            Err(RunError::Client(error)) if is_break(&error) => error,
+        let mut session =
+            Session { account, shared: &shared, stop, summary: &mut summary, lessons: &mut lessons };
+        let error = match session.run().await {
+            Err(RunError::Client(error)) if is_break(&error, breaks > 0) => error,
             ended => return ended.map(|()| summary),
         };
+        lessons.broke = true;
         breaks = if summary.delivered > before { 1 } else { breaks + 1 };
-        if breaks > BREAKS_MAX {
+        // A server that wants more time between logins would refuse the next one.
+        let delay = Duration::from_secs(shared.journal().state().delay.unwrap_or(0).into());
+        let pause = patience.pauses.get(breaks - 1).filter(|&&pause| pause >= delay || delay.is_zero());
+        let Some(&pause) = pause else {
             return Err(RunError::Client(error));
-        }
+        };
         shared.report.event(&Event::Again { why: error.to_string() });
-        let pause = BREAK_PAUSES[(breaks as usize - 1).min(BREAK_PAUSES.len() - 1)];
         stop.or(async {
             tokio::time::sleep(pause).await;
             Ok(())
@@ -216,8 +265,9 @@ pub async fn run(
 pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
     let shared = prepare(account, report).await?;
     keep_pace(&shared, Mode::Fetch, stop).await?;
-    let mut summary = Summary::default();
-    let mut session = Session { account, shared: &shared, stop, summary: &mut summary };
+    let (mut summary, mut lessons) = (Summary::default(), Lessons::default());
+    let mut session =
+        Session { account, shared: &shared, stop, summary: &mut summary, lessons: &mut lessons };
     let (mut client, listing) = session.open().await?;
     let plan = session.plan(&mut client, &listing).await?;
     client.quit().await.map_err(RunError::Client)?;
@@ -228,8 +278,9 @@ pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Re
 pub async fn check(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
     let shared = prepare(account, report).await?;
     keep_pace(&shared, Mode::FetchNow, stop).await?;
-    let mut summary = Summary::default();
-    let mut session = Session { account, shared: &shared, stop, summary: &mut summary };
+    let (mut summary, mut lessons) = (Summary::default(), Lessons::default());
+    let mut session =
+        Session { account, shared: &shared, stop, summary: &mut summary, lessons: &mut lessons };
     let (client, listing) = session.open().await?;
     let plan = Plan::new(&listing, shared.journal().state(), &account.policy, now());
     client.quit().await.map_err(RunError::Client)?;
@@ -283,13 +334,15 @@ fn check_pace(shared: &Shared, mode: Mode) -> Result<(), RunError> {
     let (journal, now) = (shared.journal(), now());
     let state = journal.state();
     if let (Some((at, times)), Mode::Fetch) = (state.refused, mode) {
-        let seconds = (at + rest_of_login(times)).saturating_sub(now);
+        let rest = rest_of_login(times);
+        // A clock that was wrong must not make it wait for longer.
+        let seconds = at.saturating_add(rest).saturating_sub(now).min(rest);
         if seconds > 0 {
             return Err(RunError::Held { times, seconds });
         }
     }
     if let (Some(delay), Some(login)) = (state.delay, state.login) {
-        let seconds = (login + u64::from(delay)).saturating_sub(now).min(u64::from(delay));
+        let seconds = login.saturating_add(u64::from(delay)).saturating_sub(now).min(u64::from(delay));
         if seconds > 0 {
             return Err(RunError::TooEarly { delay, seconds });
         }
@@ -298,8 +351,14 @@ fn check_pace(shared: &Shared, mode: Mode) -> Result<(), RunError> {
 }
 
 /// Whether a new session may go better at once.
-const fn is_break(error: &Error) -> bool {
-    matches!(error, Error::Lost(_) | Error::TimedOut(_) | Error::Protocol(_))
+fn is_break(error: &Error, broke: bool) -> bool {
+    match error {
+        Error::Lost(_) | Error::TimedOut(_) | Error::Protocol(_) => true,
+        // The server may not know yet that the session before has ended.
+        Error::Connect { .. } => broke,
+        Error::Refused(refused) => broke && refused.code == Some(ResponseCode::InUse),
+        _ => false,
+    }
 }
 
 /// One session of a run.
@@ -308,35 +367,45 @@ struct Session<'a> {
     shared: &'a Arc<Shared>,
     stop: &'a Stop,
     summary: &'a mut Summary,
-}
-
-/// How the messages came.
-struct Fetched {
-    outcomes: Vec<Outcome>,
-    ended: Result<(), RunError>,
+    lessons: &'a mut Lessons,
 }
 
 impl Session<'_> {
     async fn run(&mut self) -> Result<(), RunError> {
+        (self.summary.kept, self.summary.stuck, self.summary.not_deleted) = (0, 0, None);
         let (mut client, listing) = self.open().await?;
-        let plan = self.plan(&mut client, &listing).await?;
+        let mut plan = self.plan(&mut client, &listing).await?;
         self.shared.journal().append(&plan.news)?;
+        if self.lessons.retry_aside {
+            let lessons = &*self.lessons;
+            let may = |step: &Step| !lessons.is_enough(&trouble(step.key.as_ref(), step.number, step.octets));
+            plan.retry(&self.account.policy, self.shared.journal().state(), may);
+        }
         self.tell_plan(&plan);
         let jobs = self.jobs(&plan);
-        let fetched = self.fetch(&mut client, jobs, &plan).await?;
+        let (fetched, ended) = self.fetch(&mut client, jobs, &plan).await?;
+        if let Some(trouble) = fetched.broke_at {
+            *self.lessons.broke_at.entry(trouble).or_default() += 1;
+        }
         let mut deletions: Vec<(MessageNumber, Key)> =
             plan.to_delete().filter_map(|step| Some((step.number, step.key.clone()?))).collect();
+        let told = self.contents(&plan, &fetched.outcomes);
         self.settle(fetched.outcomes, &mut deletions)?;
-        fetched.ended?;
+        ended?;
+        self.shared.journal().append(&told)?;
         self.count_left(&plan);
-        self.delete_and_quit(client, deletions, &plan).await
+        self.delete_and_quit(client, deletions, &plan).await?;
+        // Within the time in which a destination can still tell what became of an intent.
+        Ok(self.shared.journal().sync()?)
     }
 
     /// Connects, logs in and lists.
     async fn open(&mut self) -> Result<(Client, Listing), RunError> {
-        let Account { url, options, credentials, way, .. } = self.account;
+        let Account { url, credentials, way, .. } = self.account;
+        let mut options = self.account.options.clone();
+        options.pipelining &= !self.lessons.broke;
         let opened = self.stop.or(async {
-            let mut client = Client::connect(url, options).await.map_err(RunError::Client)?;
+            let mut client = Client::connect(url, &options).await.map_err(RunError::Client)?;
             let entered = match way {
                 None => client.authenticate(credentials).await,
                 Some(way) => client.authenticate_with(way, credentials).await,
@@ -350,6 +419,10 @@ impl Session<'_> {
             Ok(client)
         });
         let mut client = match opened.await {
+            // They were right a moment ago.
+            Err(RunError::Credentials(error)) if self.lessons.logged_in => {
+                return Err(RunError::Client(error));
+            }
             Err(error @ RunError::Credentials(_)) => {
                 self.shared.journal().append_durably(&[Record::Refused { at: now() }])?;
                 return Err(error);
@@ -357,6 +430,7 @@ impl Session<'_> {
             opened => opened?,
         };
         self.shared.journal().append(&[Record::Login { at: now() }])?;
+        self.lessons.logged_in = true;
         let tls = client.tls().and_then(|tls| tls.version.clone());
         self.event(&Event::Connected { server: url.to_string(), tls });
         let listing = self.stop.or(async { client.listing().await.map_err(RunError::Client) }).await?;
@@ -372,113 +446,146 @@ impl Session<'_> {
 
     /// The plan, once it is clear which new messages are old ones under new unique-ids.
     async fn plan(&mut self, client: &mut Client, listing: &Listing) -> Result<Plan, RunError> {
-        let new_plan = |session: &Self| {
-            Plan::new(listing, session.shared.journal().state(), &session.account.policy, now())
-        };
-        let plan = new_plan(self);
-        if plan.suspects.is_empty() || client.capabilities().top() == Offer::No {
+        if !listing.has_unique_ids && !listing.is_empty() && self.account.policy.keep != Keep::No {
+            self.warn("the server gives no unique-ids (UIDL): what is kept there has to be looked at each time to see whether it is new".into());
+        }
+        let policy = &self.account.policy;
+        let new_plan = |session: &Self| Plan::new(listing, session.shared.journal().state(), policy, now());
+        let mut plan = new_plan(self);
+        let look_at = plan.to_look_at();
+        let tops = client.capabilities().top() != Offer::No && !self.lessons.broke_in_headers;
+        if look_at.is_empty() || !tops {
             return Ok(plan);
         }
-        let headers = self.stop.or(headers(client, &plan.suspects)).await?;
-        let keys: HashMap<MessageNumber, Option<&Key>> =
-            plan.steps.iter().map(|step| (step.number, step.key.as_ref())).collect();
-        let mut missing = Missing::new(self.shared.journal().state(), &listed(&plan));
-        let mut renamed = Vec::new();
-        for (number, header) in headers {
-            let Some(from) = missing.claim_by_header(&header) else { continue };
-            if let Some(Some(to)) = keys.get(&number) {
-                renamed.push(Record::Renamed { from, to: (*to).clone() });
+        let headers = self.stop.or(headers(client, &look_at)).await.inspect_err(|error| {
+            self.lessons.broke_in_headers |= matches!(error, RunError::Client(_));
+        })?;
+        let found = self.recognise(&plan, headers);
+        let renamed: Vec<Record> = found
+            .iter()
+            .filter_map(|(step, from)| match &step.key {
+                Some(to) if to != from => Some(Record::Renamed { from: from.clone(), to: to.clone() }),
+                _ => None,
+            })
+            .collect();
+        if !renamed.is_empty() {
+            self.warn(format!(
+                "the server has given {} messages that were delivered before new unique-ids; they are not delivered again",
+                renamed.len()
+            ));
+            self.summary.recognised += renamed.len();
+            self.shared.journal().append_durably(&renamed)?;
+            plan = new_plan(self);
+        }
+        let journal = self.shared.journal();
+        for (Step { number, key, .. }, from) in found {
+            let key = key.unwrap_or(from);
+            if let Some(known) = journal.state().get(&key) {
+                plan.is_known(number, &key, known, policy, now());
             }
         }
-        if renamed.is_empty() {
-            return Ok(plan);
+        drop(journal);
+        Ok(plan)
+    }
+
+    /// The messages that were delivered before, by their headers, and what the journal knows them by.
+    fn recognise(&self, plan: &Plan, headers: Vec<(MessageNumber, [u8; 16])>) -> Vec<(Step, Key)> {
+        let journal = self.shared.journal();
+        let steps: HashMap<MessageNumber, &Step> =
+            plan.steps.iter().map(|step| (step.number, step)).collect();
+        let mut missing = Missing::new(journal.state(), &listed(plan));
+        let mut found = Vec::new();
+        for (number, header) in headers {
+            let Some(&step) = steps.get(&number) else { continue };
+            let from = match (&step.action, &step.key) {
+                (Action::Fetch(Why::Removed), Some(key)) => {
+                    let known = journal.state().get(key);
+                    let same = |known: &Known| known.header == Some(header) && known.listed == step.octets;
+                    known.is_some_and(same).then(|| key.clone())
+                }
+                _ => missing.claim_by_header(&header, step.octets),
+            };
+            found.extend(from.map(|from| (step.clone(), from)));
         }
-        self.warn(format!(
-            "the server has given {} messages that were delivered before new unique-ids; they are not delivered again",
-            renamed.len()
-        ));
-        self.summary.recognised += renamed.len();
-        self.shared.journal().append_durably(&renamed)?;
-        Ok(new_plan(self))
+        found
     }
 
     fn jobs(&self, plan: &Plan) -> Vec<Job> {
         let suspects: HashSet<MessageNumber> = plan.suspects.iter().copied().collect();
+        let journal = self.shared.journal();
+        let before = |step: &Step| match (&step.action, &step.key) {
+            (Action::Fetch(Why::Removed), Some(key)) => journal.state().get(key).map(|known| known.digest),
+            _ => None,
+        };
         let job = |step: &Step| Job {
             number: step.number,
             key: step.key.clone(),
             listed: step.octets,
             suspect: suspects.contains(&step.number),
+            before: before(step),
+            again: false,
         };
-        plan.to_fetch(self.shared.journal().state()).into_iter().map(job).collect()
+        let mut jobs: Vec<Job> = plan.to_fetch(journal.state()).into_iter().map(job).collect();
+        // Those without a unique-id cannot be found in the journal.
+        jobs.sort_by_key(|job| self.lessons.broke_at.contains_key(&job.trouble()));
+        jobs
     }
 
     /// Fetches and delivers. What was delivered before a session broke stays delivered.
-    async fn fetch(&mut self, client: &mut Client, jobs: Vec<Job>, plan: &Plan) -> Result<Fetched, RunError> {
-        if jobs.is_empty() {
-            return Ok(Fetched { outcomes: Vec::new(), ended: Ok(()) });
-        }
-        let missing = Missing::new(self.shared.journal().state(), &listed(plan));
-        let pipeline = Pipeline::start(Arc::clone(self.shared), missing);
-        let mut failed = Vec::new();
-        let ended = self.stop.or(self.download(client, jobs, &pipeline, &mut failed)).await;
-        let mut outcomes = pipeline.finish().await?;
-        outcomes.append(&mut failed);
-        Ok(Fetched { outcomes, ended })
-    }
-
-    async fn download(
-        &self,
+    async fn fetch(
+        &mut self,
         client: &mut Client,
         jobs: Vec<Job>,
-        pipeline: &Pipeline,
-        failed: &mut Vec<Outcome>,
-    ) -> Result<(), RunError> {
-        let numbers: Vec<MessageNumber> = jobs.iter().map(|job| job.number).collect();
-        let mut jobs = jobs.into_iter();
-        let mut messages = client.messages(numbers);
-        while let Some(mut message) = messages.next().await.map_err(RunError::Client)? {
-            let Some(job) = jobs.next() else { break };
-            let (key, number) = (job.key.clone(), job.number);
-            if !pipeline.push(Item::Begin(job)).await {
-                return Ok(());
-            }
-            let (mut octets, max) = (0, self.account.policy.max_octets.unwrap_or(u64::MAX));
-            let ended = loop {
-                match message.chunk().await {
-                    Ok(Some(_)) if octets > max => {}
-                    Ok(Some(chunk)) => {
-                        octets += chunk.len() as u64;
-                        self.event(&Event::Progress { octets: chunk.len() as u64 });
-                        let item = if octets > max { Item::Broken } else { Item::Octets(chunk.to_vec()) };
-                        if !pipeline.push(item).await {
-                            return Ok(());
-                        }
-                    }
-                    Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
-                }
-            };
-            let (why, broke) = match ended {
-                Ok(()) if octets <= max => {
-                    pipeline.push(Item::End).await;
-                    continue;
-                }
-                Ok(()) => (format!("it is longer than {max} octets, unlike what LIST said"), None),
-                Err(error) => (error.to_string(), Some(error).filter(Error::is_fatal)),
-            };
-            pipeline.push(Item::Broken).await;
-            if let Some(key) = &key {
-                let record =
-                    Record::Failed { key: key.clone(), at: now(), broke: broke.is_some(), why: why.clone() };
-                self.shared.journal().append(&[record])?;
-            }
-            match broke {
-                Some(error) => return Err(RunError::Client(error)),
-                None => failed.push(Outcome::Aside(number, key, why)),
-            }
+        plan: &Plan,
+    ) -> Result<(Fetched, Result<(), RunError>), RunError> {
+        let mut fetched = Fetched::default();
+        let (given_up, jobs): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.key.is_none() && self.lessons.is_enough(&job.trouble()));
+        for job in given_up {
+            let why = "the session broke each time that it was read".to_owned();
+            fetched.outcomes.push(Outcome::Aside(job.number, None, why));
         }
-        Ok(())
+        if jobs.is_empty() {
+            return Ok((fetched, Ok(())));
+        }
+        let (missing, trust) = {
+            let journal = self.shared.journal();
+            (Missing::new(journal.state(), &listed(plan)), Trust::new(journal.state()))
+        };
+        let pipeline = Pipeline::start(Arc::clone(self.shared), missing);
+        let mut download = Download {
+            shared: self.shared,
+            pipeline: &pipeline,
+            max_octets: self.account.policy.max_octets,
+            trust,
+            unlike: Vec::new(),
+            fetched: &mut fetched,
+        };
+        let ended = self.stop.or(download.run(client, jobs)).await;
+        let mut outcomes = pipeline.finish().await?;
+        fetched.outcomes.append(&mut outcomes);
+        Ok((fetched, ended))
+    }
+
+    /// What is to be noted of messages that have no unique-ids, once all were read.
+    fn contents(&self, plan: &Plan, outcomes: &[Outcome]) -> Vec<Record> {
+        if plan.steps.iter().all(Step::is_by_id) {
+            return Vec::new();
+        }
+        let mut there = listed(plan);
+        let keys = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Delivered(number, key, _) | Outcome::Recognised(number, key) => Some((number, key)),
+            Outcome::Aside(number, key, _) => key.as_ref().map(|key| (number, key)),
+        });
+        let without: HashSet<MessageNumber> =
+            plan.steps.iter().filter(|step| step.key.is_none()).map(|step| step.number).collect();
+        let read: Vec<&Key> =
+            keys.filter(|(number, _)| without.contains(number)).map(|(_, key)| key).collect();
+        if read.len() < without.len() {
+            return Vec::new();
+        }
+        there.extend(read);
+        Plan::of_content(self.shared.journal().state(), &there, now())
     }
 
     /// Takes note of what became of the messages, and of what is to be deleted now.
@@ -525,11 +632,14 @@ impl Session<'_> {
         mut deletions: Vec<(MessageNumber, Key)>,
         plan: &Plan,
     ) -> Result<(), RunError> {
+        crash::point("run: delivered");
         deletions.sort_by_key(|&(number, _)| std::cmp::Reverse(number));
         let mut gone = Vec::with_capacity(deletions.len());
         if !deletions.is_empty() {
             let numbers = deletions.iter().map(|&(number, _)| number);
-            let answers = client.delete_all(numbers).await.map_err(RunError::Client)?;
+            let deleted = async { client.delete_all(numbers).await.map_err(RunError::Client) };
+            let answers = self.stop.or_late(deleted).await?;
+            crash::point("run: DELE");
             let mut refusals = 0;
             for ((number, answer), (_, key)) in answers.into_iter().zip(deletions) {
                 match answer {
@@ -545,7 +655,10 @@ impl Session<'_> {
             }
             self.look_for_new_numbers(&mut client, &gone, plan).await?;
         }
-        match client.quit().await {
+        let quit = async { Ok(client.quit().await) };
+        let quit = self.stop.or_late(quit).await?;
+        crash::point("run: QUIT");
+        match quit {
             Ok(()) => {
                 let at = now();
                 let records: Vec<Record> =
@@ -642,14 +755,21 @@ async fn headers(
     let mut headers = Vec::new();
     let mut tops = client.tops(numbers.iter().copied(), 0);
     while let Some(mut top) = tops.next().await.map_err(RunError::Client)? {
-        let (number, mut header) = (top.number(), HeaderDigest::default());
+        let (number, mut header, mut octets) = (top.number(), HeaderDigest::default(), 0);
         let whole = loop {
             match top.chunk().await {
-                Ok(Some(octets)) => header.push(octets),
+                Ok(Some(chunk)) => {
+                    header.push(chunk);
+                    octets += chunk.len() as u64;
+                }
                 Ok(None) => break true,
                 // The whole message will tell.
                 Err(Error::Refused(_)) => break false,
                 Err(error) => return Err(RunError::Client(error)),
+            }
+            if octets > TOP_MAX_OCTETS {
+                let text = format!("what the server sends as the header of message {number} has no end");
+                return Err(RunError::Client(Error::Lost(text)));
             }
         };
         headers.extend(header.finish().filter(|_| whole).map(|header| (number, header)));

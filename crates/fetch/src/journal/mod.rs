@@ -16,6 +16,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use restante_store::crash;
 use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use record::header_digest;
@@ -41,6 +42,10 @@ pub struct Journal {
     state: State,
     /// How many records the file has.
     records: usize,
+    /// How many octets of the file are whole records.
+    octets: u64,
+    /// Something could not be written: what the file holds is not known any more, and nothing is added to it.
+    broken: bool,
     /// Lines on their way; kept to be used again.
     lines: Vec<u8>,
 }
@@ -65,6 +70,9 @@ pub enum JournalError {
         /// Where.
         line: usize,
     },
+    /// Something could not be written before, so that nothing more is.
+    #[error("writing {} failed before", .0.display())]
+    Broken(PathBuf),
     /// The file system failed.
     #[error("{doing} {}: {source}", .path.display())]
     Io {
@@ -77,17 +85,18 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// Whether it may go better in a while without anybody doing anything.
+    pub const fn is_temporary(&self) -> bool {
+        matches!(self, Self::Busy | Self::Broken(_) | Self::Io { .. })
+    }
+}
+
 impl Journal {
     /// Opens and locks the journal; it is created, with its folder, where it is missing.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let fail = |doing| move |source| JournalError::Io { doing, path: path.to_owned(), source };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(fail("creating the folder of"))?;
-        }
+        create_folder(folder_of(path)).map_err(fail("creating the folder of"))?;
         let file = loop {
             let mut options = OpenOptions::new();
             let file = options
@@ -107,11 +116,21 @@ impl Journal {
                 break file;
             }
         };
-        let mut journal =
-            Self { path: path.to_owned(), file, state: State::default(), records: 0, lines: Vec::new() };
+        let mut journal = Self {
+            path: path.to_owned(),
+            file,
+            state: State::default(),
+            records: 0,
+            octets: 0,
+            broken: false,
+            lines: Vec::new(),
+        };
         journal.read()?;
-        if journal.records > 2 * journal.state.len() + HISTORY_MAX_RECORDS {
-            journal.write_anew()?;
+        if journal.records > 2 * journal.state.records_len() + HISTORY_MAX_RECORDS
+            && let Err(error) = journal.write_anew()
+        {
+            // As it is it says the same, only longer.
+            tracing::warn!(%error, "a journal that is mostly history stays as it is");
         }
         Ok(journal)
     }
@@ -134,12 +153,14 @@ impl Journal {
 
     /// Appends records without waiting for the disk: they survive this process, though not the machine.
     pub fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        if records.is_empty() {
+            return Ok(());
+        }
         self.lines.clear();
         for record in records {
             record.write(&mut self.lines);
         }
-        let written = self.file.write_all(&self.lines);
-        written.map_err(|source| self.failed("writing", source))?;
+        self.write_lines()?;
         self.records += records.len();
         for record in records {
             self.state.apply(record);
@@ -149,8 +170,38 @@ impl Journal {
 
     /// Appends records, durably.
     pub fn append_durably(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        if records.is_empty() {
+            return Ok(());
+        }
         self.append(records)?;
-        self.file.sync_data().map_err(|source| self.failed("syncing", source))
+        self.sync()
+    }
+
+    /// Makes durable what was appended.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        // After a failure nobody knows what of it is on disk, and asking once more would say that all is well.
+        self.file.sync_data().map_err(|source| {
+            self.broken = true;
+            self.failed("syncing", source)
+        })?;
+        crash::point("journal: synced");
+        Ok(())
+    }
+
+    /// Writes the lines; where that fails in the middle, half a line must not stay before the next one.
+    fn write_lines(&mut self) -> Result<(), JournalError> {
+        if self.broken {
+            return Err(JournalError::Broken(self.path.clone()));
+        }
+        if let Err(source) = self.file.write_all(&self.lines) {
+            self.broken = true;
+            // If that fails too, the next opening cuts it off: it is the last line.
+            drop(self.file.set_len(self.octets));
+            return Err(self.failed("writing", source));
+        }
+        self.octets += self.lines.len() as u64;
+        crash::point("journal: appended");
+        Ok(())
     }
 
     /// The intents that have no end: what became of them is to be asked before anything else is done.
@@ -171,26 +222,30 @@ impl Journal {
 
     fn read(&mut self) -> Result<(), JournalError> {
         let text = read_all(&self.file, &self.path)?;
-        if text.is_empty() {
-            self.file.write_all(HEADER.as_bytes()).map_err(|source| self.failed("writing", source))?;
-            return Ok(());
-        }
         let (state, records, whole) = replay(&text, &self.path)?;
         if whole < text.len() {
             // The end was torn by a crash; what it would have said was never relied on.
             let cut = self.file.set_len(whole as u64).and_then(|()| self.file.sync_data());
             cut.map_err(|source| self.failed("mending", source))?;
+            crash::point("journal: mended");
         }
+        (self.state, self.records, self.octets) = (state, records, whole as u64);
         if whole == 0 {
-            self.file.write_all(HEADER.as_bytes()).map_err(|source| self.failed("writing", source))?;
+            self.lines = HEADER.as_bytes().to_vec();
+            self.write_lines()?;
+            // Its name too: intents in a file that is not found again would be none.
+            let synced = self.file.sync_all().and_then(|()| sync_folder(folder_of(&self.path)));
+            synced.map_err(|source| self.failed("syncing", source))?;
+            crash::point("journal: created");
         }
-        (self.state, self.records) = (state, records);
         Ok(())
     }
 
     /// Writes what is known into a new file, which then takes the place of this one.
     fn write_anew(&mut self) -> Result<(), JournalError> {
-        let beside = self.path.with_extension("journal.new");
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
         let mut text = HEADER.as_bytes().to_vec();
         let records = self.state.records();
         records.iter().for_each(|record| record.write(&mut text));
@@ -198,24 +253,53 @@ impl Journal {
             let mut options = OpenOptions::new();
             // Appended to and locked before it has its name: nobody else can come between.
             let mut file = options.read(true).append(true).create(true).mode(0o600).open(&beside)?;
-            file.set_len(0)?;
             flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            file.set_len(0)?;
             file.write_all(&text)?;
             file.sync_all()?;
+            crash::point("journal: written anew");
             fs::rename(&beside, &self.path)?;
-            if let Some(folder) = self.path.parent() {
-                File::open(folder)?.sync_all()?;
-            }
+            crash::point("journal: renamed");
             Ok(file)
         })();
+        if written.is_err() {
+            // Without it there may be room again.
+            drop(fs::remove_file(&beside));
+        }
         self.file = written.map_err(|source| self.failed("writing anew", source))?;
-        self.records = records.len();
-        Ok(())
+        (self.records, self.octets) = (records.len(), text.len() as u64);
+        // Until then the old one may come back after a crash, and what is appended to this one would be lost.
+        sync_folder(folder_of(&self.path)).map_err(|source| {
+            self.broken = true;
+            self.failed("syncing the folder of", source)
+        })
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> JournalError {
         JournalError::Io { doing, path: self.path.clone(), source }
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Creates what is missing of this folder, durably.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    create_folder(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => sync_folder(above),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn is_same(file: &File, path: &Path) -> io::Result<bool> {
@@ -354,5 +438,82 @@ mod tests {
         let state = Journal::look(&path).unwrap().unwrap();
         assert_eq!((state.len(), state.login), (2, Some(1999)));
         assert!(matches!(state.get(&key("a")).unwrap().stage, Stage::Delivered));
+    }
+
+    #[test]
+    fn it_is_written_anew_once_and_not_at_every_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("john.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        for n in 0..2000 {
+            let key = key(&n.to_string());
+            journal
+                .append(&[
+                    intent(&n.to_string()),
+                    Record::Delivered { key: key.clone(), at: 1 },
+                    Record::Deleted { key: key.clone(), at: 2 },
+                    Record::Gone { key: key.clone(), at: 3 },
+                    Record::Failed {
+                        key: self::key(&format!("bad{n}")),
+                        at: 1,
+                        broke: true,
+                        why: "x".into(),
+                    },
+                ])
+                .unwrap();
+        }
+        assert_eq!(journal.state().records_len(), journal.state().records().len());
+        drop(journal);
+        let octets = || fs::metadata(&path).unwrap().len();
+        let before = octets();
+        drop(Journal::open(&path).unwrap());
+        assert_eq!(
+            octets(),
+            before,
+            "it is longer than its messages are many, and says no more than is needed"
+        );
+    }
+
+    #[test]
+    fn what_fails_at_its_last_step_is_counted_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("john.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        for at in 1..=5 {
+            let failed = Record::Failed { key: key("a"), at, broke: false, why: "no".into() };
+            journal.append(&[intent("a"), failed]).unwrap();
+        }
+        let attempts = |state: &State, id| match &state.get(&key(id)).unwrap().stage {
+            Stage::Aside(aside) => aside.attempts,
+            stage => panic!("{stage:?}"),
+        };
+        assert_eq!(attempts(journal.state(), "a"), 5);
+        journal.append(&[intent("a"), Record::Undone { key: key("a") }]).unwrap();
+        assert_eq!(attempts(journal.state(), "a"), 5);
+        journal.append(&[intent("a")]).unwrap();
+        journal.write_anew().unwrap();
+        let mut journal = {
+            drop(journal);
+            Journal::open(&path).unwrap()
+        };
+        assert_eq!(journal.intents(1010).len(), 1);
+        journal.append(&[Record::Delivered { key: key("a"), at: 9 }]).unwrap();
+        assert_eq!(journal.state().get(&key("a")).unwrap().failures, 0);
+    }
+
+    #[test]
+    fn nothing_is_added_behind_what_could_not_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("john.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(&[intent("a")]).unwrap();
+        // A file that may be read only: writing fails, as on a full disk.
+        let good = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
+        assert!(matches!(journal.append(&[intent("b")]), Err(JournalError::Io { .. })));
+        journal.file = good;
+        assert!(matches!(journal.append(&[intent("b")]), Err(JournalError::Broken(_))));
+        assert_eq!(journal.state().len(), 1);
+        drop(journal);
+        assert_eq!(Journal::open(&path).unwrap().state().len(), 1);
     }
 }

@@ -34,6 +34,8 @@ pub struct Known {
     pub at: u64,
     /// Since when the server does not list it.
     pub gone: Option<u64>,
+    /// How often it failed before it was, or is, about to be delivered.
+    pub failures: u32,
 }
 
 /// How far a message came.
@@ -92,12 +94,15 @@ impl State {
                     header: *header,
                     at: *at,
                     gone: None,
+                    // Only a delivery ends the count: it may fail at its last step every time.
+                    failures: self.messages.get(key).map_or(0, |known| known.failures),
                 };
                 self.messages.insert(key.clone(), known);
             }
             Record::Delivered { key, at } => self.reach(key, Stage::Delivered, *at),
             Record::Deleted { key, at } => self.reach(key, Stage::Deleted, *at),
-            Record::Undone { key } | Record::Forgotten { key } => {
+            Record::Undone { key } => self.undo(key),
+            Record::Forgotten { key } => {
                 self.messages.remove(key);
             }
             Record::Failed { key, at, broke, why } => self.fail(key, *at, *broke, why),
@@ -129,20 +134,42 @@ impl State {
     fn reach(&mut self, key: &Key, stage: Stage, at: u64) {
         if let Some(known) = self.messages.get_mut(key) {
             // The time of the delivery counts for what is deleted after some days; that of the deletion for forgetting.
-            (known.stage, known.at) = (stage, at);
+            (known.stage, known.at, known.failures) = (stage, at, 0);
+        }
+    }
+
+    fn undo(&mut self, key: &Key) {
+        let Some(Known { failures, at, .. }) = self.messages.remove(key) else { return };
+        if failures > 0 {
+            let why = "its delivery was interrupted";
+            self.messages.insert(key.clone(), aside(failures, at, false, why));
         }
     }
 
     fn fail(&mut self, key: &Key, at: u64, broke: bool, why: &str) {
-        let attempts = match self.messages.get(key) {
+        let failures = match self.messages.get(key) {
             // What was delivered stays so.
             Some(Known { stage: Stage::Delivered | Stage::Deleted, .. }) => return,
-            Some(Known { stage: Stage::Aside(aside), .. }) => aside.attempts.saturating_add(1),
-            Some(Known { stage: Stage::Intent(_), .. }) | None => 1,
+            Some(known) => known.failures.saturating_add(1),
+            None => 1,
         };
-        let stage = Stage::Aside(Aside { attempts, broke, why: why.to_owned() });
-        let known = Known { stage, octets: 0, listed: None, digest: [0; 32], header: None, at, gone: None };
-        self.messages.insert(key.clone(), known);
+        self.messages.insert(key.clone(), aside(failures, at, broke, why));
+    }
+
+    /// How many records [`Self::records`] gives.
+    pub(super) fn records_len(&self) -> usize {
+        let of_account = usize::from(self.login.is_some())
+            + usize::from(self.delay.is_some())
+            + self.refused.map_or(0, |(_, times)| times.min(ATTEMPTS_KEPT_MAX) as usize);
+        let of_message = |known: &Known| {
+            let settled = matches!(known.stage, Stage::Delivered | Stage::Deleted | Stage::Intent(_));
+            let ended = matches!(known.stage, Stage::Delivered | Stage::Deleted);
+            known.failures.min(ATTEMPTS_KEPT_MAX) as usize
+                + usize::from(settled)
+                + usize::from(ended)
+                + usize::from(known.gone.is_some())
+        };
+        self.messages.values().map(of_message).sum::<usize>() + of_account
     }
 
     /// The fewest records that say all this.
@@ -160,8 +187,16 @@ impl State {
             };
             // A token that is not needed any more.
             let settled = super::token("-");
+            let failed = |broke, why: &str| {
+                let failed = Record::Failed { key: key.clone(), at: known.at, broke, why: why.to_owned() };
+                // Bounded: what is tried that often is tried once a day.
+                (0..known.failures.min(ATTEMPTS_KEPT_MAX)).map(move |_| failed.clone())
+            };
             match (&known.stage, settled) {
-                (Stage::Intent(token), _) => records.push(intent(token, known.at)),
+                (Stage::Intent(token), _) => {
+                    records.extend(failed(false, "as often before"));
+                    records.push(intent(token, known.at));
+                }
                 (Stage::Delivered, Some(token)) => {
                     records.push(intent(&token, known.at));
                     records.push(Record::Delivered { key: key.clone(), at: known.at });
@@ -170,16 +205,7 @@ impl State {
                     records.push(intent(&token, known.at));
                     records.push(Record::Deleted { key: key.clone(), at: known.at });
                 }
-                (Stage::Aside(aside), _) => {
-                    let failed = Record::Failed {
-                        key: key.clone(),
-                        at: known.at,
-                        broke: aside.broke,
-                        why: aside.why.clone(),
-                    };
-                    // Bounded: what is tried that often is tried once a day.
-                    records.extend((0..aside.attempts.min(ATTEMPTS_KEPT_MAX)).map(|_| failed.clone()));
-                }
+                (Stage::Aside(aside), _) => records.extend(failed(aside.broke, &aside.why)),
                 (_, None) => {}
             }
             if let Some(at) = known.gone {
@@ -192,6 +218,19 @@ impl State {
         }
         records.extend(self.delay.map(|seconds| Record::Delay { seconds }));
         records
+    }
+}
+
+fn aside(attempts: u32, at: u64, broke: bool, why: &str) -> Known {
+    Known {
+        stage: Stage::Aside(Aside { attempts, broke, why: why.to_owned() }),
+        octets: 0,
+        listed: None,
+        digest: [0; 32],
+        header: None,
+        at,
+        gone: None,
+        failures: attempts,
     }
 }
 
