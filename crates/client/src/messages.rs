@@ -220,6 +220,11 @@ impl Message<'_, '_> {
         }
     }
 
+    /// How many octets the server has sent so far beyond what TOP asked for; they are taken away.
+    pub fn surplus_octets(&self) -> u64 {
+        self.messages.cut.as_ref().map_or(0, Cut::surplus)
+    }
+
     /// How many octets the server says that it has; `None` where its answer has no number.
     pub const fn announced(&self) -> Option<u64> {
         match &self.messages.current {

@@ -11,11 +11,13 @@ pub(crate) struct Cut {
     octets: u64,
     /// It has no other octet than a CR.
     empty: bool,
+    /// How many octets were taken away.
+    surplus: u64,
 }
 
 impl Cut {
     pub(crate) const fn new(lines: u64) -> Self {
-        Self { lines, in_header: true, octets: 0, empty: true }
+        Self { lines, in_header: true, octets: 0, empty: true, surplus: 0 }
     }
 
     /// Takes away what is behind the last line that was asked for.
@@ -28,7 +30,13 @@ impl Cut {
             kept += line.len();
             self.line(line);
         }
+        self.surplus += (body.len() - kept) as u64;
         body.truncate(kept);
+    }
+
+    /// How many octets were taken away.
+    pub(crate) const fn surplus(&self) -> u64 {
+        self.surplus
     }
 
     fn line(&mut self, line: &[u8]) {

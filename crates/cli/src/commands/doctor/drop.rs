@@ -190,13 +190,10 @@ pub(super) async fn top(client: &mut Client, number: MessageNumber) -> Result<(F
         }
         Err(error) => return Err(error),
     };
+    let surplus = message.surplus_octets();
     messages.finish().await?;
-    let body = came.as_deref().map(|came| match memchr::memmem::find(came, b"\r\n\r\n") {
-        Some(end) => came.len() - end - 4,
-        None => 0,
-    });
-    let found = match body {
-        Some(0) => Finding::ok(format!("a header in {}", time(begun.elapsed()))),
+    let found = match (surplus, came) {
+        (0, Some(_)) => Finding::ok(format!("a header in {}", time(begun.elapsed()))),
         _ => Finding::warning(
             "TOP of no line sends lines of the body all the same",
             "mend the server's TOP (RFC 1939 §7): lists of headers cost whole messages",
