@@ -179,15 +179,12 @@ fn messages_go_on_where_they_were_dropped() {
                     let Some(next) = next else { continue };
                     let mut message = next.unwrap().unwrap();
                     assert_eq!(message.number(), number);
-                    loop {
-                        match in_bits!(times, async {
-                            message.chunk().await.map(|chunk| chunk.map(<[u8]>::to_vec))
-                        })
-                        .unwrap()
-                        {
-                            Some(chunk) => octets.extend_from_slice(&chunk),
-                            None => break,
-                        }
+                    while let Some(chunk) = in_bits!(times, async {
+                        message.chunk().await.map(|chunk| chunk.map(<[u8]>::to_vec))
+                    })
+                    .unwrap()
+                    {
+                        octets.extend_from_slice(&chunk);
                     }
                     found = true;
                     break;
