@@ -344,6 +344,7 @@ fn certificate(wrong: &CertificateError) -> String {
             );
         }
         CertificateError::BadEncoding => "cannot be read",
+        CertificateError::BadSignature => "was not signed by the authority that it names",
         CertificateError::Revoked => "was revoked",
         CertificateError::ApplicationVerificationFailure => "has another key than the one that is pinned",
         wrong if is_old(wrong) => {

@@ -15,7 +15,7 @@ use std::{
 
 use common::runtime;
 use fake::Fake;
-use restante_client::{Client, Credentials, Error, MessageNumber, Options, Security, Stat};
+use restante_client::{Client, Credentials, Error, MessageNumber, Messages, Options, Security, Stat};
 
 /// More awaits than any call here has.
 const POLLS_MAX: usize = 3_000;
@@ -90,6 +90,14 @@ async fn works_or_says_so(client: &mut Client, logged_in: bool, times: usize) {
     }
 }
 
+/// Takes a run of messages to its end.
+async fn all_of(mut messages: Messages<'_>) -> Result<(), Error> {
+    while let Some(mut message) = messages.next().await? {
+        while message.chunk().await?.is_some() {}
+    }
+    Ok(())
+}
+
 /// A call on a client that is logged in, or about to be.
 macro_rules! every_await {
     ($($name:ident, $logged_in:literal: |$client:ident| $call:expr;)*) => {
@@ -136,9 +144,9 @@ every_await! {
     deleting_many, true: |client| client.delete_all(numbers()).await;
     resetting, true: |client| client.reset().await;
     doing_nothing, true: |client| client.noop().await;
-    fetching_one, true: |client| client.message(numbers()[1]).finish().await;
-    fetching_many, true: |client| client.messages(numbers()).finish().await;
-    fetching_headers, true: |client| client.tops(numbers(), 0).finish().await;
+    fetching_one, true: |client| all_of(client.message(numbers()[1])).await;
+    fetching_many, true: |client| all_of(client.messages(numbers())).await;
+    fetching_headers, true: |client| all_of(client.tops(numbers(), 0)).await;
 }
 
 /// Awaits again and again, each time with a new future that is dropped after a few polls: nothing is lost by that.
@@ -171,15 +179,12 @@ fn messages_go_on_where_they_were_dropped() {
                     let Some(next) = next else { continue };
                     let mut message = next.unwrap().unwrap();
                     assert_eq!(message.number(), number);
-                    loop {
-                        match in_bits!(times, async {
-                            message.chunk().await.map(|chunk| chunk.map(<[u8]>::to_vec))
-                        })
-                        .unwrap()
-                        {
-                            Some(chunk) => octets.extend_from_slice(&chunk),
-                            None => break,
-                        }
+                    while let Some(chunk) = in_bits!(times, async {
+                        message.chunk().await.map(|chunk| chunk.map(<[u8]>::to_vec))
+                    })
+                    .unwrap()
+                    {
+                        octets.extend_from_slice(&chunk);
                     }
                     found = true;
                     break;

@@ -67,7 +67,7 @@ impl Fake {
             ("CAPA", _) => self.say(format!("+OK\r\n{}.\r\n", self.capabilities)),
             ("AUTH", _) if rest == "LOGIN" || rest == "PLAIN" => self.say("+ \r\n"),
             ("STAT", _) => {
-                self.say(format!("+OK {} {}\r\n", self.count, sizes().take(self.count).sum::<usize>()))
+                self.say(format!("+OK {} {}\r\n", self.count, sizes().take(self.count).sum::<usize>()));
             }
             ("LIST" | "UIDL", None) => {
                 let line = |(at, size): (usize, usize)| match verb {
@@ -78,7 +78,7 @@ impl Fake {
                 self.say(format!("+OK\r\n{lines}.\r\n"));
             }
             ("LIST", Some(number)) => {
-                self.say(format!("+OK {number} {}\r\n", self.messages[number - 1].len()))
+                self.say(format!("+OK {number} {}\r\n", self.messages[number - 1].len()));
             }
             ("UIDL", Some(number)) => self.say(format!("+OK {number} unique-id-of-message-{number}\r\n")),
             ("RETR" | "TOP", Some(number)) => {

@@ -133,7 +133,8 @@ pub(crate) fn row(evil: M, pipelined: bool) -> Row {
         M::LoginPlusErr => {
             ends(&["login: Protocol: the answer to AUTH is neither +OK nor -ERR: «+ERR wrong password»"])
         }
-        M::ClosedAfterLogin => ends(&["listing: Lost: the server ended the connection"]),
+        // It is noticed before anything is said, or when the answer does not come.
+        M::ClosedAfterLogin => ends(&["listing: Lost: the "]),
         M::AuthChallengeNoBase64 => ends(&["login: Protocol: a challenge of the server is not base64"]),
         M::AuthChallengeEndless => ends(&["login: Protocol: the server sends a line without end"]),
         M::AuthChallengesForEver => {
