@@ -166,7 +166,7 @@ impl World {
         match (&*holder, self.fault) {
             (None, _) => {}
             (Some((_, first)), Fault::EndsFirst) => {
-                first.shutdown(std::net::Shutdown::Both).unwrap_or_default()
+                first.shutdown(std::net::Shutdown::Both).unwrap_or_default();
             }
             (Some(_), Fault::LockedWithoutCode) => return "-ERR the drop is locked\r\n".to_owned(),
             (Some(_), _) => return "-ERR [IN-USE] the drop is locked\r\n".to_owned(),
