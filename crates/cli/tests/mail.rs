@@ -5,14 +5,20 @@ use std::{
     fs,
     io::Write,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use restante_testkit::evil::{EvilServer, Mail, Misbehaviour, PASSWORD, USER};
+use restante_testkit::evil::{EvilServer, Mail, Misbehaviour, PASSWORD, Script, Sessions, USER};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use self::served::{LETTER, Served};
+use self::{
+    odd::{Fault, Odd},
+    served::{LETTER, Served},
+};
 
 mod binary;
+mod odd;
 mod served;
 
 fn evil(server: &EvilServer, args: &[&str]) -> binary::Ran {
@@ -192,6 +198,44 @@ fn an_endless_message_is_not_shown() {
     // Its end is not the limit of what is shown, but the connection's.
     let told = evil(&server, &["show", "2"]).fails(1);
     assert!(told.contains("ended") || told.contains("too much to be shown"), "{told}");
+}
+
+#[test]
+fn what_is_looked_at_is_not_deleted_where_the_server_deletes_what_is_read() {
+    for (fault, warned) in [(Fault::Expires, true), (Fault::None, false)] {
+        let odd = Odd::start(fault);
+        let (url, authority) = (format!("pop3://mara@{}", odd.address), odd.authority());
+        let mut command = binary::command(&["mail", &url, "show", "1", "--password-env", "P"]);
+        command.args(["--transcript", "session.pop3", "--ca-file"]).arg(&authority);
+        command.env("P", "x").current_dir(authority.parent().unwrap());
+        let ran = binary::feed(command, b"");
+        assert_eq!(ran.stderr().contains("without QUIT"), warned, "{}", ran.stderr());
+        assert!(ran.ok().contains("body"));
+        let said = fs::read_to_string(authority.with_file_name("session.pop3")).unwrap();
+        assert_eq!(said.contains("C: QUIT"), !warned, "{said}");
+    }
+}
+
+#[test]
+fn who_breaks_off_leaves_no_file() {
+    let script = Script::from(Misbehaviour::BodyStops).in_sessions(Sessions::Every);
+    let server = EvilServer::start(script, Mail::few());
+    let folder = TempDir::new().unwrap();
+    let url = format!("pop3://{USER}@{}", server.address());
+    let mut command =
+        binary::command(&["mail", &url, "save", "2", "--insecure", "--password-env", "P", "--to"]);
+    command.arg(folder.path()).env("P", PASSWORD).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let files = || fs::read_dir(folder.path()).unwrap().count();
+    let until = Instant::now() + Duration::from_secs(20);
+    while files() == 0 {
+        assert!(Instant::now() < until, "nothing is written");
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(files(), 0);
 }
 
 #[test]

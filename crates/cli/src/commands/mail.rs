@@ -14,6 +14,7 @@ use crate::failure::Failure;
 mod delete;
 mod header;
 mod list;
+mod mime;
 mod save;
 pub(super) mod session;
 mod show;

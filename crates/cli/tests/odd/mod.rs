@@ -1,5 +1,6 @@
 //! A small POP3 server with STLS and one fault, of those that show only where sessions are compared, or TLS with what was
 //! said before it.
+#![allow(dead_code)] // each file of tests uses its part
 
 use std::{
     fs,
@@ -130,7 +131,9 @@ impl World {
                 continue;
             };
             let line = String::from_utf8(input.drain(..=end).collect()).unwrap();
-            let verb = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+            let mut words = line.split_whitespace();
+            let verb = words.next().unwrap_or_default().to_ascii_uppercase();
+            let number_asked = words.next();
             let answer = match verb.as_str() {
                 "PASS" => self.lock(number, handle),
                 "CAPA" => {
@@ -139,6 +142,9 @@ impl World {
                     format!("+OK\r\nUSER\r\nTOP\r\nUIDL\r\n{stls}{expire}.\r\n")
                 }
                 "STAT" => format!("+OK 2 {}\r\n", 2 * MESSAGE.len()),
+                "LIST" if number_asked.is_some() => {
+                    format!("+OK {} {}\r\n", number_asked.unwrap_or_default(), MESSAGE.len())
+                }
                 "LIST" => format!("+OK\r\n1 {0}\r\n2 {0}\r\n.\r\n", MESSAGE.len()),
                 "UIDL" => {
                     let of = if self.fault == Fault::IdsChange { number } else { 0 };
@@ -166,7 +172,7 @@ impl World {
         match (&*holder, self.fault) {
             (None, _) => {}
             (Some((_, first)), Fault::EndsFirst) => {
-                first.shutdown(std::net::Shutdown::Both).unwrap_or_default()
+                first.shutdown(std::net::Shutdown::Both).unwrap_or_default();
             }
             (Some(_), Fault::LockedWithoutCode) => return "-ERR the drop is locked\r\n".to_owned(),
             (Some(_), _) => return "-ERR [IN-USE] the drop is locked\r\n".to_owned(),

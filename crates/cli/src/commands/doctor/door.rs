@@ -161,7 +161,8 @@ impl Door<'_> {
         let passwords = self.clear_passwords(address, &lines);
         report.tell("clear-password", begun, &passwords)?;
         wire.quit().await;
-        let worst = if self.security == Security::None { Verdict::Warning } else { Verdict::Fail };
+        let needed = self.asked_for && self.security != Security::None;
+        let worst = if needed { Verdict::Fail } else { Verdict::Warning };
         let offered = lines.iter().any(|line| Capability::parse(line) == Capability::Stls);
         let begun = Instant::now();
         let (opened, trusted) = self.trusted(address).await?;
@@ -327,8 +328,12 @@ fn handshake(info: &TlsInfo, took: Duration, untrusted: Option<&Trouble>) -> Fin
     match untrusted {
         None => Finding::ok(words),
         Some(why) => {
-            Finding::fail(words, "no password is sent here: --ca-file trusts a certificate, --pin a key")
-                .and(Finding::note(why.to_string()))
+            Finding::fail(words, "no password is sent here: --ca-file trusts a certificate, --pin a key").and(
+                Finding::note(match why {
+                    Trouble::Tls(reason) => reason.to_string(),
+                    other => other.to_string(),
+                }),
+            )
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Trouble {
     Silent(Duration),
     /// The server ended the connection.
     Ended,
+    /// There was no connection.
+    Unreachable(String),
     /// The connection broke.
     Broken(String),
     /// A line, or a list, does not end.
@@ -52,6 +54,7 @@ impl fmt::Display for Trouble {
         match self {
             Self::Silent(wait) => write!(f, "no answer in {} s", wait.as_secs_f64()),
             Self::Ended => f.write_str("the server ended the connection"),
+            Self::Unreachable(why) => f.write_str(why),
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
             Self::Endless => f.write_str("the answer does not end"),
             Self::Tls(reason) => write!(f, "the TLS handshake failed: {reason}"),
@@ -75,7 +78,7 @@ impl From<io::Error> for Trouble {
 impl Wire {
     pub(super) async fn connect(address: SocketAddr, wait: Duration) -> Result<Self, Trouble> {
         let socket = timeout(wait, TcpStream::connect(address)).await.map_err(|_| Trouble::Silent(wait))?;
-        let socket = socket.map_err(|error| Trouble::Broken(error.to_string()))?;
+        let socket = socket.map_err(|error| Trouble::Unreachable(error.to_string()))?;
         socket.set_nodelay(true)?;
         Ok(Self { stream: Box::new(socket), input: Vec::new(), wait })
     }

@@ -2,10 +2,13 @@
 
 use std::io::{self, Write};
 
-use mail_parser::{Message as Parsed, MessageParser, MessagePart, MimeHeaders, PartType};
+use mail_parser::Message;
 use restante_client::{Client, Error, MessageNumber};
 
-use super::header::{addresses, date, line, readable};
+use super::{
+    header::{addresses, date, line, readable},
+    mime::{content, fields, split},
+};
 use crate::{
     failure::Failure,
     output,
@@ -62,31 +65,31 @@ async fn read(client: &mut Client, number: MessageNumber) -> Result<Vec<u8>, Fai
 }
 
 fn rendered(octets: &[u8], colour: bool) -> String {
-    let end = memchr::memmem::find(octets, b"\r\n\r\n").unwrap_or(octets.len());
-    let (header, body) = octets.split_at(end);
-    let readable = [readable(header).as_ref(), body].concat();
-    let Some(message) = MessageParser::default().parse(&readable) else {
-        return harmless_text(&String::from_utf8_lossy(octets));
-    };
-    let mut out = head(&message, colour);
-    out.push('\n');
-    for text in texts(&message) {
-        out.push_str(text.trim_end());
-        out.push_str("\n\n");
-    }
-    out.truncate(out.trim_end().len());
-    out.push('\n');
-    let attached: Vec<String> = message.attachments().map(attachment).collect();
-    if !attached.is_empty() {
-        out.push('\n');
-        for line in attached {
-            out.push_str(&named("Attachment", &line, colour));
+    let header = readable(split(octets).0).into_owned();
+    let header = fields(&header);
+    let content = content(octets);
+    let mut out = head(&header, colour);
+    for text in &content.texts {
+        let text = harmless_text(text);
+        let text = text.trim_matches(['\n', ' ']);
+        if !text.is_empty() {
+            out.push('\n');
+            out.push_str(text);
+            out.push('\n');
         }
+    }
+    if !content.attached.is_empty() {
+        out.push('\n');
+    }
+    for attached in &content.attached {
+        let name = attached.name.as_deref().map_or_else(|| "without a name".to_owned(), line);
+        let about = format!("{name} ({}, {})", line(&attached.kind), size(attached.octets));
+        out.push_str(&named("Attachment", &about, colour));
     }
     out
 }
 
-fn head(message: &Parsed<'_>, colour: bool) -> String {
+fn head(message: &Message<'_>, colour: bool) -> String {
     let date = message.date().and_then(date).map(|date| date.replace('T', " "));
     [
         ("Date", date),
@@ -107,27 +110,6 @@ fn named(name: &str, value: &str, colour: bool) -> String {
     }
 }
 
-/// The readable parts: plain text, else HTML made plain.
-fn texts(message: &Parsed<'_>) -> Vec<String> {
-    (0..message.text_body_count())
-        .filter_map(|place| message.body_text(place))
-        .map(|text| harmless_text(&text))
-        .filter(|text| !text.trim().is_empty())
-        .collect()
-}
-
-fn attachment(part: &MessagePart<'_>) -> String {
-    let kind = part.content_type().map_or_else(
-        || "no type".to_owned(),
-        |kind| line(&format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or("*"))),
-    );
-    let name = match &part.body {
-        PartType::Message(inner) => inner.subject().map(line),
-        _ => part.attachment_name().map(line),
-    };
-    format!("{} ({kind}, {})", name.unwrap_or_else(|| "without a name".to_owned()), size(part.len()))
-}
-
 fn size(length: usize) -> String {
     match octets(length as u64) {
         short if short.ends_with(|c: char| c.is_ascii_digit()) => format!("{short} octets"),
@@ -138,6 +120,7 @@ fn size(length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::mail::header::Summary;
 
     const MESSAGE: &str = "Date: Fri, 1 Apr 2005 07:56:00 +0200\r\nFrom: A <a@example.org>\r\nTo: b@example.org\r\n\
         Subject: =?utf-8?q?caf=C3=A9?=\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n\
@@ -161,6 +144,41 @@ mod tests {
         let message = "Subject: x\r\nContent-Type: text/html; charset=utf-8\r\n\r\n\
                        <style>p{}</style><p>Gr&uuml;&szlig;e,<br>J&#27;[1m</p>\r\n";
         assert_eq!(rendered(message.as_bytes(), false), "Subject: x\n\nGrüße,\nJ\u{fffd}[1m\n");
+    }
+
+    /// Numbers that look random and are the same each time (xorshift).
+    fn numbers() -> impl FnMut() -> usize {
+        let mut state: u64 = 0x2545_f491_4f6c_dd1d;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        }
+    }
+
+    #[test]
+    fn damaged_mail_is_shown_without_panic_or_escape() {
+        let html = "Content-Type: text/html\r\n\r\n<p>Gr\u{fc}\u{df}e &auml;&#x1F600;<br><!-- a --><style>b</style>&x;</p>";
+        let odd = "Subject: =?utf-8?B?4pyF?= =?gb18030?q?=a=b?=\r\nFrom: \"a\" <b@c>, grp: x@y, =?q?= ;\r\n\
+                   Date: Fri, 31 Dec 1999 23:59:60 +2500\r\nContent-Type: message/rfc822\r\n\r\n\
+                   Content-Type: multipart/mixed; boundary*0=\"a\"; boundary*1*=utf-8''%62\r\n\r\n--ab\r\n\r\n--ab--\r\n";
+        let mut next = numbers();
+        for round in 0..3_000 {
+            let mut octets = [MESSAGE, html, odd][round % 3].as_bytes().to_vec();
+            for _ in 0..=next() % 8 {
+                let at = next() % octets.len();
+                match next() % 4 {
+                    0 => octets[at] = next() as u8,
+                    1 => octets.insert(at, b"\r\n=?;<>&\"-:"[next() % 11]),
+                    2 => drop(octets.drain(at..at + next() % (octets.len() - at))),
+                    _ => octets.extend_from_within(at..),
+                }
+                octets.push(b'\n');
+            }
+            assert!(!rendered(&octets, false).contains('\x1b'));
+            assert!(!Summary::of(&octets).subject.contains('\x1b'));
+        }
     }
 
     #[test]
