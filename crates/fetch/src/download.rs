@@ -19,7 +19,7 @@ const MESSAGE_MAX_OCTETS: u64 = 4 << 30;
 const GROWN_MAX_OCTETS: u64 = 1 << 30;
 
 /// How much of a message that is too long is read over, so that the session can go on, in octets.
-const SKIPPED_MAX_OCTETS: u64 = 64 << 20;
+const SKIPPED_MAX_OCTETS: u64 = 4 << 20;
 
 /// What a run learnt that its later sessions should know.
 #[derive(Debug, Default)]
@@ -60,8 +60,8 @@ pub(crate) fn trouble(key: Option<&Key>, number: MessageNumber, listed: Option<u
 #[derive(Default)]
 pub(crate) struct Fetched {
     pub(crate) outcomes: Vec<Outcome>,
-    /// What broke the session at which message.
-    pub(crate) broke_at: Option<Trouble>,
+    /// The message at which the session broke, and how.
+    pub(crate) broke_at: Option<(Job, String)>,
 }
 
 /// Whether a server's LIST can be believed. Some count lines as they store them, some estimate.
@@ -115,6 +115,8 @@ pub(crate) struct Download<'a> {
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) max_octets: Option<u64>,
     pub(crate) trust: Trust,
+    /// Whether commands are sent before the answers to earlier ones came.
+    pub(crate) ahead: bool,
     /// Those whose length is unlike what LIST says: they are fetched once more in the end.
     pub(crate) unlike: Vec<Job>,
     pub(crate) fetched: &'a mut Fetched,
@@ -171,6 +173,14 @@ impl Download<'_> {
                     let doubts = self.trust.doubts(octets, lines, job.listed);
                     doubted = doubts.then(|| job.clone());
                     let later = doubts && !job.again;
+                    if later && self.ahead {
+                        // If answers are out of step, none of those that follow can be trusted.
+                        self.pipeline.push(Item::Broken).await;
+                        return Err(RunError::Client(Error::Lost(format!(
+                            "message {} has {octets} octets, and LIST says something else; to be sure, messages are asked for one by one",
+                            job.number
+                        ))));
+                    }
                     let end = if later { Item::Broken } else { Item::End };
                     if later {
                         self.unlike.push(job);
@@ -230,7 +240,7 @@ impl Download<'_> {
     fn broke(&mut self, job: Option<&Job>, error: Error) -> Result<RunError, RunError> {
         if let (Some(job), true) = (job, error.is_fatal()) {
             self.failed(job, &error.to_string(), true)?;
-            self.fetched.broke_at = Some(job.trouble());
+            self.fetched.broke_at = Some((job.clone(), error.to_string()));
         }
         Ok(RunError::Client(error))
     }

@@ -56,8 +56,19 @@ pub(crate) enum Item {
 pub(crate) enum Outcome {
     Delivered(MessageNumber, Key, u64),
     /// It is this one, which was delivered before.
-    Recognised(MessageNumber, Key),
+    Recognised(MessageNumber, Key, How),
     Aside(MessageNumber, Option<Key>, String),
+}
+
+/// How a message comes to be read that was delivered before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It has another unique-id now.
+    Renamed,
+    /// It has no unique-id.
+    Nameless,
+    /// The server said that it had removed it.
+    Removed,
 }
 
 /// Why nothing more can be delivered.
@@ -236,9 +247,9 @@ impl Stager<'_> {
         let Some(Reading { job, fingerprint, refused: mut why }) = self.reading.take() else { return Ok(()) };
         let octets = fingerprint.octets;
         let (digest, header) = fingerprint.finish();
-        if let Some(key) = self.recognised(&job, &digest)? {
+        if let Some((key, how)) = self.recognised(&job, &digest)? {
             self.abandon();
-            self.outcomes.push(Outcome::Recognised(job.number, key));
+            self.outcomes.push(Outcome::Recognised(job.number, key, how));
             return Ok(());
         }
         if job.again {
@@ -268,20 +279,20 @@ impl Stager<'_> {
     }
 
     /// The key of what was delivered before, if that is what was read.
-    fn recognised(&mut self, job: &Job, digest: &[u8; 32]) -> Result<Option<Key>, Stopped> {
+    fn recognised(&mut self, job: &Job, digest: &[u8; 32]) -> Result<Option<(Key, How)>, Stopped> {
         if let (Some(key), true) = (&job.key, job.before == Some(*digest)) {
             // The server said that it had removed it.
             let record = Record::Delivered { key: key.clone(), at: now() };
             self.shared.journal().append(&[record])?;
-            return Ok(Some(key.clone()));
+            return Ok(Some((key.clone(), How::Removed)));
         }
         if !job.suspect {
             return Ok(None);
         }
         let Some(from) = self.missing.claim_by_digest(digest) else { return Ok(None) };
-        let Some(to) = job.key.clone() else { return Ok(Some(from)) };
+        let Some(to) = job.key.clone() else { return Ok(Some((from, How::Nameless))) };
         self.shared.journal().append(&[Record::Renamed { from, to: to.clone() }])?;
-        Ok(Some(to))
+        Ok(Some((to, How::Renamed)))
     }
 
     /// Why a message whose length is twice unlike what LIST said is none: it is nothing, or another one.

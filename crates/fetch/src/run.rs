@@ -18,10 +18,10 @@ use crate::{
     destination::{Destination, Fate},
     download::{Download, Fetched, Lessons, Trust, trouble},
     identity::{HeaderDigest, Missing},
-    journal::{Journal, JournalError, Key, Known, Record, now},
-    pipeline::{Job, Outcome, Pipeline, Shared, Stopped},
+    journal::{Journal, JournalError, Key, Known, Record, Stage, now},
+    pipeline::{How, Job, Outcome, Pipeline, Shared, Stopped},
     plan::{Action, Plan, Step, Why},
-    policy::{Keep, Policy, rest_of_login},
+    policy::{Keep, Policy, rest_of_login, rest_of_message},
     report::{Event, Report},
 };
 
@@ -384,8 +384,8 @@ impl Session<'_> {
         self.tell_plan(&plan);
         let jobs = self.jobs(&plan);
         let (fetched, ended) = self.fetch(&mut client, jobs, &plan).await?;
-        if let Some(trouble) = fetched.broke_at {
-            *self.lessons.broke_at.entry(trouble).or_default() += 1;
+        if let Some((job, why)) = fetched.broke_at {
+            self.broke_at(&job, why);
         }
         let mut deletions: Vec<(MessageNumber, Key)> =
             plan.to_delete().filter_map(|step| Some((step.number, step.key.clone()?))).collect();
@@ -397,6 +397,19 @@ impl Session<'_> {
         self.delete_and_quit(client, deletions, &plan).await?;
         // Within the time in which a destination can still tell what became of an intent.
         Ok(self.shared.journal().sync()?)
+    }
+
+    /// A session broke at this message; the second time it is set aside.
+    fn broke_at(&mut self, job: &Job, why: String) {
+        *self.lessons.broke_at.entry(job.trouble()).or_default() += 1;
+        let often = |key: &Key| match self.shared.journal().state().get(key).map(|known| &known.stage) {
+            Some(Stage::Aside(aside)) => rest_of_message(aside.attempts) > 0,
+            _ => false,
+        };
+        if job.key.as_ref().map_or_else(|| self.lessons.is_enough(&job.trouble()), often) {
+            let id = job.key.as_ref().and_then(Key::id).map(str::to_owned);
+            self.event(&Event::SetAside { number: job.number.get(), id, why });
+        }
     }
 
     /// Connects, logs in and lists.
@@ -469,10 +482,7 @@ impl Session<'_> {
             })
             .collect();
         if !renamed.is_empty() {
-            self.warn(format!(
-                "the server has given {} messages that were delivered before new unique-ids; they are not delivered again",
-                renamed.len()
-            ));
+            self.warn_renamed(renamed.len());
             self.summary.recognised += renamed.len();
             self.shared.journal().append_durably(&renamed)?;
             plan = new_plan(self);
@@ -558,6 +568,9 @@ impl Session<'_> {
             pipeline: &pipeline,
             max_octets: self.account.policy.max_octets,
             trust,
+            ahead: self.account.options.pipelining
+                && !self.lessons.broke
+                && client.capabilities().pipelining(),
             unlike: Vec::new(),
             fetched: &mut fetched,
         };
@@ -574,7 +587,7 @@ impl Session<'_> {
         }
         let mut there = listed(plan);
         let keys = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Delivered(number, key, _) | Outcome::Recognised(number, key) => Some((number, key)),
+            Outcome::Delivered(number, key, _) | Outcome::Recognised(number, key, _) => Some((number, key)),
             Outcome::Aside(number, key, _) => key.as_ref().map(|key| (number, key)),
         });
         let without: HashSet<MessageNumber> =
@@ -595,6 +608,7 @@ impl Session<'_> {
         deletions: &mut Vec<(MessageNumber, Key)>,
     ) -> Result<(), RunError> {
         let keep = self.account.policy.keep;
+        let (mut renamed, mut removed) = (0, 0);
         for outcome in outcomes {
             match outcome {
                 Outcome::Delivered(number, key, octets) => {
@@ -604,8 +618,10 @@ impl Session<'_> {
                         deletions.push((number, key));
                     }
                 }
-                Outcome::Recognised(number, key) => {
+                Outcome::Recognised(number, key, how) => {
                     self.summary.recognised += 1;
+                    renamed += usize::from(how == How::Renamed);
+                    removed += usize::from(how == How::Removed);
                     self.event(&Event::Recognised { number: number.get(), id: key.id().map(str::to_owned) });
                     let at = self.shared.journal().state().get(&key).map(|known| known.at);
                     if at.is_some_and(|at| keep.is_over(at, now())) {
@@ -618,6 +634,12 @@ impl Session<'_> {
                     self.event(&Event::SetAside { number: number.get(), id, why });
                 }
             }
+        }
+        self.warn_renamed(renamed);
+        if removed > 0 {
+            self.warn(format!(
+                "the server still has {removed} messages that it said it had removed; they are not delivered again"
+            ));
         }
         Ok(())
     }
@@ -731,6 +753,14 @@ impl Session<'_> {
                 Action::Leave(_) => self.summary.stuck += 1,
                 Action::Fetch(_) | Action::Delete(_) => {}
             }
+        }
+    }
+
+    fn warn_renamed(&self, messages: usize) {
+        if messages > 0 {
+            self.warn(format!(
+                "the server has given {messages} messages that were delivered before new unique-ids; they are not delivered again"
+            ));
         }
     }
 

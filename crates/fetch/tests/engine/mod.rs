@@ -107,7 +107,7 @@ impl Desk {
 
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut left = self.world.leftovers();
-        left.retain(|name| name != "journal");
+        left.retain(|name| name != "journal" && name != "ca.pem");
         left
     }
 
