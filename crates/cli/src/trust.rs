@@ -71,6 +71,7 @@ impl TrustArgs {
             trust,
             identity: identity.map(|(certificate, key)| Identity { certificate, key }),
             min_version: if self.tls13 { Version::Tls13 } else { Version::Tls12 },
+            max_version: None,
         }
     }
 }

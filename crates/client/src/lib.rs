@@ -61,4 +61,4 @@ pub use restante_proto::{
 pub use restante_sasl::Credentials;
 pub use transcript::Transcript;
 pub use transport::{Peer, Transport};
-pub use url::{Security, Url, UrlError};
+pub use url::{Authority, Security, Url, UrlError, percent_decode};

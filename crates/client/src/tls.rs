@@ -32,6 +32,8 @@ pub struct TlsOptions {
     pub identity: Option<Identity>,
     /// The oldest version that is good enough.
     pub min_version: Version,
+    /// The newest version that is offered; the newest there is, where nothing is said.
+    pub max_version: Option<Version>,
 }
 
 /// Whom to trust.
@@ -182,9 +184,13 @@ impl TlsOptions {
     /// Makes TLS ready. Share it between connections: then they resume each other's sessions.
     pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let versions: &[&SupportedProtocolVersion] = match self.min_version {
-            Version::Tls12 => &[&TLS13, &TLS12],
-            Version::Tls13 => &[&TLS13],
+        let versions: &[&SupportedProtocolVersion] = match (self.min_version, self.max_version) {
+            (Version::Tls12, Some(Version::Tls12)) => &[&TLS12],
+            (Version::Tls12, Some(Version::Tls13) | None) => &[&TLS13, &TLS12],
+            (Version::Tls13, Some(Version::Tls13) | None) => &[&TLS13],
+            (Version::Tls13, Some(Version::Tls12)) => {
+                return Err(TlsError::Setup("the newest version is older than the oldest".into()));
+            }
         };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)

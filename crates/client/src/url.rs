@@ -99,10 +99,7 @@ impl Url {
             _ => return Err(UrlError::Scheme),
         };
         // A name may hold a question mark, a host may not.
-        let (user, place) = match rest.rsplit_once('@') {
-            Some((user, place)) => (Some(read_user(user)?), place),
-            None => (None, rest),
-        };
+        let (user, place) = split_user(rest);
         let (place, query) = match place.split_once('?') {
             Some((place, query)) => (place, Some(query)),
             None => (place, None),
@@ -116,11 +113,47 @@ impl Url {
         if place.contains(['/', '#']) {
             return Err(UrlError::Path);
         }
-        let (host, port) = split_port(place)?;
+        let Authority { user, host, port } = Authority::of(user, place)?;
         let default_port = if security == Security::Implicit { 995 } else { 110 };
-        let port = port.map_or(Ok(default_port), read_port)?;
-        Ok(Self { user, host: host.to_owned(), port, security })
+        Ok(Self { user, host, port: port.unwrap_or(default_port), security })
     }
+}
+
+/// Who and where: `user@host:port`, the middle part of a URL of any scheme.
+///
+/// ```
+/// use restante_client::Authority;
+/// let authority = Authority::parse("john@a.org@[2001:db8::1]:993")?;
+/// assert_eq!(authority.user.as_deref(), Some("john@a.org"));
+/// assert_eq!((authority.host.as_str(), authority.port), ("2001:db8::1", Some(993)));
+/// # Ok::<(), restante_client::UrlError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The user's name, decoded.
+    pub user: Option<String>,
+    /// A name or an address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port, where there is one.
+    pub port: Option<u16>,
+}
+
+impl Authority {
+    /// Reads it; it is split at the last `@`.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let (user, place) = split_user(text);
+        Self::of(user, place)
+    }
+
+    fn of(user: Option<&str>, place: &str) -> Result<Self, UrlError> {
+        let user = user.map(read_user).transpose()?;
+        let (host, port) = split_port(place)?;
+        Ok(Self { user, host: host.to_owned(), port: port.map(read_port).transpose()? })
+    }
+}
+
+fn split_user(text: &str) -> (Option<&str>, &str) {
+    text.rsplit_once('@').map_or((None, text), |(user, place)| (Some(user), place))
 }
 
 impl fmt::Display for Url {
@@ -141,6 +174,15 @@ fn read_user(text: &str) -> Result<String, UrlError> {
     if text.contains(':') {
         return Err(UrlError::Password);
     }
+    let name = percent_decode(text).ok_or(UrlError::User)?;
+    if name.contains(':') {
+        return Err(UrlError::Password);
+    }
+    if name.is_empty() || name.chars().any(char::is_control) { Err(UrlError::User) } else { Ok(name) }
+}
+
+/// A part of a URL with `%40` and the like decoded; `None` if a % has no two digits behind it, or if it is not UTF-8.
+pub fn percent_decode(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&octet, behind)) = rest.split_first() {
@@ -150,15 +192,10 @@ fn read_user(text: &str) -> Result<String, UrlError> {
             continue;
         }
         let digit = |at: usize| behind.get(at).and_then(|&digit| char::from(digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return Err(UrlError::User) };
-        octets.push(u8::try_from(high * 16 + low).map_err(|_| UrlError::User)?);
+        octets.push(u8::try_from(digit(0)? * 16 + digit(1)?).ok()?);
         rest = &behind[2..];
     }
-    let name = String::from_utf8(octets).map_err(|_| UrlError::User)?;
-    if name.contains(':') {
-        return Err(UrlError::Password);
-    }
-    if name.is_empty() || name.chars().any(char::is_control) { Err(UrlError::User) } else { Ok(name) }
+    String::from_utf8(octets).ok()
 }
 
 fn split_port(place: &str) -> Result<(&str, Option<&str>), UrlError> {

@@ -6,7 +6,10 @@ use std::{
     collections::BTreeMap,
     env, fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -266,6 +269,7 @@ impl AccountKeys {
             trust,
             identity,
             min_version: if self.tls13 { Version::Tls13 } else { Version::Tls12 },
+            max_version: None,
         })
     }
 }
@@ -403,20 +407,17 @@ pub(crate) fn state_folder() -> Result<PathBuf, Failure> {
     Ok(folder_of("XDG_STATE_HOME", ".local/state")?.join("restante"))
 }
 
-/// Where the session is written down: the file, and for further sessions `FILE.2` and so on.
+/// Where sessions are written down: the first goes to the file, further ones to files beside it: `s.pop3`, `s.2.pop3`.
 pub(crate) fn transcript(file: &Path) -> Transcript {
-    let (file, count) = (file.to_owned(), std::sync::atomic::AtomicU32::new(0));
+    let (file, sessions) = (file.to_owned(), AtomicU32::new(0));
     Transcript::new(move || {
-        let which = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-        let name = match which {
-            1 => file.clone(),
-            which => {
-                let mut name = file.clone().into_os_string();
-                name.push(format!(".{which}"));
-                name.into()
+        let path = match sessions.fetch_add(1, Ordering::Relaxed) {
+            0 => file.clone(),
+            before => {
+                let extension = file.extension().unwrap_or_default().to_string_lossy();
+                file.with_extension(format!("{}.{extension}", before + 1).trim_end_matches('.'))
             }
         };
-        let file = fs::File::create(name)?;
-        Ok(Box::new(io::BufWriter::new(file)) as Box<dyn io::Write + Send>)
+        fs::File::create(path).map(|file| Box::new(io::BufWriter::new(file)) as Box<dyn io::Write + Send>)
     })
 }

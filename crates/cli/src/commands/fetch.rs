@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 
-    /// Writes the sessions to this file, FILE.2 and so on, without secrets
+    /// Writes the session to this file, with times and without secrets; further ones beside it
     #[arg(long, value_name = "FILE")]
     transcript: Option<PathBuf>,
 

@@ -1,6 +1,8 @@
 //! `//user@host:port/path?key=value`: the places of destinations on the network, taken apart. What a path or a key means
 //! is the destination's business. A password never stands in it.
 
+use restante_client::{Authority, percent_decode};
+
 use super::SpecError;
 
 /// The longest place, in octets.
@@ -30,13 +32,13 @@ impl Place {
             );
         };
         let (rest, query) = Query::split(rest)?;
-        let (user, rest) = match rest.rsplit_once('@') {
-            Some((user, rest)) => (Some(read_user(user)?), rest),
-            None => (None, rest),
-        };
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = split_port(host)?;
-        Ok(Self { user, host: host.to_owned(), port, path: decode(path)?, query })
+        // The path is behind the host, and a user's name may have a slash.
+        let host = rest.rfind('@').map_or(0, |at| at + 1);
+        let end = rest[host..].find('/').map_or(rest.len(), |at| host + at);
+        let (authority, path) = (&rest[..end], rest[end..].strip_prefix('/').unwrap_or_default());
+        let Authority { user, host, port } =
+            Authority::parse(authority).map_err(|error| SpecError::Place(error.to_string()))?;
+        Ok(Self { user, host, port, path: decode(path)?, query })
     }
 }
 
@@ -83,64 +85,11 @@ pub(crate) fn wrong<T>(words: &str) -> Result<T, SpecError> {
 
 /// Decodes `%40` and the like; the text must not hold control characters.
 pub(crate) fn decode(text: &str) -> Result<String, SpecError> {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&octet, behind)) = rest.split_first() {
-        if octet != b'%' {
-            octets.push(octet);
-            rest = behind;
-            continue;
-        }
-        let digit = |at: usize| behind.get(at).and_then(|&digit| char::from(digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return wrong("a % is followed by two digits, such as %40; write %25 for the sign itself");
-        };
-        octets.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-        rest = &behind[2..];
-    }
-    match String::from_utf8(octets) {
-        Ok(text) if !text.chars().any(char::is_control) => Ok(text),
-        _ => wrong("this place holds control characters, or is not UTF-8"),
-    }
-}
-
-/// The name. Nothing of it is repeated: it may hold a password.
-fn read_user(text: &str) -> Result<String, SpecError> {
-    let user = decode(text)?;
-    if user.contains(':') {
-        return wrong("a password never stands in a place: others can read it");
-    }
-    if user.is_empty() { wrong("the user's name in front of the @ is empty") } else { Ok(user) }
-}
-
-fn split_port(text: &str) -> Result<(&str, Option<u16>), SpecError> {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((address, behind)) = rest.split_once(']') else {
-            return wrong("an IPv6 address stands in brackets, such as [2001:db8::1]:993");
-        };
-        // A zone (`fe80::1%eth0`) names an interface, and is nothing to check.
-        let number = address.split_once('%').map_or(address, |(number, _)| number);
-        let behind = if behind.is_empty() { None } else { Some(behind.strip_prefix(':').unwrap_or("")) };
-        if number.parse::<std::net::Ipv6Addr>().is_err() {
-            return wrong("what stands in brackets is no IPv6 address");
-        }
-        (address, behind)
-    } else {
-        let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if host.is_empty() || !host.chars().all(legal) {
-            return wrong(
-                "a host's name has letters, digits, dots and hyphens; write other letters in their xn-- form, and an \
-                 IPv6 address in brackets",
-            );
-        }
-        (host, port)
-    };
-    let Some(port) = port else { return Ok((host, None)) };
-    let digits = port.bytes().all(|octet| octet.is_ascii_digit());
-    match port.parse() {
-        Ok(port) if digits && port != 0 => Ok((host, Some(port))),
-        _ => wrong("a port is a number from 1 to 65535"),
+    match percent_decode(text) {
+        Some(text) if !text.chars().any(char::is_control) => Ok(text),
+        _ => wrong(
+            "this place holds control characters, is not UTF-8, or has a % without two digits (write %25 for the sign itself)",
+        ),
     }
 }
 

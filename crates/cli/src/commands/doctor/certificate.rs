@@ -5,12 +5,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use restante_client::tls::{TlsError, TlsInfo};
+use restante_client::tls::{TlsError, TlsInfo, TlsOptions, Trust, Version};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    ClientConfig,
+    pki_types::{CertificateDer, ServerName},
 };
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, oid_registry, prelude::FromDer as _,
@@ -31,63 +29,17 @@ const NAMES_MAX: usize = 4;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// TLS of this version only, with whoever answers: what is learnt is not trusted, and no password goes over it.
-pub(super) fn only(version: &'static SupportedProtocolVersion) -> Result<Arc<ClientConfig>, TlsError> {
-    anybody(&[version])
+pub(super) fn only(version: Version) -> Result<Arc<ClientConfig>, TlsError> {
+    anybody(TlsOptions { min_version: version, max_version: Some(version), ..TlsOptions::default() })
 }
 
 /// TLS with whoever answers, likewise.
 pub(super) fn any_version() -> Result<Arc<ClientConfig>, TlsError> {
-    anybody(rustls::ALL_VERSIONS)
+    anybody(TlsOptions::default())
 }
 
-fn anybody(versions: &[&'static SupportedProtocolVersion]) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .map_err(|error| TlsError::Setup(error.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-/// Takes every certificate; the server still has to hold its key.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+fn anybody(options: TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
+    TlsOptions { trust: Trust::Anybody, ..options }.client_config().map(Arc::new)
 }
 
 /// Whether the options say whom to trust.

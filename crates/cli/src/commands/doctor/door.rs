@@ -9,9 +9,9 @@ use std::{
 
 use restante_client::{
     Capability, Security,
-    tls::{ReasonKind, TlsInfo},
+    tls::{ReasonKind, TlsInfo, Version},
 };
-use rustls::{ClientConfig, version};
+use rustls::ClientConfig;
 use tokio::{net::lookup_host, time::timeout};
 
 use super::{
@@ -242,7 +242,7 @@ impl Door<'_> {
     async fn versions(&self, address: SocketAddr, report: &mut Report) -> Result<(), Failure> {
         let begun = Instant::now();
         let mut taken = Vec::new();
-        for (name, version) in [("1.2", &version::TLS12), ("1.3", &version::TLS13)] {
+        for (name, version) in [("1.2", Version::Tls12), ("1.3", Version::Tls13)] {
             if let Ok((wire, ..)) = self.open(address, certificate::only(version)?).await {
                 taken.push(name);
                 drop(wire);

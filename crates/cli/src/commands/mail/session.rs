@@ -1,16 +1,10 @@
 //! The options that name a server and log in to it, and the session that they open.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use restante_client::{Client, Credentials, Options, Security, Timeouts, Transcript, Url};
+use restante_client::{Client, Credentials, Options, Security, Timeouts, Url};
 
-use crate::{duration, failure::Failure, password::PasswordArgs, trust::TrustArgs};
+use crate::{accounts, duration, failure::Failure, password::PasswordArgs, trust::TrustArgs};
 
 /// A server, who calls, and how.
 #[derive(clap::Args)]
@@ -50,7 +44,7 @@ impl SessionArgs {
             tls: self.trust.options(),
             // `?tls=none` is how a person asks for it.
             cleartext_passwords: url.security == Security::None,
-            transcript: self.transcript.as_deref().map(transcript),
+            transcript: self.transcript.as_deref().map(accounts::transcript),
             ..Options::default()
         }
     }
@@ -75,19 +69,4 @@ impl SessionArgs {
             None => client.authenticate(credentials).await,
         }
     }
-}
-
-/// The first session goes to the file, further ones to files beside it: `s.pop3`, `s.2.pop3`.
-fn transcript(file: &Path) -> Transcript {
-    let (file, sessions) = (file.to_owned(), AtomicU32::new(0));
-    Transcript::new(move || {
-        let path = match sessions.fetch_add(1, Ordering::Relaxed) {
-            0 => file.clone(),
-            before => {
-                let extension = file.extension().unwrap_or_default().to_string_lossy();
-                file.with_extension(format!("{}.{extension}", before + 1).trim_end_matches('.'))
-            }
-        };
-        File::create(path).map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write + Send>)
-    })
 }
