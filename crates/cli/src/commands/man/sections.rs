@@ -9,6 +9,16 @@ const FILES: &str = "Files:
   restante-index               in each Maildir: sizes and unique-ids, made by the server
 ";
 
+const FETCH_FILES: &str = "Files:
+  ~/.config/restante/fetch.toml    the accounts
+  ~/.local/state/restante/         a journal for each account: what was fetched; keep it
+  ~/.netrc                         passwords, where an account names no other place
+";
+
+const FETCH_SIGNALS: &str = "Signals:
+  SIGTERM, SIGINT  end as soon as that loses nothing; a second one does not wait
+";
+
 const SIGNALS: &str = "Signals:
   SIGTERM, SIGINT  stop in good order: sessions may reach QUIT for some seconds; a second one does not wait
   SIGHUP           read configuration, certificates and users file again
@@ -27,7 +37,14 @@ pub(super) fn common(command: &clap::Command, help: &str, name: &str) -> String 
     if name == "restante-serve" {
         texts.push(SIGNALS);
     }
-    if has("config") || has("users") || command.get_name() == "restante" {
+    let fetches = name == "restante-fetch" || name.starts_with("restante-account");
+    if name == "restante-fetch" {
+        texts.push(FETCH_SIGNALS);
+    }
+    if fetches || command.get_name() == "restante" {
+        texts.push(FETCH_FILES);
+    }
+    if !fetches && (has("config") || has("users") || command.get_name() == "restante") {
         texts.push(FILES);
     }
     if !help.lines().any(|line| line == "Exit status:") {
