@@ -5,6 +5,16 @@ use restante_proto::capability::Capability;
 /// The capabilities of a server.
 ///
 /// Before the login and behind it they may differ; [`crate::Client::capabilities`] gives the latest.
+///
+/// ```
+/// use restante_client::{Capabilities, Offer};
+/// fn can_read_headers(capabilities: &Capabilities) -> bool {
+///     // Servers without CAPA have to be tried: many know TOP.
+///     capabilities.top() != Offer::No
+/// }
+/// assert!(can_read_headers(&Capabilities::default()));
+/// assert!(!Capabilities::default().pipelining(), "which is never tried");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     list: Option<Vec<Capability>>,

@@ -62,8 +62,25 @@ pub struct Stat {
 }
 
 impl Client {
-    /// Connects to the server of the URL, with TLS as the URL asks for it: where it says STLS and the server does not offer
-    /// that, this fails. Addresses of the host are tried in turn.
+    /// Connects to the server of the URL, with TLS as the URL asks for it (RFC 8314, RFC 2595): where it says STLS and the
+    /// server does not offer that, this fails with [`Error::NotOffered`]. Addresses of the host are tried in turn.
+    ///
+    /// Fails with [`Error::Connect`] where there is no connection, [`Error::Tls`] where there is no trust, and
+    /// [`Error::Refused`] where the server greets with `-ERR`.
+    ///
+    /// ```no_run
+    /// use restante_client::{Client, Error, Options, Url};
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let url = Url::parse("pop3s://mail.example.org")?;
+    /// let client = match Client::connect(&url, &Options::default()).await {
+    ///     Ok(client) => client,
+    ///     Err(Error::Tls(error)) => return Err(format!("is this the right server? {error}").into()),
+    ///     Err(error) => return Err(error.into()),
+    /// };
+    /// println!("{}, over {:?}", client.greeting(), client.tls().and_then(|tls| tls.version.as_deref()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(url: &Url, options: &Options) -> Result<Self, Error> {
         // What is wrong with the certificates of the configuration is told before anything is said.
         let tls = if url.security == Security::None { None } else { Some(options.client_config()?) };
@@ -78,6 +95,14 @@ impl Client {
 
     /// A session over any byte stream: a socket of the caller's, a tunnel, a test. `host` is the name that the server's
     /// certificate must have; it is not looked up.
+    ///
+    /// ```no_run
+    /// use restante_client::{Client, Options, Security};
+    /// # async fn example(socket: tokio::net::TcpStream) -> Result<(), restante_client::Error> {
+    /// let client = Client::over(socket, "mail.example.org", Security::Stls, &Options::default()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn over(
         stream: impl Transport + 'static,
         host: &str,
@@ -213,8 +238,8 @@ impl Client {
         self.peer
     }
 
-    /// STAT: how many messages there are, and how many octets they have. Some servers count strangely, so what cannot be read
-    /// is an error of the server.
+    /// STAT: how many messages there are, and how many octets they have. Fails with [`Error::Unclear`] where the server says
+    /// something else.
     pub async fn stat(&mut self) -> Result<Stat, Error> {
         let text = self.one(&Command::Stat).await?;
         let mut words = text.split_ascii_whitespace().map(decimal);
@@ -226,8 +251,22 @@ impl Client {
 
     /// STAT, LIST and UIDL made one list, in one round trip where the server allows it.
     ///
-    /// Where the server does not offer UIDL and refuses it, [`Listing::has_unique_ids`] is false. The capabilities are asked
-    /// for again on the way, since more may be offered behind the login.
+    /// Where the server does not offer UIDL and refuses it, [`Listing::has_unique_ids`] is false; where it refuses LIST, sizes
+    /// are unknown. What contradicts itself is in [`Listing::doubts`], and no error. The capabilities are asked for again on
+    /// the way, since more may be offered behind the login.
+    ///
+    /// ```no_run
+    /// # async fn example(client: &mut restante_client::Client) -> Result<(), restante_client::Error> {
+    /// let listing = client.listing().await?;
+    /// for entry in listing.entries() {
+    ///     println!("{} has {:?} octets, and is always called {:?}", entry.number, entry.octets, entry.id);
+    /// }
+    /// for doubt in &listing.doubts {
+    ///     println!("the server contradicts itself: {doubt}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn listing(&mut self) -> Result<Listing, Error> {
         self.connection.begin()?;
         let listing = self.gather().await;
@@ -304,12 +343,36 @@ impl Client {
         Messages::new(self, [number], None)
     }
 
-    /// RETR of many messages, pipelined where the server allows it.
+    /// RETR of many messages (RFC 1939 §5), pipelined where the server allows it. Each comes in the order asked for, in pieces
+    /// of up to 64 KiB; one that is refused fails in [`crate::Message::chunk`], and the others follow all the same.
+    ///
+    /// ```no_run
+    /// use restante_client::{Client, Error};
+    /// # async fn example(client: &mut Client, mut file: impl std::io::Write) -> Result<(), Box<dyn std::error::Error>> {
+    /// let listing = client.listing().await?;
+    /// let mut messages = client.messages(listing.numbers());
+    /// while let Some(mut message) = messages.next().await? {
+    ///     loop {
+    ///         match message.chunk().await {
+    ///             Ok(Some(octets)) => file.write_all(octets)?,
+    ///             Ok(None) => break,
+    ///             Err(Error::Refused(refused)) => {
+    ///                 println!("message {}: {refused}", message.number());
+    ///                 break;
+    ///             }
+    ///             Err(error) => return Err(error.into()),
+    ///         }
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn messages(&mut self, numbers: impl IntoIterator<Item = MessageNumber>) -> Messages<'_> {
         Messages::new(self, numbers, None)
     }
 
-    /// TOP of many messages: the header, and this many lines of the body.
+    /// TOP of many messages (RFC 1939 §7): the header, the empty line, and this many lines of the body at most; what a server
+    /// sends beyond that is left out.
     pub fn tops(&mut self, numbers: impl IntoIterator<Item = MessageNumber>, lines: u64) -> Messages<'_> {
         Messages::new(self, numbers, Some(lines))
     }
@@ -319,7 +382,20 @@ impl Client {
         self.one(&Command::Dele(number)).await.map(drop)
     }
 
-    /// Marks messages as deleted, pipelined where the server allows it: each with how it went, in the order given.
+    /// Marks messages as deleted (RFC 1939 §5), pipelined where the server allows it: each with how it went, in the order
+    /// given. Only [`Self::quit`] deletes them; a session that ends otherwise deletes nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(mut client: restante_client::Client) -> Result<(), restante_client::Error> {
+    /// let numbers: Vec<_> = client.listing().await?.numbers().collect();
+    /// for (number, marked) in client.delete_all(numbers).await? {
+    ///     if let Err(refused) = marked {
+    ///         println!("message {number} stays: {refused}");
+    ///     }
+    /// }
+    /// client.quit().await
+    /// # }
+    /// ```
     pub async fn delete_all(
         &mut self,
         numbers: impl IntoIterator<Item = MessageNumber>,

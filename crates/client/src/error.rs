@@ -11,6 +11,25 @@ use restante_proto::{
 use crate::tls::TlsError;
 
 /// Why a call failed.
+///
+/// ```
+/// use restante_client::{Error, ResponseCode, Waiting};
+///
+/// /// What to do about a session that failed.
+/// fn advice(error: &Error) -> &'static str {
+///     match error {
+///         Error::Refused(refused) => match refused.code {
+///             Some(ResponseCode::Auth) => "ask for the password",
+///             Some(ResponseCode::InUse | ResponseCode::SysTemp | ResponseCode::LoginDelay) => "try again later",
+///             _ => "show what the server says",
+///         },
+///         Error::Connect { .. } | Error::Lost(_) | Error::TimedOut(_) => "try again on a new connection",
+///         Error::Tls(_) | Error::Cleartext | Error::NotOffered(_) => "look at the configuration",
+///         _ => "report it",
+///     }
+/// }
+/// assert_eq!(advice(&Error::TimedOut(Waiting::Greeting)), "try again on a new connection");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

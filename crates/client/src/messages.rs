@@ -22,7 +22,8 @@ const UNKNOWN_OCTETS: u64 = 64 * 1024;
 
 /// A run of messages on their way, in the order in which they were asked for.
 ///
-/// Dropped before its end it leaves answers unread, and the connection of no use; [`Self::finish`] reads them.
+/// Dropped before its end it leaves answers unread, and the connection of no use; [`Self::finish`] reads them. The futures of
+/// its calls may be dropped and called again: nothing is lost by that.
 #[must_use]
 pub struct Messages<'c> {
     client: &'c mut Client,
@@ -100,7 +101,8 @@ impl<'c> Messages<'c> {
         }
     }
 
-    /// Skips what was not read.
+    /// Skips what was not read of the messages under way; those that were not asked for yet are not. Then the client can be
+    /// used again.
     pub async fn finish(mut self) -> Result<(), Error> {
         self.wanted.clear();
         while self.next().await?.is_some() {}

@@ -24,6 +24,18 @@ use sha2::{Digest as _, Sha256};
 use crate::error::printable;
 
 /// How TLS is to be.
+///
+/// ```
+/// use restante_client::tls::{Identity, TlsOptions, Trust, Version};
+/// let pin = "sha256/d6qzRu9zOECb90Uez27xWltNsj0e1Md7GkYYkVoZWmM=".parse()?;
+/// let options = TlsOptions {
+///     trust: Trust::Pinned(vec![pin]),
+///     identity: Some(Identity { certificate: "john.pem".into(), key: "john.key".into() }),
+///     min_version: Version::Tls13,
+/// };
+/// assert!(options.client_config().is_err(), "there are no such files");
+/// # Ok::<(), restante_client::tls::TlsError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct TlsOptions {
     /// Whom to trust.

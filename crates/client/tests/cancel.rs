@@ -2,10 +2,10 @@
 //! another. The server's octets come one by one, with a pause before each.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/fake.rs"]
+#[path = "harness/fake.rs"]
 mod fake;
+#[path = "harness/mod.rs"]
+mod harness;
 
 use std::{
     future::{Future, poll_fn},
@@ -13,8 +13,8 @@ use std::{
     task::Poll,
 };
 
-use common::runtime;
 use fake::Fake;
+use harness::runtime;
 use restante_client::{Client, Credentials, Error, MessageNumber, Messages, Options, Security, Stat};
 
 /// More awaits than any call here has.

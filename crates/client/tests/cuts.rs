@@ -2,15 +2,15 @@
 //! is not, and an error that says so.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-#[path = "common/mod.rs"]
-mod common;
+#[path = "harness/mod.rs"]
+mod harness;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     thread,
 };
 
-use common::{LONG, SHORT, credentials, options, pem, runtime, told, within};
+use harness::{LONG, SHORT, credentials, options, pem, runtime, told, within};
 use restante_client::{Client, Error, Options, Security, Url};
 use restante_testkit::{
     evil::{EvilServer, Mail, Misbehaviour, Script, Tls},
@@ -93,7 +93,7 @@ fn cut(octets: u64, tls: bool, pipelining: bool) -> Result<(), Error> {
     let trusted = pem(&[&server.certificate()]);
     let security = if tls { Security::Implicit } else { Security::None };
     let options = Options { pipelining, ..options(tls.then_some(&trusted)) };
-    let done = runtime().block_on(session(&common::url(&server, security), &options, server.mail()));
+    let done = runtime().block_on(session(&harness::url(&server, security), &options, server.mail()));
     if let Err(error) = &done {
         assert!(matches!(error, Error::Lost(_)), "cut after {octets} octets: {}", told(error));
         assert!(server.committed().is_empty() || error.to_string().contains("QUIT"), "{octets}: {error}");
@@ -125,7 +125,7 @@ fn proxied(security: Security, plan: Plan, options: &Options) -> Result<(), Erro
     let proxy = Proxy::start(server.address(), plan);
     let place = proxy.address();
     let url = Url { user: None, host: place.ip().to_string(), port: place.port(), security };
-    let with = common::options((security != Security::None).then_some(&trusted));
+    let with = harness::options((security != Security::None).then_some(&trusted));
     let options = Options { timeouts: options.timeouts, pipelining: options.pipelining, ..with };
     runtime().block_on(session(&url, &options, server.mail()))
 }

@@ -2,14 +2,14 @@
 //! without. What each row must show stands in `evil/rows.rs`, which does not compile without a row for each.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-#[path = "common/mod.rs"]
-mod common;
+#[path = "harness/mod.rs"]
+mod harness;
 #[path = "evil/rows.rs"]
 mod rows;
 
 use std::{sync::Mutex, thread};
 
-use common::{LONG, SHORT, credentials, pem, runtime, told, url, within};
+use harness::{LONG, SHORT, credentials, pem, runtime, told, url, within};
 use restante_client::{Client, Error, MessageNumber, Options, Security};
 use restante_testkit::evil::{EvilServer, Mail, Misbehaviour, PASSWORD, Script};
 use rows::{Row, row};
@@ -49,7 +49,7 @@ fn check(evil: Misbehaviour, pipelining: bool) -> Result<(), String> {
     let row = row(evil, pipelining);
     let server = EvilServer::start(Script::from(evil).at_message(row.message), Mail::few());
     let trusted = pem(&[&server.certificate()]);
-    let mut options = common::options((row.security != Security::None).then_some(&trusted));
+    let mut options = harness::options((row.security != Security::None).then_some(&trusted));
     options.timeouts = within(if row.waits() { SHORT } else { LONG });
     options.pipelining = pipelining;
     let story = runtime().block_on(session(&server, &row, &options));

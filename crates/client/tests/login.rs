@@ -1,16 +1,16 @@
 //! The login: which way is taken, what is never said in clear, and what a refusal means.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/fake.rs"]
+#[path = "harness/fake.rs"]
 mod fake;
+#[path = "harness/mod.rs"]
+mod harness;
 
 use std::sync::{Arc, Mutex};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use common::{credentials, options, over, runtime, scripted, url};
 use fake::Fake;
+use harness::{credentials, options, over, runtime, scripted, url};
 use restante_client::{Client, Credentials, Error, Options, ResponseCode, Security, Verb};
 use restante_testkit::evil::{EvilServer, Mail, Misbehaviour};
 

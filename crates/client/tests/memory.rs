@@ -2,14 +2,14 @@
 //! listing.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/fake.rs"]
+#[path = "harness/fake.rs"]
 mod fake;
+#[path = "harness/mod.rs"]
+mod harness;
 
 use allocation_counter::{AllocationInfo, measure};
-use common::runtime;
 use fake::{Fake, LINE};
+use harness::runtime;
 use restante_client::{Client, Credentials, MessageNumber, Options, Security};
 
 /// What a session holds at most while messages stream through it, in octets: 128 KiB of input, 64 KiB and a line of a

@@ -1,8 +1,8 @@
 //! TLS: whom the client trusts, with what it identifies, what it tells of the connection, and how it says what is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-#[path = "common/mod.rs"]
-mod common;
+#[path = "harness/mod.rs"]
+mod harness;
 
 use std::{
     io::Write as _,
@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use common::{LONG, pem, runtime, within};
+use harness::{LONG, pem, runtime, within};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use restante_client::{
     Client, Error, Options, Security,

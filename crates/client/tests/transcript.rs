@@ -1,10 +1,10 @@
 //! What is written down of a session: a dialogue that can be read again, and no secret in it, whichever way the login goes.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/fake.rs"]
+#[path = "harness/fake.rs"]
 mod fake;
+#[path = "harness/mod.rs"]
+mod harness;
 
 use std::{
     io::{self, Write},
@@ -12,8 +12,8 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use common::{credentials, options, pem, runtime, url};
 use fake::Fake;
+use harness::{credentials, options, pem, runtime, url};
 use restante_client::{Client, Error, Options, Security, Transcript};
 use restante_proto::dialogue::Dialogue;
 use restante_testkit::evil::{EvilServer, Mail, Misbehaviour, PASSWORD, Script, Tls, USER};

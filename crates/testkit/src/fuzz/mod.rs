@@ -6,6 +6,7 @@
 //! `fuzz/`, and a folder of seeds: `docs/fuzzing.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // fuzz targets: a panic is the report
 
+mod client;
 mod command;
 mod dialogue;
 mod line;
@@ -24,6 +25,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target there is.
 pub const TARGETS: &[Target] = &[
+    ("client", client::run),
     ("command", command::run),
     ("dialogue", dialogue::run),
     ("line", line::run),
