@@ -96,6 +96,7 @@ async fn examine(
     (url, options, credentials): (&Url, &Options, Option<&Credentials>),
     report: &mut Report,
 ) -> Result<(), Failure> {
+    certificate::warm_up();
     let trust = options.tls.client_config().map(Arc::new);
     let trust = if url.security == Security::None { None } else { Some(trust?) };
     let door = |port, security, asked_for| Door {

@@ -40,6 +40,11 @@ pub(super) fn any_version() -> Result<Arc<ClientConfig>, TlsError> {
     anybody(rustls::ALL_VERSIONS)
 }
 
+/// Makes the first random number, which takes its time once in a process, and is not to be seen in a handshake.
+pub(super) fn warm_up() {
+    aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]).unwrap_or_default();
+}
+
 fn anybody(versions: &[&'static SupportedProtocolVersion]) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
