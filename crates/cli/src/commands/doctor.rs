@@ -30,8 +30,8 @@ mod session;
   pop3://user@host             STLS, required; with port 110, port 995 is looked at too
   pop3://user@host?tls=none    no TLS: the password can be read by others
 
-Without a password only what comes before the login is examined. A password goes to the server of the
-URL only, and only where its certificate is trusted, or where the URL says ?tls=none.
+Without a password only what comes before the login is examined. A password goes to the server of
+the URL only, and only where its certificate is trusted, or where the URL says ?tls=none.
 
 Nothing is deleted. A few short messages are retrieved, which some servers remember: --no-retr.
 Verdicts: ok; note, good to know; warning, should be mended; fail. Exit status: 0 no check failed,
@@ -96,6 +96,7 @@ async fn examine(
     (url, options, credentials): (&Url, &Options, Option<&Credentials>),
     report: &mut Report,
 ) -> Result<(), Failure> {
+    certificate::warm_up();
     let trust = options.tls.client_config().map(Arc::new);
     let trust = if url.security == Security::None { None } else { Some(trust?) };
     let door = |port, security, asked_for| Door {

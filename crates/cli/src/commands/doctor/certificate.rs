@@ -8,6 +8,7 @@ use std::{
 use restante_client::tls::{TlsError, TlsInfo, TlsOptions, Trust, Version};
 use rustls::{
     ClientConfig,
+    crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName},
 };
 use x509_parser::{
@@ -17,7 +18,7 @@ use x509_parser::{
 
 use super::check::Finding;
 
-/// A certificate that expires sooner should have been renewed, in days.
+/// A certificate that expires sooner should have been renewed, in days; a short-lived one in the last third of its time.
 const RENEWED_BEFORE_DAYS: i64 = 14;
 
 /// RSA keys that are shorter can be broken, in bits.
@@ -40,6 +41,11 @@ pub(super) fn any_version() -> Result<Arc<ClientConfig>, TlsError> {
 
 fn anybody(options: TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
     TlsOptions { trust: Trust::Anybody, ..options }.client_config().map(Arc::new)
+}
+
+/// Makes the first random number, which takes its time once in a process, and is not to be seen in a handshake.
+pub(super) fn warm_up() {
+    aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]).unwrap_or_default();
 }
 
 /// Whether the options say whom to trust.
@@ -106,17 +112,20 @@ fn validity(parsed: &X509Certificate<'_>, now: i64) -> Finding {
     if validity.not_before.timestamp() > now {
         return Finding::fail("not valid yet", "look at the clocks of both machines");
     }
+    let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    expiry(until.saturating_sub(now), until.saturating_sub(from))
+}
+
+/// What is left of a lifetime, both in seconds.
+fn expiry(left: i64, lifetime: i64) -> Finding {
     const RENEW: &str = "renew it, and look why that did not happen by itself";
-    let left = validity.not_after.timestamp().saturating_sub(now);
-    match left / DAY_SECONDS {
-        _ if left < 0 => {
-            let ago = -left / DAY_SECONDS;
-            Finding::fail(format!("expired {ago} {} ago", days(ago)), RENEW)
-        }
-        left if left < RENEWED_BEFORE_DAYS => {
-            Finding::warning(format!("expires in {left} {}", days(left)), RENEW)
-        }
-        left => Finding::ok(format!("valid for {left} more days")),
+    let days_left = left / DAY_SECONDS;
+    if left < 0 {
+        return Finding::fail(format!("expired {} {} ago", -days_left, days(-days_left)), RENEW);
+    }
+    match left < (RENEWED_BEFORE_DAYS * DAY_SECONDS).min(lifetime / 3) {
+        true => Finding::warning(format!("expires in {days_left} {}", days(days_left)), RENEW),
+        false => Finding::ok(format!("valid for {days_left} more {}", days(days_left))),
     }
 }
 
@@ -174,5 +183,23 @@ fn key(parsed: &X509Certificate<'_>) -> Finding {
             found.and(Finding::warning("signed with SHA-1", "get a certificate that is signed with SHA-256"))
         }
         false => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::check::Verdict;
+
+    #[test]
+    fn what_should_have_been_renewed_is_told() {
+        let verdict = |left: i64, lifetime: i64| expiry(left * DAY_SECONDS, lifetime * DAY_SECONDS).verdict;
+        assert_eq!(verdict(80, 90), Verdict::Ok);
+        assert_eq!(verdict(14, 90), Verdict::Ok);
+        assert_eq!(verdict(13, 90), Verdict::Warning);
+        assert_eq!(verdict(5, 6), Verdict::Ok, "short-lived certificates are renewed late");
+        assert_eq!(verdict(1, 6), Verdict::Warning);
+        assert_eq!(verdict(-1, 90), Verdict::Fail);
+        assert_eq!(expiry(-1, 90).verdict, Verdict::Fail);
     }
 }

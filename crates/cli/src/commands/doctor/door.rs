@@ -300,10 +300,7 @@ impl Door<'_> {
             wire.say(b"QUIT\r\n").await?;
             wire.line().await?;
             // The goodbye was the answer to QUIT, or there is one more.
-            match wire.line().await {
-                Ok(_) => Ok(false),
-                Err(_) => Ok(true),
-            }
+            Ok(wire.line_soon().await.is_none())
         };
         Ok(match tried.await {
             Ok(true) => Finding::ok(DROPPED),

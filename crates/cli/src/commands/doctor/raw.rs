@@ -20,6 +20,12 @@ const LINE_MAX_OCTETS: usize = 4096;
 /// The longest list of capabilities, in lines.
 const BLOCK_MAX_LINES: usize = 200;
 
+/// A list of capabilities takes no longer than so many waits for a line.
+const LIST_WAITS_MAX: u32 = 2;
+
+/// How long is waited for what should not come.
+const SOON: Duration = Duration::from_secs(2);
+
 /// A connection in clear text or TLS.
 pub(super) struct Wire {
     stream: Box<dyn Transport>,
@@ -132,8 +138,18 @@ impl Wire {
         self.line().await
     }
 
+    /// The next line, if it comes soon.
+    pub(super) async fn line_soon(&mut self) -> Option<String> {
+        timeout(SOON, self.line()).await.ok()?.ok()
+    }
+
     /// The lines of CAPA; `None` where it is refused.
     pub(super) async fn capabilities(&mut self) -> Result<Option<Vec<String>>, Trouble> {
+        let wait = self.wait * LIST_WAITS_MAX;
+        timeout(wait, self.list()).await.map_err(|_| Trouble::Silent(wait))?
+    }
+
+    async fn list(&mut self) -> Result<Option<Vec<String>>, Trouble> {
         if !is_ok(&self.ask("CAPA").await?) {
             return Ok(None);
         }

@@ -301,18 +301,18 @@ async fn capabilities(client: &mut Client, before: &Capabilities) -> Result<(Fin
         capability.write(&mut line);
         String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
     };
-    // STLS is over once a session is logged in (RFC 2595 §4).
-    let known = |list: &Capabilities| -> Vec<Capability> {
-        list.iter().filter(|one| **one != Capability::Stls).cloned().collect()
-    };
-    let (before, after) = (known(before), known(after));
+    let (before, after): (Vec<_>, Vec<_>) =
+        (before.iter().cloned().collect(), after.iter().cloned().collect());
     let told = |list: Vec<&Capability>| list.into_iter().map(written).collect::<Vec<_>>().join(", ");
     let gained = told(after.iter().filter(|one| !before.contains(one)).collect());
-    let lost = told(before.iter().filter(|one| !after.contains(one)).collect());
-    let unknown = |one: &&Capability| matches!(one, Capability::Other(line) if !line.trim().is_empty());
+    // These are of no use once a session is logged in.
+    let over = |one: &&Capability| matches!(one, Capability::User | Capability::Sasl(_) | Capability::Stls);
+    let lost = told(before.iter().filter(|one| !after.contains(one) && !over(one)).collect());
+    let unknown =
+        |one: &&Capability| matches!(one, Capability::Other(line) if !matches!(line.trim(), "" | "CAPA"));
     let unknown = told(after.iter().filter(unknown).collect());
     let mut finding = match (gained.is_empty(), lost.is_empty()) {
-        (true, true) => Finding::ok("the same as before the login"),
+        (true, true) => Finding::ok("as before the login"),
         (false, true) => Finding::ok(format!("more than before the login: {gained}")),
         (true, false) => Finding::note(format!("less than before the login: {lost}")),
         (false, false) => Finding::note(format!("other than before the login: {gained} instead of {lost}")),
