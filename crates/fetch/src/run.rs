@@ -524,7 +524,7 @@ impl Session<'_> {
 
     /// Fetches and delivers. What was delivered before a session broke stays delivered.
     async fn fetch(
-        &mut self,
+        &self,
         client: &mut Client,
         jobs: Vec<Job>,
         plan: &Plan,
@@ -689,7 +689,7 @@ impl Session<'_> {
 
     /// Whether a message that stays, above one that goes, is still the same one. It does no harm if not, but should be known.
     async fn look_for_new_numbers(
-        &mut self,
+        &self,
         client: &mut Client,
         gone: &[(MessageNumber, Key)],
         plan: &Plan,
