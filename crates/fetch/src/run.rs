@@ -455,6 +455,8 @@ impl Session<'_> {
             self.lessons.broke_in_headers |= matches!(error, RunError::Client(_));
         })?;
         let found = self.recognise(&plan, headers);
+        let removed = found.iter().filter(|(step, _)| step.action == Action::Fetch(Why::Removed));
+        self.warn_removed(removed.count());
         let renamed: Vec<Record> = found
             .iter()
             .filter_map(|(step, from)| match &step.key {
@@ -617,11 +619,7 @@ impl Session<'_> {
             }
         }
         self.warn_renamed(renamed);
-        if removed > 0 {
-            self.warn(format!(
-                "the server still has {removed} messages that it said it had removed; they are not delivered again"
-            ));
-        }
+        self.warn_removed(removed);
         Ok(())
     }
 
@@ -741,6 +739,14 @@ impl Session<'_> {
         if messages > 0 {
             self.warn(format!(
                 "the server has given {messages} messages that were delivered before new unique-ids; they are not delivered again"
+            ));
+        }
+    }
+
+    fn warn_removed(&self, messages: usize) {
+        if messages > 0 {
+            self.warn(format!(
+                "the server still has {messages} messages that it said it had removed; they are not delivered again"
             ));
         }
     }
