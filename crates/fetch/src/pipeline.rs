@@ -252,8 +252,8 @@ impl Stager<'_> {
             self.outcomes.push(Outcome::Recognised(job.number, key, how));
             return Ok(());
         }
-        if job.again {
-            why = why.or(self.mistaken(&job, octets, &digest));
+        if job.again && why.is_none() {
+            why = self.mistaken(&job, octets, &digest);
         }
         self.read.insert(digest);
         let Some(load) = &mut self.load else { return Ok(()) };

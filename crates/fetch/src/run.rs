@@ -474,6 +474,8 @@ impl Session<'_> {
             self.lessons.broke_in_headers |= matches!(error, RunError::Client(_));
         })?;
         let found = self.recognise(&plan, headers);
+        let removed = found.iter().filter(|(step, _)| step.action == Action::Fetch(Why::Removed));
+        self.warn_removed(removed.count());
         let renamed: Vec<Record> = found
             .iter()
             .filter_map(|(step, from)| match &step.key {
@@ -543,7 +545,7 @@ impl Session<'_> {
 
     /// Fetches and delivers. What was delivered before a session broke stays delivered.
     async fn fetch(
-        &mut self,
+        &self,
         client: &mut Client,
         jobs: Vec<Job>,
         plan: &Plan,
@@ -636,11 +638,7 @@ impl Session<'_> {
             }
         }
         self.warn_renamed(renamed);
-        if removed > 0 {
-            self.warn(format!(
-                "the server still has {removed} messages that it said it had removed; they are not delivered again"
-            ));
-        }
+        self.warn_removed(removed);
         Ok(())
     }
 
@@ -708,7 +706,7 @@ impl Session<'_> {
 
     /// Whether a message that stays, above one that goes, is still the same one. It does no harm if not, but should be known.
     async fn look_for_new_numbers(
-        &mut self,
+        &self,
         client: &mut Client,
         gone: &[(MessageNumber, Key)],
         plan: &Plan,
@@ -760,6 +758,14 @@ impl Session<'_> {
         if messages > 0 {
             self.warn(format!(
                 "the server has given {messages} messages that were delivered before new unique-ids; they are not delivered again"
+            ));
+        }
+    }
+
+    fn warn_removed(&self, messages: usize) {
+        if messages > 0 {
+            self.warn(format!(
+                "the server still has {messages} messages that it said it had removed; they are not delivered again"
             ));
         }
     }

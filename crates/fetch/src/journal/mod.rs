@@ -280,8 +280,16 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    /// By a word of its own: a process that was just forked for a command would hold the lock on until it runs that.
+    fn drop(&mut self) {
+        // If that fails, closing the file does it.
+        let _closed_instead = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// Creates what is missing of this folder, durably.

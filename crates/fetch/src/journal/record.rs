@@ -288,7 +288,7 @@ mod tests {
                 why: "the server refused RETR: no  such".into(),
             },
             Record::Failed { key: content.clone(), at: 3, broke: true, why: String::new() },
-            Record::Renamed { from: key.clone(), to: content.clone() },
+            Record::Renamed { from: key.clone(), to: content },
             Record::Gone { key: key.clone(), at: 4 },
             Record::Back { key: key.clone() },
             Record::Forgotten { key: key.clone() },
