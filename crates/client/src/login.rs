@@ -148,8 +148,10 @@ impl Client {
         let fits = |initial: &Secret<String>| {
             "AUTH  \r\n".len() + mechanism.name.len() + initial.expose().len() <= INITIAL_LINE_MAX_OCTETS
         };
-        // A longer one waits for the challenge, which is empty then.
-        let sent = initial.as_ref().filter(|initial| fits(initial));
+        // A longer one waits for the challenge, which is empty then; so does one for a server that has not announced SASL
+        // (RFC 5034 §3).
+        let announced = self.capabilities().are_known();
+        let sent = initial.as_ref().filter(|initial| announced && fits(initial));
         let begun = Command::Auth(mechanism.name, sent.map(|initial| initial.expose().as_bytes()));
         self.connection.send(&begun).await?;
         let mut cancelled = false;

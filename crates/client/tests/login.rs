@@ -162,6 +162,17 @@ fn what_is_not_offered_is_not_tried() {
 }
 
 #[test]
+fn without_capabilities_auth_has_no_initial_response() {
+    runtime().block_on(async {
+        let (stream, server) = scripted(&["+OK\r\n", "-ERR what is that?\r\n", "+ \r\n", "+OK\r\n"]);
+        let mut client = over(stream, &clear()).await.unwrap();
+        client.authenticate_with("PLAIN", &john(b"pw")).await.unwrap();
+        drop(client);
+        assert_eq!(server.await.unwrap()[1..], ["AUTH PLAIN".to_owned(), BASE64.encode("\0john\0pw")]);
+    });
+}
+
+#[test]
 fn a_refusal_says_whose_fault_it_is() {
     for (evil, code) in [
         (Misbehaviour::LoginRefusedAuth, Some(ResponseCode::Auth)),

@@ -15,9 +15,10 @@ use std::{
 use harness::{LONG, pem, runtime, within};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use restante_client::{
-    Client, Error, Options, Security,
+    Client, Error, Offer, Options, Security,
     tls::{Identity, Pin, ReasonKind, TlsError, TlsInfo, TlsOptions, Trust, Version},
 };
+use restante_testkit::evil::{EvilServer, Mail, Misbehaviour};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::aws_lc_rs,
@@ -173,6 +174,21 @@ fn what_was_settled_is_told() {
 }
 
 #[test]
+fn behind_stls_only_what_was_said_within_tls_counts() {
+    let server = EvilServer::start(Misbehaviour::Nothing, Mail::few());
+    let file = pem(&[&server.certificate()]);
+    runtime().block_on(async {
+        let options = harness::options(Some(&file));
+        let mut client = Client::connect(&harness::url(&server, Security::Stls), &options).await.unwrap();
+        assert_eq!(client.capabilities().stls(), Offer::No, "as it is within TLS");
+        client.authenticate(&harness::credentials()).await.unwrap();
+        assert!(client.tls().is_some());
+        client.quit().await.unwrap();
+    });
+    assert_eq!(server.commands()[..2], ["STLS", "CAPA"]);
+}
+
+#[test]
 fn a_server_that_is_too_old_is_not_talked_to() {
     let certificate = signed(&authority(), "mail.example.org");
     let setup = Setup { versions: vec![&TLS12], ..Setup::new(&certificate) };
@@ -187,7 +203,9 @@ fn a_server_that_is_too_old_is_not_talked_to() {
 fn strangers_and_other_names_are_not_trusted() {
     let (ca, other) = (authority(), authority());
     let setup = Setup::new(&signed(&ca, "mail.example.org"));
-    let error = refused(connect(&setup, trusting(&pem(&[other.der()]))).0);
+    let (settled, served) = connect(&setup, trusting(&pem(&[other.der()])));
+    let error = refused(settled);
+    assert!(served.lines.is_empty(), "nothing was said");
     let words = "the TLS handshake failed: the server's certificate is signed by nobody who is trusted";
     assert_eq!(error.to_string(), words);
     assert!(matches!(&error, TlsError::Handshake(reason) if reason.kind() == ReasonKind::Mistrust));

@@ -46,13 +46,16 @@ impl ResponseCode {
         }
     }
 
-    /// The code of this text between the brackets.
+    /// The code of this text between the brackets, as far as its levels are known: what stands behind a further slash is for
+    /// who knows more (RFC 2449 §8).
     pub fn parse(text: &str) -> Self {
-        let known = [Self::InUse, Self::LoginDelay, Self::SysTemp, Self::SysPerm, Self::Auth];
-        known
-            .into_iter()
-            .find(|code| code.as_str().eq_ignore_ascii_case(text))
-            .unwrap_or_else(|| Self::Other(text.to_ascii_uppercase().into_boxed_str()))
+        let known = |head: &str| {
+            let known = [Self::InUse, Self::LoginDelay, Self::SysTemp, Self::SysPerm, Self::Auth];
+            known.into_iter().find(|code| code.as_str().eq_ignore_ascii_case(head))
+        };
+        let mut heads =
+            core::iter::successors(Some(text), |head| head.rsplit_once('/').map(|(head, _)| head));
+        heads.find_map(known).unwrap_or_else(|| Self::Other(text.to_ascii_uppercase().into_boxed_str()))
     }
 }
 

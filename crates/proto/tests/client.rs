@@ -8,6 +8,7 @@ use restante_proto::{
     client::{Broken, Event, Session},
     command::Command,
     phase::Phase,
+    reply::{ResponseCode, Status},
     verb::Verb,
 };
 
@@ -205,6 +206,22 @@ fn what_nobody_asked_for_is_no_answer() {
     assert!(session.advance(&mut b"+OK\r\n".as_slice(), &mut body).is_ok());
     session.send(&Command::Capa, &mut out).unwrap();
     assert_eq!(session.unasked(b"+OK"), Ok(()), "it was asked for");
+}
+
+#[test]
+fn response_codes_are_read_in_any_case_as_far_as_they_are_known() {
+    for (line, code) in [
+        ("-ERR [auth] no", Some(ResponseCode::Auth)),
+        ("-ERR [Sys/Temp] later", Some(ResponseCode::SysTemp)),
+        ("-ERR [SYS/PERM/DISK] never", Some(ResponseCode::SysPerm)),
+        ("-ERR [IN-USE/a/b] busy", Some(ResponseCode::InUse)),
+        ("-ERR [SYS] x", Some(ResponseCode::Other("SYS".into()))),
+        ("-ERR [sys/tempo] x", Some(ResponseCode::Other("SYS/TEMPO".into()))),
+        ("-ERR AUTH", None),
+    ] {
+        let Some(Status::Err { code: read, .. }) = Status::parse(line.as_bytes()) else { panic!("{line}") };
+        assert_eq!(read, code, "{line}");
+    }
 }
 
 #[test]

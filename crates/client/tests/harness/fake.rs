@@ -26,6 +26,8 @@ pub(crate) struct Fake {
     pub(crate) capabilities: &'static str,
     /// What was said to it, line by line.
     pub(crate) heard: Arc<Mutex<Vec<String>>>,
+    /// The most commands that waited for the end of their answers at a time.
+    pub(crate) most_ahead: Arc<Mutex<usize>>,
     read_paused: bool,
     write_paused: bool,
     said: Vec<u8>,
@@ -35,6 +37,8 @@ pub(crate) struct Fake {
 enum Part {
     Octets(Vec<u8>, usize),
     Lines(u64),
+    /// The answer is given out.
+    End,
 }
 
 impl Fake {
@@ -47,6 +51,7 @@ impl Fake {
             drips: false,
             capabilities: "TOP\r\nUIDL\r\nUSER\r\nSASL PLAIN LOGIN\r\nPIPELINING\r\n",
             heard: Arc::default(),
+            most_ahead: Arc::default(),
             read_paused: false,
             write_paused: false,
             said: Vec::new(),
@@ -60,6 +65,21 @@ impl Fake {
 
     fn hear(&mut self, line: &str) {
         self.heard.lock().unwrap().push(line.to_owned());
+        // What was given out to its end is not under way any more.
+        while matches!(self.out.front(), Some(Part::End | Part::Lines(0)))
+            || matches!(self.out.front(), Some(Part::Octets(octets, given)) if *given == octets.len())
+        {
+            self.out.pop_front();
+        }
+        let ends = self.out.iter().filter(|part| matches!(part, Part::End)).count();
+        let mut most = self.most_ahead.lock().unwrap();
+        *most = (*most).max(ends + 1);
+        drop(most);
+        self.answer(line);
+        self.out.push_back(Part::End);
+    }
+
+    fn answer(&mut self, line: &str) {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let number: Option<usize> = rest.split(' ').next().and_then(|word| word.parse().ok());
         let sizes = || self.messages.iter().map(Vec::len).chain(std::iter::repeat(7));
