@@ -185,8 +185,10 @@ impl Connection {
     }
 
     /// Answers a challenge.
-    pub(crate) fn respond(&mut self, response: Option<&Secret<Vec<u8>>>) {
+    pub(crate) fn respond(&mut self, response: Option<&Secret<Vec<u8>>>) -> Result<(), Error> {
+        self.nothing_is_left()?;
         self.session.respond(response, &mut self.out);
+        Ok(())
     }
 
     /// What the server says next.

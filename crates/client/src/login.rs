@@ -160,7 +160,7 @@ impl Client {
                 Step::Challenge(challenge) => {
                     let response = exchange.respond(&challenge);
                     cancelled |= response.is_none();
-                    self.connection.respond(response.as_ref());
+                    self.connection.respond(response.as_ref())?;
                 }
                 // Whatever it says: a server that challenges so is not the one that was meant.
                 Step::Reply { .. } if cancelled => return Err(Error::Protocol(Broken::SenselessChallenge)),

@@ -231,6 +231,18 @@ fn a_cancelled_exchange_is_no_login_whatever_the_server_says() {
 }
 
 #[test]
+fn an_end_that_comes_with_the_challenge_is_no_answer_to_the_response() {
+    runtime().block_on(async {
+        let (stream, server) = scripted(&["+OK\r\n", "-ERR\r\n", "+ \r\n+OK come in\r\n"]);
+        let mut client = over(stream, &clear()).await.unwrap();
+        let error = client.authenticate_with("PLAIN", &john(b"pw")).await.unwrap_err();
+        assert_eq!(error.to_string(), "the server said without being asked: «+OK come in»");
+        drop(client);
+        assert_eq!(server.await.unwrap(), ["CAPA", "AUTH PLAIN"], "the password was not sent");
+    });
+}
+
+#[test]
 fn an_answer_that_makes_no_sense_is_told_and_the_session_goes_on() {
     runtime().block_on(async {
         let says = ["+OK\r\n", "-ERR\r\n", "+OK\r\n", "+OK\r\n", "+OK some\x1b[2J messages\r\n", "+OK\r\n"];

@@ -14,10 +14,10 @@ use restante_client::{Client, Credentials, MessageNumber, Options, Security};
 
 /// What a session holds at most while messages stream through it, in octets: 128 KiB of input, 64 KiB and a line of a
 /// message, 16 KiB of what is to be sent, and some small things. The server's part is among it.
-const SESSION_MAX_OCTETS: u64 = 400 * 1024;
+const SESSION_MAX_OCTETS: u64 = 256 * 1024;
 
 /// What a listing may need for each message while it is made, in octets; LIST and UIDL of it are 36 octets on the wire.
-const ENTRY_MAX_OCTETS: u64 = 256;
+const ENTRY_MAX_OCTETS: u64 = 200;
 
 const HUGE_OCTETS: u64 = 200 * 1024 * 1024;
 

@@ -2,8 +2,8 @@
 //! memory that outlives its sessions, and one misbehaviour of a [catalogue](Misbehaviour) on top. Afterwards it tells what
 //! happened.
 //!
-//! A new misbehaviour is a row in `catalogue.rs`, an arm in the file of its topic, and a row in `tests/evil/rows.rs`, which
-//! does not compile without it.
+//! A new misbehaviour is a row in `catalogue.rs`, an arm in the file of its topic, and a row in `tests/evil/rows.rs`, here and
+//! in the client's crate, which do not compile without it.
 //!
 //! Its good part is in `session.rs`, its sockets and TLS in `wire.rs`; the other files hold the misbehaviours by topic.
 //! Secrets are kept as they came: it serves nobody but tests.

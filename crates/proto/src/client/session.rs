@@ -307,10 +307,15 @@ impl Session {
         self.listing_max = lines;
     }
 
-    /// What came while no answer was owed. Before it sends a command the driver shows it here, so that it is never taken for
-    /// the answer to that command.
+    /// What came while no answer was owed. Before it sends a command, or a response to a challenge, the driver shows it here, so
+    /// that it is never taken for the answer to that.
     pub fn unasked(&mut self, input: &[u8]) -> Result<(), Broken> {
-        if input.is_empty() || !self.asked.is_empty() || !matches!(self.reading, Reading::Status) {
+        let idle = match self.reading {
+            Reading::Status => self.asked.is_empty(),
+            Reading::Response(_) => true,
+            _ => false,
+        };
+        if input.is_empty() || !idle {
             return Ok(());
         }
         self.reading = Reading::Over;
