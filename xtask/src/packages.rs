@@ -13,6 +13,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mpop", "mpop"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+    ("strace", "strace"),
 ];
 
 /// Packages without a program of their own: the folder of trusted certificates that some of the clients expect.
