@@ -288,7 +288,8 @@ impl Session<'_> {
                     removed += usize::from(how == How::Removed);
                     self.event(&Event::Recognised { number: number.get(), id: key.id().map(str::to_owned) });
                     let at = self.shared.journal().state().get(&key).map(|known| known.at);
-                    if at.is_some_and(|at| keep.is_over(at, now())) {
+                    let was_to_go = how == How::Removed && keep != Keep::Always;
+                    if was_to_go || at.is_some_and(|at| keep.is_over(at, now())) {
                         deletions.push((number, key));
                     }
                 }
