@@ -129,6 +129,16 @@ impl Server {
         path
     }
 
+    /// The program `restante` where a client may run it.
+    pub fn restante(&self) -> PathBuf {
+        let copy = self.folder.path().join("restante");
+        if !copy.exists() {
+            fs::copy(binary(), &copy).expect("it was built");
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        }
+        copy
+    }
+
     fn own(&self, path: &Path) {
         fs::create_dir(path).expect("a new folder");
         if program::is_root() {

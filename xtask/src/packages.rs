@@ -16,6 +16,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mpop", "mpop"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+    ("strace", "strace"),
 ];
 
 /// Packages that bring no client: the folder of trusted certificates that some of the clients expect, and the servers

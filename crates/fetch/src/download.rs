@@ -251,3 +251,29 @@ impl Download<'_> {
         Ok(self.shared.journal().append(&[record])?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_may_count_as_they_store() {
+        for listed in [None, Some(1000), Some(990), Some(1010), Some(998), Some(1003)] {
+            let mut trust = Trust { fit: 5, unlike: 0 };
+            assert!(!trust.doubts(1000, 10, listed), "{listed:?}");
+        }
+        assert!(Trust { fit: 5, unlike: 0 }.doubts(1000, 10, Some(1001)));
+    }
+
+    #[test]
+    fn a_list_that_is_often_wrong_is_not_believed() {
+        let mut trust = Trust::default();
+        assert!(trust.doubts(1000, 10, Some(1)), "nothing is known of the server yet");
+        assert!(!trust.doubts(2000, 20, Some(1)));
+        assert!(trust.doubts(0, 0, Some(1)), "a message that is nothing is no way of counting");
+        assert!(!Trust { fit: 5, unlike: 6 }.doubts(1000, 10, Some(1)));
+        // One after the other, where answers are out of step.
+        let mut trust = Trust { fit: 1, unlike: 0 };
+        assert!((0..100).all(|_| trust.doubts(1000, 10, Some(1))));
+    }
+}

@@ -13,6 +13,7 @@ pub mod plan;
 mod policy;
 mod report;
 mod run;
+mod session;
 
 pub use policy::{InvalidKeep, Keep, Policy};
 pub use report::{Event, Report};

@@ -6,7 +6,7 @@ use std::{
     fmt,
 };
 
-use restante_client::{Entry, Listing, MessageNumber};
+use restante_client::{Entry, MessageNumber};
 
 use crate::{
     identity::may_come_back,
@@ -147,9 +147,9 @@ const MOVED_SECONDS: u64 = 86_400;
 
 impl Plan {
     /// The plan for what the server lists.
-    pub fn new(listing: &Listing, state: &State, policy: &Policy, now: u64) -> Self {
+    pub fn new(entries: &[Entry], state: &State, policy: &Policy, now: u64) -> Self {
         let mut ids: HashMap<&str, u32> = HashMap::new();
-        for id in listing.entries().iter().filter_map(|entry| entry.id.as_ref()) {
+        for id in entries.iter().filter_map(|entry| entry.id.as_ref()) {
             *ids.entry(id.as_str()).or_default() += 1;
         }
         let key_of = |entry: &Entry| {
@@ -157,8 +157,8 @@ impl Plan {
             (ids.get(id.as_str()) == Some(&1)).then(|| Key::of_id(id))
         };
         let mut listed: HashMap<Key, ()> = HashMap::new();
-        let mut steps = Vec::with_capacity(listing.len());
-        for entry in listing.entries() {
+        let mut steps = Vec::with_capacity(entries.len());
+        for entry in entries {
             let key = key_of(entry);
             let known = key.as_ref().and_then(|key| state.get(key));
             let action = action(key.is_some(), known, entry.octets, policy, now);
@@ -337,5 +337,191 @@ fn action(has_key: bool, known: Option<&Known>, octets: Option<u64>, policy: &Po
         Some(Stage::Aside(aside)) => Action::Fetch(Why::Again(aside.attempts)),
         Some(Stage::Deleted) => Action::Fetch(Why::Removed),
         _ => Action::Fetch(Why::New),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use restante_client::UniqueId;
+
+    use super::*;
+    use crate::destination::Token;
+
+    const NOW: u64 = 1_000_000;
+
+    fn key(id: &str) -> Key {
+        Key::of_id(&UniqueId::new(id.as_bytes()).unwrap())
+    }
+
+    /// What LIST and UIDL tell, in order.
+    fn entries(told: &[(Option<&str>, Option<u64>)]) -> Vec<Entry> {
+        let entry = |(n, &(id, octets)): (usize, &(Option<&str>, Option<u64>))| Entry {
+            number: MessageNumber::new(u32::try_from(n + 1).unwrap()).unwrap(),
+            octets,
+            id: id.map(|id| UniqueId::new(id.as_bytes()).unwrap()),
+        };
+        told.iter().enumerate().map(entry).collect()
+    }
+
+    fn intent(id: &str, octets: u64, header: bool) -> Record {
+        Record::Intent {
+            key: key(id),
+            octets,
+            listed: Some(octets),
+            digest: [7; 32],
+            header: header.then_some([8; 16]),
+            token: Token::new("x").unwrap(),
+            at: NOW,
+        }
+    }
+
+    fn delivered(id: &str, octets: u64, at: u64) -> Vec<Record> {
+        vec![intent(id, octets, true), Record::Delivered { key: key(id), at }]
+    }
+
+    fn deleted(id: &str, octets: u64, header: bool) -> Vec<Record> {
+        let at = NOW - 10;
+        vec![
+            intent(id, octets, header),
+            Record::Delivered { key: key(id), at },
+            Record::Deleted { key: key(id), at },
+        ]
+    }
+
+    fn failed(id: &str, times: usize, at: u64, broke: bool) -> Vec<Record> {
+        vec![Record::Failed { key: key(id), at, broke, why: "no".into() }; times]
+    }
+
+    /// The plan for one message «a» of 100 octets.
+    fn action_of(records: &[Record], keep: Keep, max_octets: Option<u64>) -> Action {
+        let policy = Policy { keep, max_octets };
+        let plan = Plan::new(&entries(&[(Some("a"), Some(100))]), &State::of(records), &policy, NOW);
+        plan.steps[0].action.clone()
+    }
+
+    #[test]
+    fn what_is_done_follows_from_what_is_known() {
+        use Action::{Delete, Fetch, Leave};
+        let hour = Keep::For(Duration::from_secs(3600));
+        let aside = |seconds| Leave(Because::Aside("no".into(), seconds));
+        let old = delivered("a", 100, NOW - 3600);
+        let young = delivered("a", 100, NOW - 3599);
+        let future = delivered("a", 100, NOW + 5000);
+        for (records, keep, max, expected) in [
+            (vec![], Keep::No, None, Fetch(Why::New)),
+            (vec![], Keep::Always, Some(100), Fetch(Why::New)),
+            (vec![], Keep::Always, Some(99), Leave(Because::TooLong(99))),
+            (old.clone(), Keep::No, None, Delete(Since::Delivered(3600))),
+            (old.clone(), hour, None, Delete(Since::Delivered(3600))),
+            (young, hour, None, Leave(Because::Kept(Some(1)))),
+            (old.clone(), Keep::Always, None, Leave(Because::Kept(None))),
+            // A limit that came later holds nothing back that was delivered.
+            (old, Keep::No, Some(1), Delete(Since::Delivered(3600))),
+            // A clock that went back deletes nothing early.
+            (future, hour, None, Leave(Because::Kept(Some(3600)))),
+            (vec![intent("a", 100, true)], Keep::No, None, Fetch(Why::New)),
+            (deleted("a", 100, true), Keep::No, None, Fetch(Why::Removed)),
+            (deleted("a", 100, true), Keep::Always, None, Fetch(Why::Removed)),
+            (failed("a", 1, NOW, false), Keep::No, None, Fetch(Why::Again(1))),
+            (failed("a", 2, NOW, false), Keep::No, None, aside(600)),
+            (failed("a", 2, NOW - 599, true), Keep::No, None, aside(1)),
+            (failed("a", 2, NOW - 600, true), Keep::No, None, Fetch(Why::Again(2))),
+            (failed("a", 2, NOW - 600, true), Keep::No, Some(9), Leave(Because::TooLong(9))),
+            // A clock that was wrong does not make it wait for years.
+            (failed("a", 2, NOW * 50, false), Keep::No, None, aside(600)),
+        ] {
+            assert_eq!(action_of(&records, keep, max), expected, "{records:?}, keep {keep}, {max:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_none_or_not_its_own_tells_nothing() {
+        let told = entries(&[(None, Some(1)), (Some("x"), None), (Some("x"), None), (Some("y"), None)]);
+        let records = delivered("x", 1, NOW);
+        let plan = Plan::new(&told, &State::of(&records), &Policy::default(), NOW);
+        let unclear = |step: &&Step| step.action == Action::Fetch(Why::Unclear) && step.key.is_none();
+        assert_eq!(plan.steps.iter().filter(unclear).count(), 3);
+        assert_eq!(plan.steps[3].action, Action::Fetch(Why::New));
+        // Nothing can be said of what is gone, and all that is unclear may be what is known.
+        assert_eq!(plan.news, []);
+        assert_eq!(plan.suspects.len(), 4, "y as well, since its length is not known");
+    }
+
+    #[test]
+    fn those_that_broke_a_session_come_last() {
+        let told = entries(&[(Some("a"), None), (Some("b"), None), (Some("c"), None)]);
+        let state = State::of(&failed("a", 1, NOW, true));
+        let plan = Plan::new(&told, &state, &Policy::default(), NOW);
+        let order: Vec<u32> = plan.to_fetch(&state).iter().map(|step| step.number.get()).collect();
+        assert_eq!(order, [2, 3, 1]);
+    }
+
+    #[test]
+    fn what_is_gone_is_noted_and_what_is_long_gone_is_forgotten() {
+        let told = entries(&[(Some("here"), Some(5)), (Some("back"), Some(5))]);
+        let gone = |id: &str, at| Record::Gone { key: key(id), at };
+        let day = 86_400;
+        let mut records = Vec::new();
+        for (id, since) in
+            [("here", None), ("back", Some(5)), ("new", None), ("old", Some(89)), ("older", Some(91))]
+        {
+            records.extend(delivered(id, 100, 1));
+            records.extend(since.map(|days| gone(id, NOW * 100 - days * day)));
+        }
+        records.extend(deleted("removed", 100, false));
+        records.push(gone("removed", NOW * 100 - 8 * day));
+        let plan = Plan::new(&told, &State::of(&records), &Policy::default(), NOW * 100);
+        let mut news: Vec<String> = plan.news.iter().map(|record| format!("{record:?}")).collect();
+        news.sort();
+        let expected = [
+            Record::Back { key: key("back") },
+            Record::Forgotten { key: key("older") },
+            Record::Forgotten { key: key("removed") },
+            Record::Gone { key: key("new"), at: NOW * 100 },
+        ];
+        assert_eq!(news, expected.map(|record| format!("{record:?}")));
+    }
+
+    #[test]
+    fn new_messages_are_suspected_by_length_or_all_where_all_old_ones_vanished() {
+        let told = entries(&[(Some("x"), Some(100)), (Some("y"), Some(200)), (Some("z"), None)]);
+        let suspects = |records: &[Record]| -> (Vec<u32>, usize) {
+            let plan = Plan::new(&told, &State::of(records), &Policy::default(), NOW);
+            (plan.suspects.iter().map(|number| number.get()).collect(), plan.to_look_at().len())
+        };
+        assert_eq!(suspects(&[]), (vec![], 0));
+        // All are new at once: their headers are asked for.
+        assert_eq!(suspects(&delivered("a", 100, 1)), (vec![1, 2, 3], 3));
+        // One is as it was: those of the same length are read whole.
+        let one_stays = [delivered("a", 100, 1), delivered("y", 200, 1)].concat();
+        assert_eq!(suspects(&one_stays), (vec![1, 3], 0));
+        // It vanished long ago.
+        let long_ago = Record::Gone { key: key("a"), at: NOW - 2 * MOVED_SECONDS };
+        assert_eq!(suspects(&[delivered("a", 100, 1), vec![long_ago]].concat()), (vec![1, 3], 0));
+        // The server said that it removed it: what comes is new, unless its header is like no other.
+        assert_eq!(suspects(&deleted("a", 100, false)), (vec![], 0));
+        assert_eq!(suspects(&deleted("a", 100, true)), (vec![1, 3], 0));
+    }
+
+    #[test]
+    fn what_was_set_aside_is_tried_again_when_asked_for() {
+        let told = entries(&[(Some("a"), Some(5)), (Some("b"), Some(50)), (Some("c"), Some(5))]);
+        let records = ["a", "b", "c"].map(|id| failed(id, 3, NOW, false)).concat();
+        let (state, policy) = (State::of(&records), Policy { keep: Keep::No, max_octets: Some(10) });
+        let mut plan = Plan::new(&told, &state, &policy, NOW);
+        plan.retry(&policy, &state, |step| step.number.get() != 3);
+        let fetched: Vec<u32> = plan.to_fetch(&state).iter().map(|step| step.number.get()).collect();
+        assert_eq!(fetched, [1]);
+    }
+
+    #[test]
+    fn spans_are_told_in_their_largest_unit() {
+        for (seconds, text) in
+            [(0, "0 seconds"), (1, "1 second"), (120, "2 minutes"), (7200, "2 hours"), (172_800, "2 days")]
+        {
+            assert_eq!(Span(seconds).to_string(), text);
+        }
     }
 }

@@ -83,6 +83,14 @@ impl State {
         self.messages.is_empty()
     }
 
+    /// What these records say.
+    #[cfg(test)]
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let mut state = Self::default();
+        records.iter().for_each(|record| state.apply(record));
+        state
+    }
+
     pub(super) fn apply(&mut self, record: &Record) {
         match record {
             Record::Intent { key, octets, listed, digest, header, token, at } => {

@@ -178,15 +178,25 @@ pub(crate) fn run_until(
     stop: &Stop,
     watch: impl Fn(&Event) + Send + Sync + 'static,
 ) -> Ran {
+    let patience = Patience { pauses: vec![Duration::ZERO; 3], retry_aside: true };
+    run_with(account, Mode::FetchNow, &patience, stop, watch)
+}
+
+pub(crate) fn run_with(
+    account: &Account,
+    mode: Mode,
+    patience: &Patience,
+    stop: &Stop,
+    watch: impl Fn(&Event) + Send + Sync + 'static,
+) -> Ran {
     let events = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&events);
     let report = Arc::new(move |event: &Event| {
         kept.lock().unwrap().push(event.clone());
         watch(event);
     });
-    let patience = Patience { pauses: vec![Duration::ZERO; 3], retry_aside: true };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let ended = runtime.block_on(restante_fetch::run_with(account, Mode::FetchNow, &patience, report, stop));
+    let ended = runtime.block_on(restante_fetch::run_with(account, mode, patience, report, stop));
     let events = std::mem::take(&mut *events.lock().unwrap());
     Ran { ended, events }
 }

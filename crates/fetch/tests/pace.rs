@@ -1,0 +1,94 @@
+//! How soon a server is asked again: wrong passwords, times between logins, sessions that break, messages set aside.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+mod engine;
+mod support;
+
+use std::time::Duration;
+
+use engine::{Desk, Ran};
+use restante_fetch::{
+    Event, Keep, Mode, Patience, RunError, Stop,
+    journal::{Journal, Record, now},
+};
+use restante_testkit::evil::{EvilServer, Mail, Misbehaviour, Script, Sessions};
+use support::Files;
+
+fn patient(desk: &Desk, mode: Mode) -> Ran {
+    let patience = Patience { pauses: vec![Duration::ZERO; 3], ..Patience::default() };
+    engine::run_with(&desk.account, mode, &patience, &Stop::default(), |_| {})
+}
+
+#[test]
+fn a_wrong_password_is_not_tried_again_and_again() {
+    for misbehaviour in [Misbehaviour::LoginRefused, Misbehaviour::LoginRefusedAuth] {
+        let server = EvilServer::start(misbehaviour, Mail::few());
+        let desk = Desk::new(server.address(), Files::Maildir, Keep::No);
+        let coded = misbehaviour == Misbehaviour::LoginRefusedAuth;
+        // Without [AUTH] from a server that tells causes apart, the password is not to blame.
+        for times in 1..=4 {
+            let ran = patient(&desk, Mode::Fetch);
+            match (coded, times) {
+                (true, 1 | 2) => {
+                    assert!(matches!(ran.ended, Err(RunError::Credentials(_))), "{}", ran.told())
+                }
+                (true, _) => {
+                    let Err(error @ RunError::Held { times: 2, seconds }) = &ran.ended else {
+                        panic!("{}", ran.told());
+                    };
+                    assert!((1..=600).contains(seconds) && !error.is_temporary());
+                }
+                (false, _) => assert!(matches!(ran.ended, Err(RunError::Client(_))), "{}", ran.told()),
+            }
+        }
+        assert_eq!(server.connections(), if coded { 2 } else { 4 });
+        // Somebody says that it is right now.
+        patient(&desk, Mode::FetchNow);
+        assert_eq!(server.connections(), if coded { 3 } else { 5 });
+    }
+}
+
+#[test]
+fn the_time_between_logins_is_kept() {
+    let server = EvilServer::start(Misbehaviour::Nothing, Mail::few());
+    let desk = Desk::new(server.address(), Files::Maildir, Keep::No);
+    let login = |at| {
+        let mut journal = Journal::open(&desk.account.journal).unwrap();
+        journal.append(&[Record::Login { at }, Record::Delay { seconds: 900 }]).unwrap();
+    };
+    login(now());
+    let ran = patient(&desk, Mode::FetchNow);
+    assert!(matches!(ran.ended, Err(RunError::TooEarly { delay: 900, .. })), "{}", ran.told());
+    // A clock that was wrong does not stop it for years.
+    login(now() * 2);
+    let ran = patient(&desk, Mode::Fetch);
+    assert!(matches!(ran.ended, Err(RunError::TooEarly { seconds: 900, .. })), "{}", ran.told());
+    assert_eq!(server.connections(), 0);
+    login(now() - 900);
+    assert_eq!(patient(&desk, Mode::Fetch).summary().delivered, 5);
+    assert_eq!(desk.state().delay, None, "the server does not want it any more");
+}
+
+#[test]
+fn sessions_that_break_are_made_anew_a_few_times() {
+    let script = Script::from(Misbehaviour::ConnectionCut).in_sessions(Sessions::Every).after_octets(30);
+    let server = EvilServer::start(script, Mail::few());
+    let desk = Desk::new(server.address(), Files::Maildir, Keep::No);
+    let ran = patient(&desk, Mode::Fetch);
+    assert!(matches!(ran.ended, Err(RunError::Client(_))), "{}", ran.told());
+    assert_eq!(server.connections(), 4);
+    assert_eq!(ran.events.iter().filter(|event| matches!(event, Event::Again { .. })).count(), 3);
+}
+
+#[test]
+fn what_failed_twice_waits_and_does_not_hold_the_others() {
+    let server = EvilServer::start(Misbehaviour::RetrRefused, Mail::few());
+    let desk = Desk::new(server.address(), Files::Maildir, Keep::Always);
+    let refused = |server: &EvilServer| server.commands().iter().filter(|said| *said == "RETR 2").count();
+    for (run, asked) in [(1, 1), (2, 2), (3, 2)] {
+        let ran = patient(&desk, Mode::Fetch);
+        assert_eq!(ran.summary().stuck, 1, "run {run}: {}", ran.told());
+        assert_eq!(refused(&server), asked, "run {run}");
+    }
+    assert_eq!(desk.there().len(), 4);
+}
