@@ -30,7 +30,7 @@ fn a_wrong_password_is_not_tried_again_and_again() {
             let ran = patient(&desk, Mode::Fetch);
             match (coded, times) {
                 (true, 1 | 2) => {
-                    assert!(matches!(ran.ended, Err(RunError::Credentials(_))), "{}", ran.told())
+                    assert!(matches!(ran.ended, Err(RunError::Credentials(_))), "{}", ran.told());
                 }
                 (true, _) => {
                     let Err(error @ RunError::Held { times: 2, seconds }) = &ran.ended else {
