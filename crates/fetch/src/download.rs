@@ -29,6 +29,8 @@ pub(crate) struct Lessons {
     pub(crate) logged_in: bool,
     /// A session broke: commands are sent one by one, since the server may lose those that come early.
     pub(crate) broke: bool,
+    /// It broke because an answer did not come, and commands were sent ahead.
+    pub(crate) lost_ahead: bool,
     /// It broke while headers were read: they are not asked for any more.
     pub(crate) broke_in_headers: bool,
     /// How often a session broke at each message.

@@ -24,6 +24,9 @@ use crate::{
 /// How many pieces of messages may wait to be staged; a piece has 64 KiB at most.
 const WAITING_MAX: usize = 32;
 
+/// For how long nothing is sent ahead to a server that did not answer it, in seconds.
+const ONE_BY_ONE_SECONDS: u64 = 86_400;
+
 /// A message that is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
@@ -92,6 +95,12 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the server is asked one by one, since it did not answer lately what was sent ahead.
+    pub(crate) fn is_one_by_one(&self) -> bool {
+        let at = self.journal().state().one_by_one;
+        at.is_some_and(|at| now().saturating_sub(at) < ONE_BY_ONE_SECONDS)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use restante_client::{Credentials, Error, Options, ResponseCode, Url};
+use restante_client::{Credentials, Error, Options, ResponseCode, Url, Waiting};
 use tokio::sync::watch;
 
 use crate::{
@@ -239,6 +239,11 @@ pub async fn run_with(
             Err(RunError::Client(error)) if is_break(&error, breaks > 0) => error,
             ended => return ended.map(|()| summary),
         };
+        let ahead = account.options.pipelining && !lessons.broke && !shared.is_one_by_one();
+        if let Error::TimedOut(Waiting::Answer(_)) = error {
+            // What is not answered one by one either is lost for another reason.
+            lessons.lost_ahead = ahead && lessons.logged_in;
+        }
         lessons.broke = true;
         breaks = if summary.delivered > before { 1 } else { breaks + 1 };
         // A server that wants more time between logins would refuse the next one.
@@ -295,7 +300,7 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
                 Fate::NotDelivered => Record::Undone { key },
                 Fate::Unknown(why) => {
                     let text = format!(
-                        "message {}: the last run ended while it was delivered, and {why}; if the server still has it, it is delivered again",
+                        "message {}: the last run died or failed while it was delivered, and {why}; if the server still has it, it is delivered again",
                         key.shown()
                     );
                     report.event(&Event::Warning { text });

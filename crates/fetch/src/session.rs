@@ -56,8 +56,17 @@ impl Session<'_> {
         self.shared.journal().append(&told)?;
         self.count_left(&plan);
         self.delete_and_quit(client, deletions, &plan).await?;
+        if std::mem::take(&mut self.lessons.lost_ahead) {
+            // Otherwise each run would wait in vain first.
+            self.shared.journal().append(&[Record::OneByOne { at: now() }])?;
+        }
         // Within the time in which a destination can still tell what became of an intent.
         Ok(self.shared.journal().sync()?)
+    }
+
+    /// Whether commands may be sent ahead.
+    fn pipelines(&self) -> bool {
+        self.account.options.pipelining && !self.lessons.broke && !self.shared.is_one_by_one()
     }
 
     /// A session broke at this message; the second time it is set aside.
@@ -77,7 +86,7 @@ impl Session<'_> {
     pub(crate) async fn open(&mut self) -> Result<(Client, Listing), RunError> {
         let Account { url, credentials, way, .. } = self.account;
         let mut options = self.account.options.clone();
-        options.pipelining &= !self.lessons.broke;
+        options.pipelining = self.pipelines();
         let opened = self.stop.or(async {
             let mut client = Client::connect(url, &options).await.map_err(RunError::Client)?;
             let entered = match way {
@@ -232,9 +241,7 @@ impl Session<'_> {
             pipeline: &pipeline,
             max_octets: self.account.policy.max_octets,
             trust,
-            ahead: self.account.options.pipelining
-                && !self.lessons.broke
-                && client.capabilities().pipelining(),
+            ahead: self.pipelines() && client.capabilities().pipelining(),
             unlike: Vec::new(),
             fetched: &mut fetched,
         };

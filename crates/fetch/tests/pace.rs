@@ -30,7 +30,7 @@ fn a_wrong_password_is_not_tried_again_and_again() {
             let ran = patient(&desk, Mode::Fetch);
             match (coded, times) {
                 (true, 1 | 2) => {
-                    assert!(matches!(ran.ended, Err(RunError::Credentials(_))), "{}", ran.told())
+                    assert!(matches!(ran.ended, Err(RunError::Credentials(_))), "{}", ran.told());
                 }
                 (true, _) => {
                     let Err(error @ RunError::Held { times: 2, seconds }) = &ran.ended else {
@@ -91,4 +91,20 @@ fn what_failed_twice_waits_and_does_not_hold_the_others() {
         assert_eq!(refused(&server), asked, "run {run}");
     }
     assert_eq!(desk.there().len(), 4);
+}
+
+/// One run waits in vain for what the server has lost, and the next ones do not.
+#[test]
+fn a_server_that_loses_what_is_sent_ahead_is_asked_one_by_one() {
+    let server = EvilServer::start(Misbehaviour::CapaLiesPipelining, Mail::few());
+    let desk = Desk::new(server.address(), Files::Maildir, Keep::Always);
+    assert_eq!(patient(&desk, Mode::Fetch).summary().delivered, 5);
+    assert_eq!(server.connections(), 2);
+    let ran = patient(&desk, Mode::Fetch);
+    assert_eq!((ran.summary().kept, ran.told()), (5, String::new()));
+    assert_eq!(server.connections(), 3);
+    // A day later it is tried again.
+    Journal::open(&desk.account.journal).unwrap().append(&[Record::OneByOne { at: now() - 86_400 }]).unwrap();
+    assert_eq!(patient(&desk, Mode::Fetch).summary().kept, 5);
+    assert_eq!(server.connections(), 5);
 }

@@ -135,6 +135,11 @@ pub enum Record {
         /// Seconds.
         seconds: u32,
     },
+    /// The server did not answer what was sent ahead, and did when it was asked one by one.
+    OneByOne {
+        /// When.
+        at: u64,
+    },
 }
 
 /// The longest reason that is kept, in characters.
@@ -182,6 +187,7 @@ impl Record {
             Self::Login { at } => write!(text, "login {at}"),
             Self::Refused { at } => write!(text, "refused {at}"),
             Self::Delay { seconds } => write!(text, "delay {seconds}"),
+            Self::OneByOne { at } => write!(text, "one-by-one {at}"),
         }
     }
 
@@ -225,6 +231,7 @@ impl Record {
             "login" => Self::Login { at: next()?.parse().ok()? },
             "refused" => Self::Refused { at: next()?.parse().ok()? },
             "delay" => Self::Delay { seconds: next()?.parse().ok()? },
+            "one-by-one" => Self::OneByOne { at: next()?.parse().ok()? },
             _ => return None,
         };
         if next().is_some() { None } else { Some(record) }
@@ -295,6 +302,7 @@ mod tests {
             Record::Login { at: 5 },
             Record::Refused { at: 6 },
             Record::Delay { seconds: 900 },
+            Record::OneByOne { at: 7 },
         ] {
             let mut line = Vec::new();
             record.write(&mut line);

@@ -15,6 +15,8 @@ pub struct State {
     pub refused: Option<(u64, u32)>,
     /// How many seconds the server wants between logins.
     pub delay: Option<u32>,
+    /// When it turned out that the server does not answer what is sent ahead.
+    pub one_by_one: Option<u64>,
 }
 
 /// What is known of a message.
@@ -136,6 +138,7 @@ impl State {
                 self.refused = Some((*at, before.saturating_add(1)));
             }
             Record::Delay { seconds } => self.delay = Some(*seconds).filter(|&seconds| seconds > 0),
+            Record::OneByOne { at } => self.one_by_one = Some(*at),
         }
     }
 
@@ -168,6 +171,7 @@ impl State {
     pub(super) fn records_len(&self) -> usize {
         let of_account = usize::from(self.login.is_some())
             + usize::from(self.delay.is_some())
+            + usize::from(self.one_by_one.is_some())
             + self.refused.map_or(0, |(_, times)| times.min(ATTEMPTS_KEPT_MAX) as usize);
         let of_message = |known: &Known| {
             let settled = matches!(known.stage, Stage::Delivered | Stage::Deleted | Stage::Intent(_));
@@ -225,6 +229,7 @@ impl State {
             records.extend((0..times.min(ATTEMPTS_KEPT_MAX)).map(|_| Record::Refused { at }));
         }
         records.extend(self.delay.map(|seconds| Record::Delay { seconds }));
+        records.extend(self.one_by_one.map(|at| Record::OneByOne { at }));
         records
     }
 }
