@@ -13,7 +13,7 @@ use restante_proto::{
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroize as _;
@@ -31,6 +31,9 @@ const INPUT_OCTETS: usize = 128 * 1024;
 
 /// The room for what is to be written, in octets: made at once, since a buffer that grows leaves copies of passwords behind.
 const OUT_OCTETS: usize = 16 * 1024;
+
+/// How fast a listing has to come once the time for an answer is over, in octets a second: slower than any modem.
+const LISTING_OCTETS_PER_SECOND: u64 = 256;
 
 /// What the server said, owned. A listing's line stands in [`Connection::line`], octets of a message in
 /// [`Connection::body`].
@@ -70,6 +73,9 @@ pub(crate) struct Connection {
     pub(crate) line: Vec<u8>,
     answer: Duration,
     handshake: Duration,
+    /// How long this answer was waited for so far, and how much of it came, in octets.
+    waited: Duration,
+    came: u64,
     usable: Use,
     recording: Option<Recording>,
     pub(crate) tls: Option<TlsInfo>,
@@ -101,6 +107,8 @@ impl Connection {
             line: Vec::new(),
             answer: options.timeouts.answer,
             handshake: options.timeouts.handshake,
+            waited: Duration::ZERO,
+            came: 0,
             usable: Use::Busy,
             recording: options.transcript.as_ref().map(begin).transpose()?,
             tls: None,
@@ -222,6 +230,9 @@ impl Connection {
                 Err(broken) => return Err(broken.into()),
             };
             self.start += before - input.len();
+            if !matches!(step, None | Some(Step::Line)) {
+                (self.waited, self.came) = (Duration::ZERO, 0);
+            }
             match step {
                 Some(step) => return Ok(step),
                 None => self.exchange(waiting).await?,
@@ -241,8 +252,14 @@ impl Connection {
     /// Writes what is to be written, and reads: whichever is possible. Both at once, so that a server that does not read
     /// before its answers are taken cannot block us.
     async fn exchange(&mut self, waiting: Waiting) -> Result<(), Error> {
-        let limit = self.answer;
+        // A message may be as slow as it likes, as long as it moves: each piece of it is a step of its own. A status line, or a
+        // listing, has to come at some pace.
+        let pace = Duration::from_millis(self.came.saturating_mul(1000) / LISTING_OCTETS_PER_SECOND);
+        let limit = (self.answer + pace).saturating_sub(self.waited).min(self.answer);
+        let begun = Instant::now();
         let read = timeout(limit, self.write_and_read()).await.map_err(|_| Error::TimedOut(waiting))?;
+        self.waited += begun.elapsed();
+        self.came += read.as_ref().map_or(0, |&octets| octets as u64);
         self.took(read)
     }
 

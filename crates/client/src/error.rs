@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use restante_proto::{
     client::{Broken, NotNow},
-    reply::ResponseCode,
+    reply::{self, ResponseCode},
     verb::Verb,
 };
 
@@ -141,7 +141,7 @@ impl Refused {
 
 /// What a server said, for a person: printable and bounded.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().take(TEXT_MAX).map(|c| if c.is_control() { '?' } else { c }).collect()
+    reply::printable(text, TEXT_MAX)
 }
 
 impl fmt::Display for Refused {

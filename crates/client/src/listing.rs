@@ -1,11 +1,11 @@
 //! STAT, LIST and UIDL made one list, and doubted: what contradicts itself is left out and told.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
 };
 
-use restante_proto::{MessageNumber, UniqueId};
+use restante_proto::{MessageNumber, UniqueId, reply::printable};
 use sha2::{Digest as _, Sha256};
 
 /// How many doubts are told one by one.
@@ -104,6 +104,9 @@ impl Listing {
     }
 }
 
+/// How many messages are believed in that STAT counts and nothing lists.
+const UNLISTED_MAX: u32 = 100_000;
+
 /// A listing in the making. Memory follows the lines that came, never the numbers in them.
 #[derive(Debug, Default)]
 pub(crate) struct Gather {
@@ -185,11 +188,13 @@ impl Gather {
 
     pub(crate) fn finish(mut self) -> Listing {
         let (sizes, ids) = (self.sizes.take(), self.ids.take());
+        let told: BTreeSet<u32> =
+            [sizes.as_ref().map(keys), ids.as_ref().map(keys)].into_iter().flatten().flatten().collect();
         // Without LIST and UIDL the count must do, within reason.
         let numbers: Vec<u32> = match (&ids, &sizes) {
-            (Some(ids), _) => ids.keys().copied().collect(),
-            (None, Some(sizes)) => sizes.keys().copied().collect(),
-            (None, None) => (1..=self.count.unwrap_or(0)).collect(),
+            (None, None) => (1..=self.count.unwrap_or(0).min(UNLISTED_MAX)).collect(),
+            // A message that one of them leaves out is there all the same.
+            _ => told.into_iter().collect(),
         };
         for (verb, told) in
             [("LIST", sizes.as_ref().map(BTreeMap::len)), ("UIDL", ids.as_ref().map(BTreeMap::len))]
@@ -237,7 +242,8 @@ impl Gather {
             self.doubt(Doubt::BeyondStat(verb, number.get()));
             return None;
         }
-        Some((number, line.get(end + 1..).unwrap_or_default()))
+        // Some servers write columns.
+        Some((number, line.get(end + 1..).unwrap_or_default().trim_ascii_start()))
     }
 
     fn doubt(&mut self, doubt: Doubt) {
@@ -245,6 +251,10 @@ impl Gather {
             self.doubts.push(doubt);
         }
     }
+}
+
+fn keys<T>(told: &BTreeMap<u32, T>) -> Vec<u32> {
+    told.keys().copied().collect()
 }
 
 fn count(word: &str) -> Option<u32> {
@@ -264,7 +274,7 @@ fn stand_in(octets: &[u8]) -> Option<UniqueId> {
 
 /// What a server said, for a person: printable and short.
 fn shorten(text: &str) -> String {
-    text.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect()
+    printable(text, 100)
 }
 
 #[cfg(test)]
@@ -303,10 +313,22 @@ mod tests {
             &["1 120 extra", "1 7", "3 9", "0 1", "x", "2 99999999999999999999999"],
             &["2 b", "2 c", "9 z"],
         );
-        assert_eq!(shown(&listing), [(2, None, Some("b"))]);
+        assert_eq!(shown(&listing), [(1, Some(120), None), (2, None, Some("b"))]);
         let told: Vec<String> = listing.doubts.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 9, "{told:#?}");
         assert_eq!(listing.octets, None);
+    }
+
+    #[test]
+    fn columns_are_read_and_what_one_of_the_lists_leaves_out_is_there() {
+        let listing = gather("3 357", &["1  120", "2\t200", "3   37"], &["1  a", "2   b"]);
+        assert_eq!(
+            shown(&listing),
+            [(1, Some(120), Some("a")), (2, Some(200), Some("b")), (3, Some(37), None)]
+        );
+        let mut unlisted = Gather::default();
+        unlisted.stat("2000000 1");
+        assert_eq!(unlisted.finish().len(), UNLISTED_MAX as usize);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     capabilities::Offer,
     client::Client,
     connection::{Step, answer},
-    error::{Error, Waiting},
+    error::{Error, Refused, Waiting, printable},
 };
 
 /// The longest AUTH line with an initial response, in octets, its line end included (RFC 5034 §4).
@@ -33,8 +33,19 @@ impl Client {
     /// Fails with [`Error::Refused`] where the server does not like it; [`crate::ResponseCode::Auth`] says that the
     /// credentials are to blame.
     pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), Error> {
-        let way = self.strongest()?;
-        self.login(way, credentials).await
+        let way = self.strongest();
+        let entered = self.login(way, credentials).await;
+        match &entered {
+            // Some servers offer AUTH and do not have it. A code would say that something else is amiss.
+            Err(Error::Refused(refused))
+                if refused.code.is_none()
+                    && matches!(way, Way::Sasl(_))
+                    && self.capabilities().user() == Offer::Yes =>
+            {
+                self.login(Way::User, credentials).await
+            }
+            _ => entered,
+        }
     }
 
     /// Logs in this way, and no other: a SASL mechanism by its name, `USER`, or `APOP`, which has to be asked for since it
@@ -51,7 +62,7 @@ impl Client {
                         let mut text = format!("AUTH {}", mechanism.name);
                         if !offered.is_empty() {
                             text.push_str("; it offers ");
-                            text.push_str(&offered.join(", "));
+                            text.push_str(&printable(&offered.join(", ")));
                         }
                         return Err(Error::NotOffered(text));
                     }
@@ -67,17 +78,17 @@ impl Client {
         MECHANISMS.iter().map(|mechanism| mechanism.name).chain(["USER", "APOP"])
     }
 
-    fn strongest(&self) -> Result<Way, Error> {
+    fn strongest(&self) -> Way {
         let offered =
             |mechanism: &&Mechanism| self.capabilities().mechanisms().any(|name| name == mechanism.name);
         let best = MECHANISMS.iter().find(offered);
-        Ok(match (best, self.capabilities().user()) {
+        match (best, self.capabilities().user()) {
             (Some(mechanism), _) if mechanism.name != "LOGIN" => Way::Sasl(mechanism),
             // LOGIN is USER and PASS in other words, and asks for one more round trip.
             (Some(mechanism), Offer::No) => Way::Sasl(mechanism),
             // Some servers forget to say that they know USER.
             (_, Offer::Yes | Offer::Unknown) | (None, Offer::No) => Way::User,
-        })
+        }
     }
 
     async fn login(&mut self, way: Way, credentials: &Credentials) -> Result<(), Error> {
@@ -95,7 +106,7 @@ impl Client {
             Way::User => self.user_and_pass(credentials).await,
             Way::Apop => self.apop(credentials).await,
         };
-        self.connection.finish(done)
+        self.connection.finish(done.map_err(|error| conceal(error, credentials)))
     }
 
     async fn user_and_pass(&mut self, credentials: &Credentials) -> Result<(), Error> {
@@ -171,6 +182,40 @@ impl Client {
                 _ => return Err(Error::Interrupted("answers are out of step")),
             }
         }
+    }
+}
+
+/// How much of a secret gives it away, in octets: a server may repeat a command and cut it off.
+const GIVEN_AWAY_OCTETS: usize = 12;
+
+/// A password that is shorter is not looked for in what a server says.
+const GIVEN_AWAY_MIN_OCTETS: usize = 4;
+
+/// The error without what the server repeats of the password: some say which command they did not understand.
+fn conceal(error: Error, credentials: &Credentials) -> Error {
+    let (user, password) = (credentials.user.as_bytes(), credentials.password.expose().as_slice());
+    let plain = Secret::new([b"\0", user, b"\0", password].concat());
+    let secrets = [
+        Secret::new(String::from_utf8_lossy(password).into_owned()),
+        Secret::new(BASE64.encode(password)),
+        Secret::new(BASE64.encode(plain.expose())),
+    ];
+    // What stands in front of the password in PLAIN is no secret, but its base64 may begin with the name and end in it.
+    let known = BASE64.encode([b"\0", user, b"\0"].concat()).len().saturating_sub(4);
+    let said = Secret::new(error.to_string());
+    let repeats = secrets.iter().enumerate().any(|(which, secret)| {
+        let skipped = if which == 2 { known } else { 0 };
+        let secret = secret.expose().get(skipped..).unwrap_or_default();
+        let start = secret.char_indices().nth(GIVEN_AWAY_OCTETS).map_or(secret, |(end, _)| &secret[..end]);
+        // A shorter one would be found in every text.
+        start.len() >= GIVEN_AWAY_MIN_OCTETS && said.expose().contains(start)
+    });
+    match error {
+        error if !repeats => error,
+        Error::Refused(Refused { verb, code, .. }) => {
+            Error::Refused(Refused::new(verb, code, "(its answer repeats what is secret)"))
+        }
+        _ => Error::Lost("the server repeats what is secret, and the session is over".into()),
     }
 }
 

@@ -127,7 +127,9 @@ impl<'c> Messages<'c> {
         let answered = answer(asked, status);
         let announced = |text: &String| text.split_ascii_whitespace().next().and_then(decimal);
         let announced = answered.as_ref().ok().and_then(announced);
-        if self.doubted && self.client.known_octets(number).is_some_and(|octets| announced != Some(octets)) {
+        let unlike = |octets| announced != Some(octets);
+        // A message that is refused has no length to agree with LIST, and is no mail that was read as an answer.
+        if self.doubted && answered.is_ok() && self.client.known_octets(number).is_some_and(unlike) {
             return Err(Error::Protocol(Broken::OutOfStep(asked)));
         }
         self.given = 0;

@@ -17,8 +17,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the TLS handshake.
     pub handshake: Duration,
-    /// For an answer, or for more of it: each octet begins the wait anew, so that a slow transfer lives and a stalled one
-    /// does not.
+    /// For an answer, or for more of it. Each octet of a message begins the wait anew, so that a slow transfer lives and a
+    /// stalled one does not; status lines and listings have to come at some pace.
     pub answer: Duration,
 }
 

@@ -32,6 +32,7 @@ use crate::error::printable;
 ///     trust: Trust::Pinned(vec![pin]),
 ///     identity: Some(Identity { certificate: "john.pem".into(), key: "john.key".into() }),
 ///     min_version: Version::Tls13,
+///     ..TlsOptions::default()
 /// };
 /// assert!(options.client_config().is_err(), "there are no such files");
 /// # Ok::<(), restante_client::tls::TlsError>(())
@@ -56,6 +57,8 @@ pub enum Trust {
     System,
     /// The certificates of this file (PEM), and no others.
     File(PathBuf),
+    /// The certificates that the system trusts, and those of this file (PEM).
+    SystemAnd(PathBuf),
     /// A server with one of these public keys, whoever signed its certificate and whatever name stands in it.
     Pinned(Vec<Pin>),
     /// Anybody: for test servers only.
@@ -215,6 +218,11 @@ impl TlsOptions {
             }
             Trust::System => builder.with_root_certificates(system_roots()?),
             Trust::File(file) => builder.with_root_certificates(roots_of(file)?),
+            Trust::SystemAnd(file) => {
+                let mut roots = roots_of(file)?;
+                roots.roots.extend(system_roots()?.roots);
+                builder.with_root_certificates(roots)
+            }
         };
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),

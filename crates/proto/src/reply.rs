@@ -11,6 +11,7 @@ use crate::{
     decimal::{push_decimal, push_decimal_and, push_head},
     maildrop::UNIQUE_ID_MAX_OCTETS,
     phase::Phase,
+    user::is_formatting,
 };
 
 /// The longest status line in octets, its CRLF included (RFC 2449 §4).
@@ -290,6 +291,16 @@ pub(crate) fn write_challenge(base64: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// A text from elsewhere that may be shown: so many characters at most, and none that could move a cursor, change colours
+/// or turn the direction of writing.
+pub fn printable(text: &str, max: usize) -> String {
+    let harmless = |c: char| if c.is_control() || is_formatting(c) { '?' } else { c };
+    text.chars().take(max).map(harmless).collect()
+}
+
+/// The longest response code that a client takes for one, in octets; what is longer, or not printable, is text.
+const RESPONSE_CODE_MAX_OCTETS: usize = 64;
+
 /// A status line as a client reads it.
 ///
 /// ```
@@ -325,7 +336,7 @@ impl Status {
         let line = String::from_utf8_lossy(line);
         let after = |word: &str| {
             let (head, rest) = line.split_at_checked(word.len())?;
-            let rest = match rest.strip_prefix(' ') {
+            let rest = match rest.strip_prefix([' ', '\t']) {
                 Some(rest) => rest,
                 None if rest.is_empty() => rest,
                 None => return None,
@@ -336,7 +347,12 @@ impl Status {
             return Some(Self::Ok { text });
         }
         if let Some(text) = after("-ERR") {
-            let coded = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+            let coded = text.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']'));
+            let is_code = |code: &str| {
+                matches!(code.len(), 1..=RESPONSE_CODE_MAX_OCTETS)
+                    && code.bytes().all(|octet| octet.is_ascii_graphic())
+            };
+            let coded = coded.filter(|(code, _)| is_code(code));
             return Some(match coded {
                 Some((code, text)) => {
                     Self::Err { code: Some(ResponseCode::parse(code)), text: text.trim_start().to_owned() }
@@ -391,5 +407,14 @@ mod tests {
         let expected = Status::Err { code: Some(ResponseCode::Auth), text: "no".into() };
         assert_eq!(Status::parse(line.trim_end().as_bytes()), Some(expected));
         assert_eq!(Status::parse(b"+OKAY"), None);
+        let busy = Status::Err { code: Some(ResponseCode::InUse), text: "locked".into() };
+        assert_eq!(Status::parse(b"-ERR  [IN-USE] locked"), Some(busy));
+        assert_eq!(Status::parse(b"+OK\tready"), Some(Status::Ok { text: "ready".into() }));
+        for text in ["[\u{1b}[2J] no", "[a b] no", "[] no", &*alloc::format!("[{}] no", "x".repeat(65))] {
+            let line = alloc::format!("-ERR {text}");
+            assert_eq!(Status::parse(line.as_bytes()), Some(Status::Err { code: None, text: text.into() }));
+        }
+        assert_eq!(printable("a\u{1b}[31m\u{202e}b\n", 99), "a?[31m?b?");
+        assert_eq!(printable("\u{e9}\u{e9}\u{e9}", 2), "\u{e9}\u{e9}");
     }
 }

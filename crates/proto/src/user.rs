@@ -103,7 +103,7 @@ fn is_allowed(c: char) -> bool {
 }
 
 /// The general category Cf of Unicode 16, and the two separators of lines and paragraphs.
-const fn is_formatting(c: char) -> bool {
+pub(crate) const fn is_formatting(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
         | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

@@ -11,7 +11,7 @@ use crate::{
     command::Command,
     line::{Found, Line, Lines, Of},
     phase::Phase,
-    reply::Status,
+    reply::{Status, printable},
     verb::{ReplyShape, Verb},
 };
 
@@ -569,8 +569,7 @@ fn unasked(line: &[u8]) -> Broken {
 /// What the server said, printable and bounded, for an error.
 fn said(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(&line[..line.len().min(4 * SAID_MAX)]);
-    let mut shown: String =
-        text.chars().take(SAID_MAX).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let mut shown = printable(&text, SAID_MAX);
     if text.chars().nth(SAID_MAX).is_some() || line.len() > 4 * SAID_MAX {
         shown.push('…');
     }
