@@ -36,9 +36,9 @@ impl Client {
         let way = self.strongest();
         let entered = self.login(way, credentials).await;
         match &entered {
-            // Some servers offer AUTH and do not have it. A code would say that something else is amiss.
+            // Some servers offer AUTH and do not have it. A wrong password is not tried twice.
             Err(Error::Refused(refused))
-                if refused.code.is_none()
+                if is_not_understood(refused)
                     && matches!(way, Way::Sasl(_))
                     && self.capabilities().user() == Offer::Yes =>
             {
@@ -183,6 +183,23 @@ impl Client {
             }
         }
     }
+}
+
+/// Whether a server says that it does not know AUTH, rather than that the credentials are wrong.
+fn is_not_understood(refused: &Refused) -> bool {
+    const WORDS: [&str; 9] = [
+        "unknown",
+        "unrecogni",
+        "not recogni",
+        "unsupported",
+        "not supported",
+        "implement",
+        "syntax",
+        "invalid command",
+        "bad command",
+    ];
+    let text = refused.text.to_ascii_lowercase();
+    refused.code.is_none() && WORDS.iter().any(|word| text.contains(word))
 }
 
 /// How much of a secret gives it away, in octets: a server may repeat a command and cut it off.

@@ -173,6 +173,77 @@ fn without_capabilities_auth_has_no_initial_response() {
 }
 
 #[test]
+fn where_auth_is_offered_and_not_there_user_and_pass_are_said() {
+    let capabilities = "+OK\r\nSASL PLAIN\r\nUSER\r\n.\r\n";
+    runtime().block_on(async {
+        let (stream, server) =
+            scripted(&["+OK\r\n", capabilities, "-ERR Unknown command\r\n", "+OK\r\n", "+OK\r\n"]);
+        let mut client = over(stream, &clear()).await.unwrap();
+        client.authenticate(&john(b"hunter2")).await.unwrap();
+        drop(client);
+        assert_eq!(server.await.unwrap()[2..], ["USER john", "PASS hunter2"]);
+        // A wrong password is not tried twice.
+        let (stream, server) = scripted(&["+OK\r\n", capabilities, "-ERR login failed\r\n"]);
+        let mut client = over(stream, &clear()).await.unwrap();
+        client.authenticate(&john(b"hunter2")).await.unwrap_err();
+        drop(client);
+        assert_eq!(server.await.unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn a_server_that_repeats_the_password_is_not_repeated() {
+    let plain = BASE64.encode("\0john\0hunter2 and more");
+    let cut = format!("-ERR [X] bad: AUTH PLAIN {}\r\n", &plain[..24]);
+    runtime().block_on(async {
+        for (way, answers) in [
+            ("PLAIN", vec![format!("-ERR unknown: AUTH PLAIN {plain}\r\n")]),
+            ("PLAIN", vec![cut]),
+            ("USER", vec!["+OK\r\n".into(), "-ERR what is PASS hunter2 and more?\r\n".into()]),
+            ("USER", vec!["+OK\r\n".into(), "PASS hunter2 and more\r\n".into()]),
+            (
+                "LOGIN",
+                vec![
+                    "+ \r\n".into(),
+                    "+ \r\n".into(),
+                    format!("-ERR {}\r\n", BASE64.encode("hunter2 and more")),
+                ],
+            ),
+        ] {
+            let script: Vec<&str> =
+                ["+OK\r\n", "-ERR\r\n"].into_iter().chain(answers.iter().map(String::as_str)).collect();
+            let (stream, _server) = scripted(&script);
+            let mut client = over(stream, &clear()).await.unwrap();
+            let error = client.authenticate_with(way, &john(b"hunter2 and more")).await.unwrap_err();
+            let told = format!("{error} {error:?}");
+            assert!(told.contains("what is secret"), "{told}");
+            assert!(!told.contains("hunter2") && !told.contains(&plain[8..20]), "{told}");
+        }
+    });
+}
+
+#[test]
+fn a_listing_that_drips_is_given_up() {
+    runtime().block_on(async {
+        let (stream, mut far) = tokio::io::duplex(64);
+        let dripping = tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            far.write_all(b"+OK\r\n").await.unwrap();
+            far.read_exact(&mut [0; 6]).await.unwrap();
+            far.write_all(b"+OK\r\n").await.unwrap();
+            while far.write_all(b"X\r\n").await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        let mut options = clear();
+        options.timeouts.answer = std::time::Duration::from_millis(200);
+        let error = over(stream, &options).await.unwrap_err();
+        assert!(matches!(error, Error::TimedOut(_)), "{error}");
+        dripping.await.unwrap();
+    });
+}
+
+#[test]
 fn a_refusal_says_whose_fault_it_is() {
     for (evil, code) in [
         (Misbehaviour::LoginRefusedAuth, Some(ResponseCode::Auth)),

@@ -176,9 +176,7 @@ pub(crate) fn row(evil: M, pipelined: bool) -> Row {
         M::UidlLong71 | M::UidlLong5000 | M::UidlSpaces | M::UidlControls => {
             comes(&["doubt: the unique-id of message 2 is longer than 70 octets, or holds illegal ones"])
         }
-        M::UidlShorter => {
-            comes(&["doubt: UIDL leaves out 1 messages that STAT counts", "message 5: not listed"])
-        }
+        M::UidlShorter => comes(&["doubt: UIDL leaves out 1 messages that STAT counts"]),
         M::UidlBeyondStat => comes(&["doubt: UIDL tells of message 6, which STAT does not count"]),
         M::UidlRepeats => comes(&["doubt: UIDL tells of message 1 twice"]),
         M::UidlZero => comes(&["doubt: a line of UIDL makes no sense: «0 zero»"]),

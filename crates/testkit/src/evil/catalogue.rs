@@ -143,7 +143,7 @@ catalogue! {
     UidlLong5000, Every: "UIDL has a unique-id of 5,000 octets for message k." => "Doubted; a digest of it stands in for it; all mail is fetched.";
     UidlSpaces, Every: "UIDL has a unique-id with spaces for message k." => "Doubted; a digest of all its words stands in for it: never two messages under one id.";
     UidlControls, Every: "UIDL has a unique-id with control octets for message k." => "Doubted; a digest of it stands in for it: nothing reaches a terminal or the journal raw.";
-    UidlShorter, Every: "UIDL leaves the last message out." => "Doubted; the last is left alone and told; the rest is fetched.";
+    UidlShorter, Every: "UIDL leaves the last message out." => "Doubted; the last is there without a unique-id: what it holds tells whether it is new.";
     UidlBeyondStat, Every: "UIDL has one message more than STAT." => "Doubted; no message number beyond STAT is used.";
     UidlRepeats, Every: "UIDL has a message number twice, with two unique-ids." => "Doubted; the first unique-id counts.";
     UidlZero, Every: "UIDL has message number 0." => "Doubted, and the line is skipped; 0 is never sent.";
