@@ -69,7 +69,7 @@ fn check_logs_in_everywhere_and_changes_nothing() {
     let told = ran.stdout();
     assert!(
         told.contains(&format!(
-            "good: ok, not encrypted; {messages} messages, {messages} to fetch, 0 to delete"
+            "good: ok, not encrypted; {messages} messages, {messages} to fetch and then to delete, 0 to delete, 0 to leave"
         )),
         "{told}"
     );

@@ -172,6 +172,7 @@ fn wrong_usage_says_what_to_write() {
         (&[url.as_str(), url.as_str()], 2, "one URL at a time"),
         (&["--keep", "false"], 2, "--keep goes with a URL"),
         (&["gmx", "--ca-file", "x"], 2, "stands in the file"),
+        (&[&url, "--to", "imaps://john:hunter2@host/INBOX"], 2, "to_password_command"),
         (&[], 1, "[accounts.gmx]"),
         (&["--config", "none.toml"], 1, "there is no none.toml"),
         (&[url.as_str(), "--to", "maildir:Mail"], 2, "--password-command"),
@@ -202,6 +203,34 @@ fn accounts_of_the_file_are_fetched_side_by_side_and_by_name() {
     let told = world.fetch(&["tow"]).fails(2);
     assert!(told.contains("has no account «tow»") && told.contains("did you mean «two»?"), "{told}");
     world.assert_no_password(&[]);
+}
+
+#[test]
+fn an_account_goes_on_where_its_url_left_off_and_one_that_fails_stops_no_other() {
+    let world = World::new(Misbehaviour::Nothing);
+    let messages = world.server.mail().messages().len();
+    world.url_to_maildir(&[]).ok();
+    world.configure(
+        "[accounts.gone]\nurl = \"URL\"\npassword_env = \"PW\"\nto = \"maildir:/no/such/disk/Mail\"\n\n\
+         [accounts.one]\nurl = \"URL\"\npassword_env = \"PW\"\nto = \"maildir:~/Mail/\"\n",
+    );
+    let ran = world.fetch(&[]);
+    assert_eq!(ran.status(), 1);
+    assert_eq!(ran.stdout(), format!("one: nothing new, {messages} kept on the server\n"));
+    assert!(ran.stderr().contains("gone: ") && ran.stderr().contains("disk"), "{}", ran.stderr());
+    assert_eq!(world.delivered(), messages);
+}
+
+#[test]
+fn a_plan_says_what_is_deleted_once_it_is_delivered() {
+    let world = World::new(Misbehaviour::Nothing);
+    let messages = world.server.mail().messages().len();
+    let plan = world.url_to_maildir(&["--plan", "--keep", "false"]).ok();
+    assert!(
+        plan.ends_with(&format!(": {messages} to fetch and then to delete, 0 to delete, 0 to leave\n")),
+        "{plan}"
+    );
+    assert!(plan.contains("new; deleted on the server once it is delivered"), "{plan}");
 }
 
 #[test]

@@ -93,6 +93,8 @@ pub(crate) struct Configured {
     /// How often it is fetched, where that is said.
     pub(crate) every: Option<Duration>,
     pub(crate) journal: PathBuf,
+    /// The journal of the runs that named the URL on the command line.
+    former: Option<PathBuf>,
     mechanism: Option<String>,
     options: Options,
     password: Option<Source>,
@@ -178,8 +180,9 @@ impl AccountKeys {
         if name.is_empty() || name.starts_with('.') || !name.chars().all(legal) {
             return Err(Failure::failed("the name of an account has letters, digits and . - _ @ +"));
         }
-        let journal = state.join(format!("{name}.journal"));
-        self.configure_with(name.to_owned(), journal)
+        let mut account = self.configure_with(name.to_owned(), state.join(format!("{name}.journal")))?;
+        account.former = Some(state.join(journal_of_url(&account.url, &account.to)));
+        Ok(account)
     }
 
     fn configure_with(&self, name: String, journal: PathBuf) -> Result<Configured, Failure> {
@@ -194,6 +197,10 @@ impl AccountKeys {
         let url = Url::parse(&self.url)?;
         if url.user.is_none() {
             return Err(Failure::usage("the URL names no user: pop3s://user@host"));
+        }
+        if holds_password(&self.to) {
+            return Err(Failure::usage("a password never stands in a destination: others can read it")
+                .hint("use to_password_command, to_password_env or to_password_file"));
         }
         let keep: Keep = match &self.keep {
             KeepKey::Bool(keep) => {
@@ -234,6 +241,7 @@ impl AccountKeys {
             policy: Policy { keep, max_octets },
             every: time("every", &self.every)?,
             journal,
+            former: None,
             mechanism: self.mechanism.clone(),
             options,
             password: one(
@@ -298,16 +306,9 @@ impl Configured {
             None => state_folder()?,
         };
         let url = Url::parse(&keys.url)?;
-        let user = url.user.clone().unwrap_or_default();
-        let name = format!("{user}@{}", url.host);
-        let legal =
-            |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@') { c } else { '_' };
-        // Names that are alike but for such letters differ in the number.
-        let sum = twox_hash::XxHash3_64::oneshot(
-            format!("{user}\0{}\0{}\0{}", url.host, url.port, keys.to).as_bytes(),
-        );
-        let file: String = format!("{name}:{}", url.port).chars().map(legal).take(100).collect();
-        let mut account = keys.configure_with(name, state.join(format!("{file}-{sum:016x}.journal")))?;
+        let name = format!("{}@{}", url.user.as_deref().unwrap_or_default(), url.host);
+        let journal = state.join(journal_of_url(&url, &keys.to));
+        let mut account = keys.configure_with(name, journal)?;
         account.options.tls = tls;
         Ok(account)
     }
@@ -316,6 +317,7 @@ impl Configured {
     pub(crate) fn open(&self, transcript: Option<&Transcript>) -> Result<Account, Failure> {
         // Before anybody is asked for a password.
         let destination = self.destination()?;
+        self.adopt_journal()?;
         let user = self.url.user.clone().unwrap_or_default();
         let mut options = self.options.clone();
         options.transcript = transcript.cloned();
@@ -333,6 +335,21 @@ impl Configured {
             destination,
             journal: self.journal.clone(),
         })
+    }
+
+    /// Whether a person may be asked for the password.
+    pub(crate) const fn asks_for_password(&self) -> bool {
+        self.password.is_none()
+    }
+
+    /// What was fetched by a URL on the command line is not fetched again when the account comes into the file.
+    fn adopt_journal(&self) -> Result<(), Failure> {
+        let Some(former) = self.former.as_ref().filter(|former| former.exists() && !self.journal.exists())
+        else {
+            return Ok(());
+        };
+        let fail = |error| Failure::failed(format!("cannot rename {}: {error}", former.display()));
+        fs::rename(former, &self.journal).map_err(fail)
     }
 
     /// The password: from where the configuration says, else from `~/.netrc`, else from a prompt.
@@ -378,6 +395,34 @@ fn read_file(file: &Path) -> Result<String, Failure> {
         }
         Err(error) => Err(Failure::failed(format!("cannot read {shown}: {error}"))),
     }
+}
+
+/// What the journal of a URL on the command line is called: by user, server and destination. The usual ports are one
+/// mailbox, by whatever way it is reached.
+fn journal_of_url(url: &Url, to: &str) -> String {
+    let user = url.user.as_deref().unwrap_or_default();
+    let host = match url.port {
+        110 | 995 => url.host.to_ascii_lowercase(),
+        port => format!("{}:{port}", url.host.to_ascii_lowercase()),
+    };
+    let legal =
+        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@') { c } else { '_' };
+    let shown: String = format!("{user}@{host}").chars().map(legal).take(100).collect();
+    // Names that are alike but for such letters differ in the number.
+    let sum = twox_hash::XxHash3_64::oneshot(format!("{user}\0{host}\0{}", canonical(to)).as_bytes());
+    format!("{shown}-{sum:016x}.journal")
+}
+
+/// Whether a destination such as `imaps://john:secret@host/` has a password in it.
+fn holds_password(to: &str) -> bool {
+    let rest = to.split_once("://").map_or("", |(_, rest)| rest.split('?').next().unwrap_or_default());
+    rest.rsplit_once('@')
+        .is_some_and(|(user, _)| user.contains(':') || user.to_ascii_lowercase().contains("%3a"))
+}
+
+/// The destination in a form that is the same however it is written.
+fn canonical(to: &str) -> String {
+    destination::Spec::parse(to).map_or_else(|_| to.to_owned(), |spec| spec.canonical())
 }
 
 /// `~/` at the start is the home directory.

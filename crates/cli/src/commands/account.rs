@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use restante_fetch::{
-    Event, Report, Stop,
+    Event, Keep, Report, Stop,
     journal::{self, Journal, Key, Known, Stage, State},
     plan::{Action, Span},
 };
@@ -15,7 +15,7 @@ use crate::{
     output,
 };
 
-use super::fetch::told;
+use super::fetch::{counted, told};
 
 /// The accounts of `fetch`: what is configured, whether it works, what is stuck
 #[derive(clap::Args)]
@@ -149,12 +149,12 @@ fn check(which: &Which) -> Result<(), Failure> {
                 let (messages, delete) = (plan.steps.len(), plan.to_delete().count());
                 let object = json!({
                     "account": name, "ok": true, "tls": tls, "messages": messages, "new": fetch, "to_delete": delete,
+                    "then_delete": fetch > 0 && configured.policy.keep == Keep::No,
                     "warnings": warnings,
                 });
                 let secured = tls.unwrap_or_else(|| "not encrypted".to_owned());
-                let text = format!(
-                    "{name}: ok, {secured}; {messages} messages, {fetch} to fetch, {delete} to delete\n"
-                );
+                let counted = counted([fetch, delete, messages - fetch - delete], configured.policy.keep);
+                let text = format!("{name}: ok, {secured}; {messages} messages, {counted}\n");
                 which.print(&object, &text)?;
                 if !which.json {
                     let warnings: Vec<String> =

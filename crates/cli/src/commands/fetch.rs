@@ -8,8 +8,10 @@ use restante_fetch::{
     Mode, RunError, Stop, Summary,
     destination::{self, Promise},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{runtime::Builder, sync::Semaphore, task::JoinSet};
 
+pub(super) use self::planned::counted;
 use self::show::Show;
 use crate::{
     accounts::{self, AccountKeys, Accounts, Configured, KeepKey},
@@ -147,15 +149,25 @@ Examples:
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let accounts = args.accounts()?;
+    raise_file_limit();
     let transcript = args.transcript.as_deref().map(accounts::transcript);
+    let show = Show::new(args.json, args.quiet, accounts.iter().map(|account| account.name.as_str()));
     // Passwords are asked for, and destinations opened, before anything begins.
-    let opened: Vec<_> = accounts
-        .into_iter()
-        .map(|configured| {
-            let account = configured.open(transcript.as_ref());
-            account.map_err(|failure| failure.of(&configured.name)).map(|account| (configured, account))
-        })
-        .collect::<Result<_, _>>()?;
+    let mut opened = Vec::new();
+    let mut failed = false;
+    let alone = accounts.len() == 1 && args.every.is_none();
+    for configured in accounts {
+        match configured.open(transcript.as_ref()).map_err(|failure| failure.of(&configured.name)) {
+            Ok(account) => opened.push((configured, Ok(account))),
+            Err(failure) if alone => return Err(failure),
+            // One account that cannot be opened stops no other; under --every it is tried again.
+            Err(failure) => {
+                show.eprint(&failure.render_now());
+                failed = args.every.is_none();
+                opened.push((configured, Err(failure)));
+            }
+        }
+    }
     let mut builder =
         if opened.len() > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     let runtime = builder.enable_all().build();
@@ -163,20 +175,27 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let stop = Stop::default();
     runtime.spawn(signals::watch(stop.clone()));
     let mode = if args.retry_login { Mode::FetchNow } else { Mode::Fetch };
-    let show = Show::new(args.json, args.quiet, opened.iter().map(|(_, account)| account.name.as_str()));
     if args.plan {
-        return runtime.block_on(planned::show(&opened, &show, &stop));
+        let planned = runtime.block_on(planned::show(&opened, &show, &stop));
+        runtime.shutdown_background();
+        return planned.and(if failed { Err(Failure::silent(Kind::Failed)) } else { Ok(()) });
     }
-    let failed = runtime.block_on(async {
+    failed |= runtime.block_on(async {
         let (mut runs, room) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE_MAX)));
         for (configured, account) in opened {
             let (show, stop, room) = (show.clone(), stop.clone(), Arc::clone(&room));
             // Each account has its own pace, if it says so.
             let every = args.every.map(|every| configured.every.unwrap_or(every));
+            let transcript = transcript.clone();
             runs.spawn(async move {
-                match every {
-                    Some(every) => every::fetch(&account, every, mode, &show, &stop, &room).await,
-                    None => once(&account, mode, &show, &stop, &room).await,
+                match (every, account) {
+                    (Some(every), account) => {
+                        let source = every::Source { configured, transcript, account: account.ok() };
+                        every::fetch(source, every, mode, &show, &stop, &room).await
+                    }
+                    (None, Ok(account)) => once(&account, mode, &show, &stop, &room).await,
+                    // It was told.
+                    (None, Err(_)) => false,
                 }
             });
         }
@@ -186,8 +205,17 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         }
         failed
     });
+    // A name that is looked up still must not hold us.
+    runtime.shutdown_background();
     show.close()?;
     if failed { Err(Failure::silent(Kind::Failed)) } else { Ok(()) }
+}
+
+/// Lets the process have as many files as it may: each message on its way is one, and there may be some hundred of each
+/// account. Where it may not, batches are smaller.
+fn raise_file_limit() {
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap_or_default();
 }
 
 /// One run, told; whether all is well.

@@ -17,6 +17,25 @@ impl Spec {
         Ok(Self { kind: kind.into(), place: place.into(), password: None, ca_file: None })
     }
 
+    /// The kind and the place in a form that is the same however they were written: the whole path of a file or a folder.
+    ///
+    /// ```
+    /// use restante_fetch::destination::Spec;
+    /// let canonical = |written: &str| Spec::parse(written).map(|spec| spec.canonical());
+    /// assert_eq!(canonical("maildir:/var/mail/john/")?, canonical("maildir:/var/mail//./john")?);
+    /// # Ok::<(), restante_fetch::destination::SpecError>(())
+    /// ```
+    pub fn canonical(&self) -> String {
+        let is_path = matches!(&*self.kind, "maildir" | "eml" | "mbox");
+        let path =
+            is_path.then(|| self.path().ok().and_then(|path| std::path::absolute(path).ok())).flatten();
+        match path {
+            // Put together anew: without a slash at the end, or two in the middle.
+            Some(path) => format!("{}:{}", self.kind, path.components().collect::<PathBuf>().display()),
+            None => format!("{}:{}", self.kind, self.place),
+        }
+    }
+
     /// The place as the path of a file or a folder; a leading `~/` is the home directory.
     pub(super) fn path(&self) -> Result<PathBuf, SpecError> {
         let (kind, place) = (&self.kind, &*self.place);

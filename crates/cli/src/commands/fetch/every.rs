@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use restante_client::{Error, ResponseCode};
-use restante_fetch::{Account, Mode, RunError, Stop};
+use restante_client::{Error, ResponseCode, Transcript};
+use restante_fetch::{Account, Event, Mode, RunError, Stop};
 use tokio::sync::Semaphore;
 
 use super::{is_well, show::Show};
+use crate::{accounts::Configured, failure::Failure};
 
 /// The longest pause that failures lead to, unless `--every` is longer.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
@@ -14,35 +15,69 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// How soon a maildrop that another session holds is tried again.
 const IN_USE_PAUSE: Duration = Duration::from_secs(60);
 
+/// Where an account comes from: it is opened anew for each run, so that a password that was changed is noticed, and a
+/// destination that was mounted.
+pub(super) struct Source {
+    pub(super) configured: Configured,
+    pub(super) transcript: Option<Transcript>,
+    /// As it was opened last.
+    pub(super) account: Option<Account>,
+}
+
+impl Source {
+    /// The account; nobody is asked for a password again.
+    fn open(&mut self) -> Result<&Account, Failure> {
+        if self.account.is_none() || !self.configured.asks_for_password() {
+            self.account = Some(self.configured.open(self.transcript.as_ref())?);
+        }
+        self.account.as_ref().ok_or_else(|| Failure::failed("the account is not open"))
+    }
+}
+
 /// Runs until it is told to stop.
 pub(super) async fn fetch(
-    account: &Account,
+    mut source: Source,
     every: Duration,
     mut mode: Mode,
     show: &Show,
     stop: &Stop,
     room: &Semaphore,
 ) -> bool {
-    let mut failures = 0;
+    let name = source.configured.name.clone();
+    let (mut failures, mut first) = (0, true);
     loop {
-        let ended = {
-            // It is never closed.
-            let _place = room.acquire().await;
-            restante_fetch::run(account, mode, show.account(&account.name), stop).await
+        let opened = if first { source.account.as_ref().ok_or(None) } else { source.open().map_err(Some) };
+        first = false;
+        let (well, error) = match opened {
+            Ok(account) => {
+                // It is never closed.
+                let place = room.acquire().await;
+                let ended = restante_fetch::run(account, mode, show.account(&name), stop).await;
+                drop(place);
+                if stop.is_stopped() {
+                    return true;
+                }
+                // What only takes its time is no failure; and a wrong password is told once, not every five minutes.
+                if !matches!(ended, Err(RunError::Held { .. } | RunError::TooEarly { .. })) {
+                    show.ended(&name, &ended);
+                }
+                (ended.as_ref().is_ok_and(is_well), ended.err())
+            }
+            Err(failure) => {
+                // The first time it was told already.
+                failure.into_iter().for_each(|failure| show.eprint(&failure.of(&name).render_now()));
+                (false, None)
+            }
         };
-        if stop.is_stopped() {
-            return true;
-        }
         mode = Mode::Fetch;
-        // A wrong password is told once, not every five minutes.
-        if !matches!(ended, Err(RunError::Held { .. })) {
-            show.ended(&account.name, &ended);
+        failures = if well { 0 } else { failures + 1 };
+        let pause = pause(every, failures, &error);
+        if let Some(RunError::TooEarly { .. }) = error {
+            show.event(&name, &Event::Waiting { seconds: pause.as_secs() });
         }
-        failures = if ended.as_ref().is_ok_and(is_well) { 0 } else { failures + 1 };
-        let pause = jitter(pause(every, failures, &ended.err()), random());
         tokio::select! {
             () = stop.stopped() => return true,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(jitter(pause, random(), &error)) => {}
         }
     }
 }
@@ -64,10 +99,14 @@ fn pause(every: Duration, failures: u32, error: &Option<RunError>) -> Duration {
     }
 }
 
-/// Up to a tenth more or less, so that many clients do not come at the same second. `random` is any number.
-fn jitter(pause: Duration, random: u16) -> Duration {
+/// Up to a tenth more or less, so that many clients do not come at the same second; never less where the server wants so much
+/// time. `random` is any number.
+fn jitter(pause: Duration, random: u16, error: &Option<RunError>) -> Duration {
     let share = f64::from(random) / f64::from(u16::MAX);
-    pause.mul_f64(0.9 + 0.2 * share)
+    match error {
+        Some(RunError::TooEarly { .. } | RunError::Held { .. }) => pause.mul_f64(1.0 + 0.1 * share),
+        _ => pause.mul_f64(0.9 + 0.2 * share),
+    }
 }
 
 fn random() -> u16 {
@@ -97,7 +136,9 @@ mod tests {
     #[test]
     fn jitter_is_a_tenth_at_most() {
         let pause = Duration::from_secs(100);
-        assert_eq!(jitter(pause, 0).as_secs(), 90);
-        assert_eq!(jitter(pause, u16::MAX).as_secs(), 110);
+        assert_eq!(jitter(pause, 0, &None).as_secs(), 90);
+        assert_eq!(jitter(pause, u16::MAX, &None).as_secs(), 110);
+        let early = Some(RunError::TooEarly { delay: 100, seconds: 100 });
+        assert_eq!(jitter(pause, 0, &early).as_secs(), 100);
     }
 }

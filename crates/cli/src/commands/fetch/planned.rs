@@ -1,7 +1,7 @@
 //! `--plan`: what would be fetched and deleted, message by message, and why.
 
 use restante_fetch::{
-    Account, Stop,
+    Account, Keep, Stop,
     plan::{Action, Plan, Step},
 };
 use serde_json::json;
@@ -14,19 +14,20 @@ use crate::{
 
 /// Plans for each account, one after the other.
 pub(super) async fn show(
-    accounts: &[(Configured, Account)],
+    accounts: &[(Configured, Result<Account, Failure>)],
     show: &Show,
     stop: &Stop,
 ) -> Result<(), Failure> {
     let mut failed = false;
-    for (_, account) in accounts {
+    // Those that could not be opened were told.
+    for account in accounts.iter().filter_map(|(_, account)| account.as_ref().ok()) {
         let report = show.account(&account.name);
         let planned = restante_fetch::plan(account, report, stop).await;
         match planned {
             Ok(plan) if show.is_json() => {
-                plan.steps.iter().for_each(|step| show.print(&as_json(&account.name, step)))
+                plan.steps.iter().for_each(|step| show.print(&as_json(account, &plan, step)))
             }
-            Ok(plan) => show.print(&as_text(&account.name, &plan)),
+            Ok(plan) => show.print(&as_text(account, &plan)),
             Err(error) => {
                 failed = true;
                 show.eprint(&told(&account.name, &error).render_now());
@@ -45,26 +46,46 @@ const fn verb(action: &Action) -> &'static str {
     }
 }
 
-fn as_json(account: &str, step: &Step) -> String {
+/// Why, and what follows from it.
+fn why(step: &Step, plan: &Plan, keep: Keep) -> String {
+    let mut text = step.action.to_string();
+    if matches!(step.action, Action::Fetch(_)) {
+        if plan.suspects.contains(&step.number) {
+            text.push_str("; left out if it is one that was delivered under another unique-id");
+        }
+        if keep == Keep::No {
+            text.push_str("; deleted on the server once it is delivered");
+        }
+    }
+    text
+}
+
+fn as_json(account: &Account, plan: &Plan, step: &Step) -> String {
+    let keep = account.policy.keep;
     let line = json!({
-        "account": account,
+        "account": account.name,
         "number": step.number.get(),
         "id": step.key.as_ref().and_then(|key| key.id()),
         "octets": step.octets,
         "action": verb(&step.action),
-        "why": step.action.to_string(),
+        "then_delete": matches!(step.action, Action::Fetch(_)) && keep == Keep::No,
+        "why": why(step, plan, keep),
     });
     format!("{line}\n")
 }
 
-fn as_text(account: &str, plan: &Plan) -> String {
+fn as_text(account: &Account, plan: &Plan) -> String {
+    let (name, keep) = (&account.name, account.policy.keep);
     let mut text = String::new();
     let number = |step: &Step| step.number.to_string();
     let size = |step: &Step| step.octets.map_or_else(|| "?".to_owned(), octets::shown);
-    let width = |column: &dyn Fn(&Step) -> String| {
-        plan.steps.iter().map(|step| column(step).len()).max().unwrap_or(0)
+    let id = |step: &Step| {
+        step.key.as_ref().map_or_else(|| "(no unique-id of its own)".to_owned(), |key| key.shown().to_owned())
     };
-    let widths = (width(&number), width(&size));
+    let width = |column: &dyn Fn(&Step) -> String| {
+        plan.steps.iter().map(|step| column(step).chars().count()).max().unwrap_or(0)
+    };
+    let (w, s, i) = (width(&number), width(&size), width(&id));
     let mut counts = [0; 3];
     for step in &plan.steps {
         counts[match &step.action {
@@ -72,15 +93,15 @@ fn as_text(account: &str, plan: &Plan) -> String {
             Action::Delete(_) => 1,
             Action::Leave(_) => 2,
         }] += 1;
-        let (number, size) = (number(step), size(step));
-        let id = step.key.as_ref().map_or("(no unique-id of its own)", |key| key.shown());
-        let (verb, why) = (verb(&step.action), &step.action);
-        text.push_str(&format!(
-            "{number:>w$}  {size:>s$}  {verb:<6}  {id}  {why}\n",
-            w = widths.0,
-            s = widths.1
-        ));
+        let (number, size, id) = (number(step), size(step), id(step));
+        let (verb, why) = (verb(&step.action), why(step, plan, keep));
+        text.push_str(&format!("{number:>w$}  {size:>s$}  {verb:<6}  {id:<i$}  {why}\n"));
     }
-    let [fetch, delete, leave] = counts;
-    text + &format!("{account}: {fetch} to fetch, {delete} to delete, {leave} to leave\n")
+    text + &format!("{name}: {}\n", counted(counts, keep))
+}
+
+/// How many messages are to be fetched, deleted and left.
+pub(crate) fn counted([fetch, delete, leave]: [usize; 3], keep: Keep) -> String {
+    let then = if fetch > 0 && keep == Keep::No { " and then to delete" } else { "" };
+    format!("{fetch} to fetch{then}, {delete} to delete, {leave} to leave")
 }

@@ -74,6 +74,15 @@ impl Show {
         Arc::new(Watcher { show: self.clone(), name: name.to_owned(), bar, delivered: AtomicU64::new(0) })
     }
 
+    /// Something happened between two runs.
+    pub(super) fn event(&self, name: &str, event: &Event) {
+        if self.is_json() {
+            let mut line = json!({"account": name});
+            merge(&mut line, event);
+            self.print(&format!("{line}\n"));
+        }
+    }
+
     /// How a run ended.
     pub(super) fn ended(&self, name: &str, ended: &Result<Summary, RunError>) {
         match (&self.0.form, ended) {
