@@ -13,6 +13,7 @@ use crate::{
     accounts::{Accounts, Configured},
     failure::{Failure, Kind},
     output,
+    runtime::{self, Threads},
 };
 
 use super::fetch::told;
@@ -131,15 +132,14 @@ impl Listener {
 }
 
 fn check(which: &Which) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let mut failed = false;
     for configured in which.accounts()? {
         let name = &configured.name;
         let listener = Arc::new(Listener::default());
         let checked = configured.open(None).map_err(|failure| failure.of(name)).and_then(|account| {
             let report = Arc::clone(&listener) as Arc<dyn Report>;
-            let plan = runtime.block_on(restante_fetch::check(&account, report, &Stop::default()));
+            let stop = Stop::default();
+            let plan = runtime::block_on(Threads::One, restante_fetch::check(&account, report, &stop))?;
             plan.map_err(|error| told(name, &error))
         });
         match checked {

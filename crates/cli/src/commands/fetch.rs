@@ -8,7 +8,7 @@ use restante_fetch::{
     Mode, RunError, Stop, Summary,
     destination::{self, Promise},
 };
-use tokio::{runtime::Builder, sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use self::show::Show;
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     duration,
     failure::{Failure, Kind},
     password::{PasswordArgs, Source},
+    runtime::{self, Threads},
     trust::TrustArgs,
 };
 
@@ -156,18 +157,19 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             account.map_err(|failure| failure.of(&configured.name)).map(|account| (configured, account))
         })
         .collect::<Result<_, _>>()?;
-    let mut builder =
-        if opened.len() > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-    let runtime = builder.enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let threads = if opened.len() > 1 { Threads::Many } else { Threads::One };
     let stop = Stop::default();
-    runtime.spawn(signals::watch(stop.clone()));
     let mode = if args.retry_login { Mode::FetchNow } else { Mode::Fetch };
     let show = Show::new(args.json, args.quiet, opened.iter().map(|(_, account)| account.name.as_str()));
     if args.plan {
-        return runtime.block_on(planned::show(&opened, &show, &stop));
+        return runtime::block_on(threads, async {
+            tokio::spawn(signals::watch(stop.clone()));
+            planned::show(&opened, &show, &stop).await
+        })?;
     }
-    let failed = runtime.block_on(async {
+    // The runs have ended when this has, so that nothing is on its way to a destination any more.
+    let failed = runtime::block_on(threads, async {
+        tokio::spawn(signals::watch(stop.clone()));
         let (mut runs, room) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE_MAX)));
         for (configured, account) in opened {
             let (show, stop, room) = (show.clone(), stop.clone(), Arc::clone(&room));
@@ -185,7 +187,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             failed |= !ended.unwrap_or(false);
         }
         failed
-    });
+    })?;
     show.close()?;
     if failed { Err(Failure::silent(Kind::Failed)) } else { Ok(()) }
 }
