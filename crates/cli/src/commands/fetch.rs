@@ -17,6 +17,7 @@ use crate::{
     failure::{Failure, Kind},
     password::{PasswordArgs, Source},
     runtime::{self, Threads},
+    terminal::harmless_line,
     trust::TrustArgs,
 };
 
@@ -299,11 +300,11 @@ impl Args {
 pub(super) fn told(name: &str, error: &RunError) -> Failure {
     let failure = match error {
         RunError::Client(error) => Failure::from_client(error),
-        RunError::Credentials(error) => Failure::failed(error.to_string())
+        RunError::Credentials(error) => Failure::failed(harmless_line(&error.to_string()))
             .hint("is the password right? It is tried again later and later, or at once with --retry-login"),
-        error @ RunError::Held { .. } => Failure::failed(error.to_string())
+        error @ RunError::Held { .. } => Failure::failed(harmless_line(&error.to_string()))
             .hint("«restante account check» tries at once, and so does --retry-login"),
-        error => Failure::failed(error.to_string()),
+        error => Failure::failed(harmless_line(&error.to_string())),
     };
     failure.of(name)
 }

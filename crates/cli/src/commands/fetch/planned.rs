@@ -4,12 +4,13 @@ use restante_fetch::{
     Account, Stop,
     plan::{Action, Plan, Step},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{show::Show, told};
 use crate::{
     accounts::{Configured, octets},
     failure::{Failure, Kind},
+    terminal::harmless_line,
 };
 
 /// Plans for each account, one after the other.
@@ -24,7 +25,7 @@ pub(super) async fn show(
         let planned = restante_fetch::plan(account, report, stop).await;
         match planned {
             Ok(plan) if show.is_json() => {
-                plan.steps.iter().for_each(|step| show.print(&as_json(&account.name, step)))
+                plan.steps.iter().for_each(|step| show.print_json(&as_json(&account.name, step)));
             }
             Ok(plan) => show.print(&as_text(&account.name, &plan)),
             Err(error) => {
@@ -45,16 +46,15 @@ const fn verb(action: &Action) -> &'static str {
     }
 }
 
-fn as_json(account: &str, step: &Step) -> String {
-    let line = json!({
+fn as_json(account: &str, step: &Step) -> Value {
+    json!({
         "account": account,
         "number": step.number.get(),
         "id": step.key.as_ref().and_then(|key| key.id()),
         "octets": step.octets,
         "action": verb(&step.action),
         "why": step.action.to_string(),
-    });
-    format!("{line}\n")
+    })
 }
 
 fn as_text(account: &str, plan: &Plan) -> String {
@@ -74,7 +74,8 @@ fn as_text(account: &str, plan: &Plan) -> String {
         }] += 1;
         let (number, size) = (number(step), size(step));
         let id = step.key.as_ref().map_or("(no unique-id of its own)", |key| key.shown());
-        let (verb, why) = (verb(&step.action), &step.action);
+        let (id, why) = (harmless_line(id), harmless_line(&step.action.to_string()));
+        let verb = verb(&step.action);
         text.push_str(&format!(
             "{number:>w$}  {size:>s$}  {verb:<6}  {id}  {why}\n",
             w = widths.0,
