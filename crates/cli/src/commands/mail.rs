@@ -193,10 +193,12 @@ async fn act(args: &Args, mut client: Client) -> Result<(), Failure> {
             let existing = if args.overwrite { Existing::Replace } else { Existing::Keep };
             let saving = chosen(&listing, &args.numbers)?;
             // Dropped on the way, a file that is not whole is removed.
-            tokio::select! {
+            let refused = tokio::select! {
                 saved = save::save(&mut client, &saving, args.to.as_deref(), existing) => saved?,
                 _ = tokio::signal::ctrl_c() => return Err(Failure::failed("broken off")),
-            }
+            };
+            delete::quit_unchanged(client).await;
+            return if refused.is_empty() { Ok(()) } else { Err(Failure::several(refused)) };
         }
         Action::Delete => {
             let listing = client.listing().await?;
