@@ -12,6 +12,7 @@ mod logging;
 mod netrc;
 mod output;
 mod password;
+mod runtime;
 mod settings;
 mod terminal;
 mod trust;

@@ -9,11 +9,15 @@ use std::{
 };
 
 use restante_proto::Secret;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
 /// How much is read in search of the end of the password's line, in octets.
 const LINE_MAX_OCTETS: u64 = 4096;
+
+/// How much a password command may print behind its first line, in octets; it is thrown away.
+const REST_MAX_OCTETS: u64 = 1 << 20;
 
 /// The options of every subcommand that needs a password. The password is the first line of what they name.
 #[derive(clap::Args)]
@@ -109,7 +113,12 @@ pub(crate) fn ask_known(what: &str) -> Result<Secret<Vec<u8>>, Failure> {
 fn from_command(command: &str) -> Result<Secret<Vec<u8>>, Failure> {
     let fail = |error| Failure::failed(format!("cannot run the password command: {error}"));
     let mut child = Command::new("sh").args(["-c", command]).stdout(Stdio::piped()).spawn().map_err(fail)?;
-    let password = child.stdout.take().map(first_line).transpose().map_err(fail);
+    let password = child.stdout.take().map(|mut printed| {
+        let line = first_line(&mut printed);
+        // A pipe that is closed too soon would end the command by a signal, and look like a failure of its own.
+        throw_away(printed).and(line)
+    });
+    let password = password.transpose().map_err(fail);
     let status = child.wait().map_err(fail)?;
     if !status.success() {
         return Err(Failure::failed(format!("the password command failed ({status})")));
@@ -157,9 +166,34 @@ fn first_line(from: impl Read) -> io::Result<Secret<Vec<u8>>> {
     }
 }
 
+/// Reads what follows the password, which may be as secret.
+fn throw_away(mut from: impl Read) -> io::Result<()> {
+    let (mut piece, mut all) = (Zeroizing::new([0; 4096]), 0);
+    while all < REST_MAX_OCTETS {
+        match from.read(&mut *piece) {
+            Ok(0) => break,
+            Ok(some) => all += some as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_may_print_more_than_the_password() {
+        let read = |command| from_command(command).map(|password| password.expose().clone());
+        let many = "echo abcxyz; i=0; while [ $i -lt 20000 ]; do echo 'user: john'; i=$((i+1)); done";
+        assert_eq!(read(many), Ok(b"abcxyz".to_vec()));
+        assert_eq!(read("printf abcxyz"), Ok(b"abcxyz".to_vec()));
+        assert!(
+            read("echo abcxyz; exit 3").is_err_and(|failure| failure.to_string().contains("exit status: 3"))
+        );
+    }
 
     #[test]
     fn the_first_line_counts_without_its_end() {

@@ -33,6 +33,20 @@ pub(crate) fn harmless_text(text: &str) -> String {
     harmless(&text.replace("\r\n", "\n"), |c| matches!(c, '\n' | '\t'))
 }
 
+/// A text of JSON that says the same, and no more to a terminal than its letters: what is harmful is escaped.
+pub(crate) fn harmless_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Outside of strings there is nothing but ASCII, and no control character but these.
+        if c != '\n' && c != '\t' && (c.is_control() || turns(c) || is_hidden(c)) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 fn harmless(text: &str, keep: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.graphemes(true) {
@@ -127,6 +141,19 @@ mod tests {
         assert_eq!(harmless_text("a\r\nb\tc\x07\rd"), "a\nb\tc\u{fffd}\u{fffd}d");
         let stacked = format!("z{}", "\u{336}".repeat(500));
         assert_eq!(harmless_line(&stacked).chars().count(), CHARACTER_MAX_CHARS);
+    }
+
+    #[test]
+    fn json_says_the_same_without_harm() {
+        let said = "a\u{9b}b\u{7f}\x1b\u{202e}c\u{200b}\u{e0001}\n\t日本";
+        let text = harmless_json(&serde_json::json!({ "said": said }).to_string());
+        assert_eq!(text.matches("\\u").count(), 7, "{text}");
+        assert!(
+            text.contains("日本") && !text.chars().any(|c| c.is_control() || turns(c) || is_hidden(c)),
+            "{text}"
+        );
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read["said"], said);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use restante_client::{
     tls::{Identity, Pin, ReasonKind, TlsError, TlsOptions, Trust, Version},
 };
 
-use crate::{failure::Failure, output};
+use crate::{failure::Failure, output, terminal::harmless_line};
 
 /// What helps where a certificate is not trusted.
 pub(crate) const HINT: &str =
@@ -90,7 +90,8 @@ impl From<Error> for Failure {
 
 impl Failure {
     fn from_tls(error: &TlsError) -> Self {
-        let failure = Self::failed(error.to_string());
+        // Both kinds of errors hold words of the server.
+        let failure = Self::failed(harmless_line(&error.to_string()));
         match error {
             TlsError::NoRoots(_) => failure.hint("--ca-file names a file"),
             TlsError::Handshake(reason) => match reason.kind() {
@@ -109,7 +110,7 @@ impl Failure {
             Error::Cleartext => {
                 Self::failed(error.to_string()).hint("pop3s:// is TLS from the first byte, pop3:// is STLS")
             }
-            error => Self::failed(error.to_string()),
+            error => Self::failed(harmless_line(&error.to_string())),
         }
     }
 }

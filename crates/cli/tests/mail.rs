@@ -116,6 +116,54 @@ fn a_message_that_breaks_off_leaves_no_file() {
 }
 
 #[test]
+fn a_refused_message_does_not_keep_the_others_from_being_saved() {
+    let server = EvilServer::start(Misbehaviour::RetrRefused, Mail::few());
+    let folder = TempDir::new().unwrap();
+    let ran = evil(&server, &["save", "1-4", "--to", folder.path().to_str().unwrap()]);
+    assert_eq!(ran.stdout().lines().count(), 3, "{}", ran.stdout());
+    let told = ran.fails(1);
+    assert!(
+        told.starts_with("warning: ") && told.contains("error: message 2: the server refused RETR"),
+        "{told}"
+    );
+    for (number, saved) in [(1, true), (2, false), (3, true), (4, true)] {
+        assert_eq!(folder.path().join(format!("{number}.eml")).exists(), saved, "{number}");
+    }
+    assert_eq!(server.commands().last().map(String::as_str), Some("QUIT"));
+}
+
+/// Runs `restante mail` against a server with this fault.
+fn odd(fault: Fault, args: &[&str]) -> binary::Ran {
+    let odd = Odd::start(fault);
+    let url = format!("pop3://mara@{}", odd.address);
+    let mut command = binary::command(&[&["mail", &url][..], args, &["--password-env", "P"]].concat());
+    let authority = odd.authority();
+    command.arg("--ca-file").arg(&authority).env("P", "x").current_dir(authority.parent().unwrap());
+    binary::feed(command, b"")
+}
+
+#[test]
+fn a_list_that_is_cut_off_tells_what_is_known() {
+    let ran = odd(Fault::TopBreaks, &[]);
+    let shown = ran.stdout();
+    assert!(shown.contains("  x\n2     20  -") && shown.contains("(its header was not read)\n"), "{shown}");
+    assert!(ran.fails(1).contains("ended"));
+    let ran = odd(Fault::TopBreaks, &["--json"]);
+    let list: serde_json::Value = serde_json::from_str(&ran.stdout()).unwrap();
+    assert_eq!((&list[0]["subject"], &list[1]["octets"]), (&"x".into(), &20.into()));
+    assert_eq!((&list[1]["error"], ran.status()), (&"its header was not read".into(), 1));
+}
+
+#[test]
+fn what_a_server_says_cannot_change_the_terminal() {
+    for args in [&["show", "1"][..], &["save", "1"]] {
+        let told = odd(Fault::Escapes, args).fails(1);
+        let harmful = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(told.contains("refused RETR") && !told.contains(harmful), "{told:?}");
+    }
+}
+
+#[test]
 fn delete_needs_consent_and_tells_what_quit_said() {
     let served = Served::start();
     let told = served.mail(&["delete", "2"]).fails(2);

@@ -11,7 +11,10 @@
 use std::{env, error::Error, path::PathBuf};
 
 use restante_client::{Client, Credentials, Options, Url};
-use tokio::{fs::File, io::AsyncWriteExt as _};
+use tokio::{
+    fs::{self, File},
+    io::AsyncWriteExt as _,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -28,25 +31,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("The server contradicts itself: {doubt}");
     }
 
+    // Such a server deletes at QUIT what was retrieved (RFC 2449 §6.7).
+    let deletes = client.capabilities().expire() == Some(Some(0));
     let mut messages = client.messages(listing.numbers());
     while let Some(mut message) = messages.next().await? {
         let path = folder.join(format!("{}.eml", message.number()));
-        let mut file = File::create(&path).await?;
-        loop {
+        // It gets its name when it is whole.
+        let part = folder.join(format!("{}.part", message.number()));
+        let mut file = File::create(&part).await?;
+        let whole = loop {
             match message.chunk().await {
                 Ok(Some(octets)) => file.write_all(octets).await?,
-                Ok(None) => break,
+                Ok(None) => break true,
                 // Fatal errors end the session; a refusal concerns this message only.
                 Err(error) if error.is_fatal() => return Err(error.into()),
                 Err(error) => {
                     println!("{}: {error}", message.number());
-                    break;
+                    break false;
                 }
             }
+        };
+        if !whole {
+            fs::remove_file(&part).await?;
+            continue;
         }
         file.sync_all().await?;
+        fs::rename(&part, &path).await?;
         println!("{}", path.display());
     }
-    client.quit().await?;
+    if deletes {
+        println!("The server deletes what is retrieved, so the session ends without QUIT.");
+    } else {
+        client.quit().await?;
+    }
     Ok(())
 }

@@ -13,6 +13,8 @@ use crate::{
     accounts::{Accounts, Configured},
     failure::{Failure, Kind},
     output,
+    runtime::{self, Threads},
+    terminal::{harmless_json, harmless_line},
 };
 
 use super::fetch::{counted, told};
@@ -68,7 +70,11 @@ impl Which {
 
     /// Prints an object, or the text for people.
     fn print(&self, object: &Value, text: &str) -> Result<(), Failure> {
-        if self.json { output::print(&format!("{object}\n")) } else { output::print(text) }
+        if self.json {
+            output::print(&(harmless_json(&object.to_string()) + "\n"))
+        } else {
+            output::print(text)
+        }
     }
 }
 
@@ -131,15 +137,14 @@ impl Listener {
 }
 
 fn check(which: &Which) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let mut failed = false;
     for configured in which.accounts()? {
         let name = &configured.name;
         let listener = Arc::new(Listener::default());
         let checked = configured.open(None).map_err(|failure| failure.of(name)).and_then(|account| {
             let report = Arc::clone(&listener) as Arc<dyn Report>;
-            let plan = runtime.block_on(restante_fetch::check(&account, report, &Stop::default()));
+            let stop = Stop::default();
+            let plan = runtime::block_on(Threads::One, restante_fetch::check(&account, report, &stop))?;
             plan.map_err(|error| told(name, &error))
         });
         match checked {
@@ -158,7 +163,7 @@ fn check(which: &Which) -> Result<(), Failure> {
                 which.print(&object, &text)?;
                 if !which.json {
                     let warnings: Vec<String> =
-                        warnings.iter().map(|text| format!("{name}: {text}")).collect();
+                        warnings.iter().map(|text| harmless_line(&format!("{name}: {text}"))).collect();
                     output::warn(&warnings);
                 }
             }
@@ -230,10 +235,10 @@ fn shown(name: &str, state: &State, now: u64) -> (Value, String) {
         let Stage::Aside(aside) = &known.stage else { continue };
         text.push_str(&format!(
             "  stuck: {}, tried {} times, last {}: {}\n",
-            key.shown(),
+            harmless_line(key.shown()),
             aside.attempts,
             ago(known.at),
-            aside.why
+            harmless_line(&aside.why)
         ));
         stuck_json
             .push(json!({"id": key.id(), "attempts": aside.attempts, "at": known.at, "why": aside.why}));

@@ -14,7 +14,10 @@ use self::{
     session::Caller,
 };
 use super::mail::session::SessionArgs;
-use crate::failure::{Failure, Kind};
+use crate::{
+    failure::{Failure, Kind},
+    runtime::{self, Threads},
+};
 
 mod certificate;
 mod check;
@@ -58,12 +61,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let url = args.session.url()?;
     let options = Options { pipelining: false, ..args.session.options(&url) };
     let credentials = credentials(&args, &url)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let mut report = Report::new(if args.json { Form::Json } else { Form::Table });
-    runtime.block_on(examine(&args, (&url, &options, credentials.as_ref()), &mut report))?;
+    let examined = examine(&args, (&url, &options, credentials.as_ref()), &mut report);
+    runtime::block_on(Threads::One, examined)??;
     match report.close()? {
         true => Err(Failure::silent(Kind::Failed)),
         false => Ok(()),

@@ -9,7 +9,7 @@ use restante_fetch::{
     destination::{self, Promise},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{runtime::Builder, sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 pub(super) use self::planned::counted;
 use self::show::Show;
@@ -18,6 +18,8 @@ use crate::{
     duration,
     failure::{Failure, Kind},
     password::{PasswordArgs, Source},
+    runtime::{self, Threads},
+    terminal::harmless_line,
     trust::TrustArgs,
 };
 
@@ -168,19 +170,19 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             }
         }
     }
-    let mut builder =
-        if opened.len() > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-    let runtime = builder.enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let threads = if opened.len() > 1 { Threads::Many } else { Threads::One };
     let stop = Stop::default();
-    runtime.spawn(signals::watch(stop.clone()));
     let mode = if args.retry_login { Mode::FetchNow } else { Mode::Fetch };
     if args.plan {
-        let planned = runtime.block_on(planned::show(&opened, &show, &stop));
-        runtime.shutdown_background();
+        let planned = runtime::block_on(threads, async {
+            tokio::spawn(signals::watch(stop.clone()));
+            planned::show(&opened, &show, &stop).await
+        })?;
         return planned.and(if failed { Err(Failure::silent(Kind::Failed)) } else { Ok(()) });
     }
-    failed |= runtime.block_on(async {
+    // The runs have ended when this has, so that nothing is on its way to a destination any more.
+    failed |= runtime::block_on(threads, async {
+        tokio::spawn(signals::watch(stop.clone()));
         let (mut runs, room) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE_MAX)));
         for (configured, account) in opened {
             let (show, stop, room) = (show.clone(), stop.clone(), Arc::clone(&room));
@@ -204,9 +206,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             failed |= !ended.unwrap_or(false);
         }
         failed
-    });
-    // A name that is looked up still must not hold us.
-    runtime.shutdown_background();
+    })?;
     show.close()?;
     if failed { Err(Failure::silent(Kind::Failed)) } else { Ok(()) }
 }
@@ -325,11 +325,11 @@ impl Args {
 pub(super) fn told(name: &str, error: &RunError) -> Failure {
     let failure = match error {
         RunError::Client(error) => Failure::from_client(error),
-        RunError::Credentials(error) => Failure::failed(error.to_string())
+        RunError::Credentials(error) => Failure::failed(harmless_line(&error.to_string()))
             .hint("is the password right? It is tried again later and later, or at once with --retry-login"),
-        error @ RunError::Held { .. } => Failure::failed(error.to_string())
+        error @ RunError::Held { .. } => Failure::failed(harmless_line(&error.to_string()))
             .hint("«restante account check» tries at once, and so does --retry-login"),
-        error => Failure::failed(error.to_string()),
+        error => Failure::failed(harmless_line(&error.to_string())),
     };
     failure.of(name)
 }

@@ -9,7 +9,10 @@ use std::{
 use restante_client::{Client, Entry, Listing, MessageNumber};
 
 use self::{delete::Consent, list::Form, save::Existing, session::SessionArgs};
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    runtime::{self, Threads},
+};
 
 mod delete;
 mod header;
@@ -131,16 +134,12 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let url = args.session.url()?;
     let options = args.session.options(&url);
     let credentials = args.session.credentials(&url)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    runtime::block_on(Threads::One, async {
         let mut client = Client::connect(&url, &options).await?;
         args.session.log_in(&mut client, &credentials).await?;
         drop(credentials);
         act(&args, client).await
-    })
+    })?
 }
 
 /// Whether each option belongs to the action, and the numbers do.
@@ -194,10 +193,12 @@ async fn act(args: &Args, mut client: Client) -> Result<(), Failure> {
             let existing = if args.overwrite { Existing::Replace } else { Existing::Keep };
             let saving = chosen(&listing, &args.numbers)?;
             // Dropped on the way, a file that is not whole is removed.
-            tokio::select! {
+            let refused = tokio::select! {
                 saved = save::save(&mut client, &saving, args.to.as_deref(), existing) => saved?,
                 _ = tokio::signal::ctrl_c() => return Err(Failure::failed("broken off")),
-            }
+            };
+            delete::quit_unchanged(client).await;
+            return if refused.is_empty() { Ok(()) } else { Err(Failure::several(refused)) };
         }
         Action::Delete => {
             let listing = client.listing().await?;

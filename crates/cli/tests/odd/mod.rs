@@ -33,6 +33,10 @@ pub(crate) enum Fault {
     LockedWithoutCode,
     /// A second session ends the first one.
     EndsFirst,
+    /// The connection ends at the TOP of the second message.
+    TopBreaks,
+    /// A refusal that would change what the terminal shows.
+    Escapes,
     /// What is retrieved is deleted, and told to be (RFC 2449 §6.7).
     Expires,
 }
@@ -151,9 +155,13 @@ impl World {
                     format!("+OK\r\n1 a{of}\r\n2 b{of}\r\n.\r\n")
                 }
                 "TOP" => "+OK\r\nSubject: x\r\n\r\n.\r\n".to_owned(),
+                "RETR" if self.fault == Fault::Escapes => "-ERR \u{202e}on\u{9b}2J\x1b[2J\r\n".to_owned(),
                 "RETR" => format!("+OK\r\n{MESSAGE}.\r\n"),
                 _ => "+OK\r\n".to_owned(),
             };
+            if verb == "TOP" && number_asked == Some("2") && self.fault == Fault::TopBreaks {
+                return false;
+            }
             if verb == "QUIT" {
                 // Whoever comes back at once finds the drop free.
                 self.release(number);

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     failure::Failure,
     output,
-    terminal::{self, fit, harmless_line, width},
+    terminal::{self, fit, harmless_json, harmless_line, width},
 };
 
 /// How good what was found is; the later the worse.
@@ -187,7 +187,7 @@ impl Report {
                 if notes == 1 { "note" } else { "notes" },
                 if warnings == 1 { "warning" } else { "warnings" },
             ))?,
-            Form::Json => output::print(&format!("{:#}\n", json!(self.done)))?,
+            Form::Json => output::print(&(harmless_json(&format!("{:#}", json!(self.done))) + "\n"))?,
         }
         Ok(failed > 0)
     }

@@ -4,12 +4,13 @@ use restante_fetch::{
     Account, Keep, Stop,
     plan::{Action, Plan, Step},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{show::Show, told};
 use crate::{
     accounts::{Configured, octets},
     failure::{Failure, Kind},
+    terminal::harmless_line,
 };
 
 /// Plans for each account, one after the other.
@@ -25,7 +26,7 @@ pub(super) async fn show(
         let planned = restante_fetch::plan(account, report, stop).await;
         match planned {
             Ok(plan) if show.is_json() => {
-                plan.steps.iter().for_each(|step| show.print(&as_json(account, &plan, step)))
+                plan.steps.iter().for_each(|step| show.print_json(&as_json(account, &plan, step)))
             }
             Ok(plan) => show.print(&as_text(account, &plan)),
             Err(error) => {
@@ -60,9 +61,9 @@ fn why(step: &Step, plan: &Plan, keep: Keep) -> String {
     text
 }
 
-fn as_json(account: &Account, plan: &Plan, step: &Step) -> String {
+fn as_json(account: &Account, plan: &Plan, step: &Step) -> Value {
     let keep = account.policy.keep;
-    let line = json!({
+    json!({
         "account": account.name,
         "number": step.number.get(),
         "id": step.key.as_ref().and_then(|key| key.id()),
@@ -70,8 +71,7 @@ fn as_json(account: &Account, plan: &Plan, step: &Step) -> String {
         "action": verb(&step.action),
         "then_delete": matches!(step.action, Action::Fetch(_)) && keep == Keep::No,
         "why": why(step, plan, keep),
-    });
-    format!("{line}\n")
+    })
 }
 
 fn as_text(account: &Account, plan: &Plan) -> String {
@@ -80,7 +80,9 @@ fn as_text(account: &Account, plan: &Plan) -> String {
     let number = |step: &Step| step.number.to_string();
     let size = |step: &Step| step.octets.map_or_else(|| "?".to_owned(), octets::shown);
     let id = |step: &Step| {
-        step.key.as_ref().map_or_else(|| "(no unique-id of its own)".to_owned(), |key| key.shown().to_owned())
+        step.key
+            .as_ref()
+            .map_or_else(|| "(no unique-id of its own)".to_owned(), |key| harmless_line(key.shown()))
     };
     let width = |column: &dyn Fn(&Step) -> String| {
         plan.steps.iter().map(|step| column(step).chars().count()).max().unwrap_or(0)
@@ -94,7 +96,7 @@ fn as_text(account: &Account, plan: &Plan) -> String {
             Action::Leave(_) => 2,
         }] += 1;
         let (number, size, id) = (number(step), size(step), id(step));
-        let (verb, why) = (verb(&step.action), why(step, plan, keep));
+        let (verb, why) = (verb(&step.action), harmless_line(&why(step, plan, keep)));
         text.push_str(&format!("{number:>w$}  {size:>s$}  {verb:<6}  {id:<i$}  {why}\n"));
     }
     text + &format!("{name}: {}\n", counted(counts, keep))

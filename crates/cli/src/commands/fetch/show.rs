@@ -18,6 +18,7 @@ use crate::{
     accounts::octets,
     failure::Failure,
     output::{self, Label},
+    terminal::{harmless_json, harmless_line},
 };
 
 /// Where it is shown. Cheap to clone.
@@ -89,13 +90,10 @@ impl Show {
             (Form::Json, Ok(summary)) => {
                 let mut line = json!({"event": "done", "account": name});
                 merge(&mut line, summary);
-                self.print(&format!("{line}\n"));
+                self.print_json(&line);
             }
             (Form::Json, Err(error)) => {
-                self.print(&format!(
-                    "{}\n",
-                    json!({"event": "failed", "account": name, "why": error.to_string()})
-                ));
+                self.print_json(&json!({"event": "failed", "account": name, "why": error.to_string()}));
             }
             (_, Err(error)) => self.eprint(&told(name, error).render_now()),
             (Form::Quiet, Ok(summary)) => {
@@ -122,6 +120,10 @@ impl Show {
         if let Err(failure) = printed {
             self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         }
+    }
+
+    pub(super) fn print_json(&self, line: &serde_json::Value) {
+        self.print(&(harmless_json(&line.to_string()) + "\n"));
     }
 
     pub(super) fn eprint(&self, text: &str) {
@@ -158,7 +160,7 @@ impl Report for Watcher {
             (event, Form::Json) => {
                 let mut line = json!({"account": self.name});
                 merge(&mut line, event);
-                self.show.print(&format!("{line}\n"));
+                self.show.print_json(&line);
             }
             (Event::Warning { text }, _) => self.label(Label::Warning, text),
             (Event::SetAside { number, id, why }, _) => {
@@ -175,14 +177,14 @@ impl Report for Watcher {
 
 impl Watcher {
     fn label(&self, label: Label, text: &str) {
-        let text = format!("{}: {text}", self.name);
+        let text = harmless_line(&format!("{}: {text}", self.name));
         self.show.eprint(&label.line(&text, output::stderr_takes_colour()));
     }
 
     fn draw(&self, bar: &ProgressBar, event: &Event) {
         match event {
             Event::Waiting { seconds } => {
-                bar.set_message(format!("waiting {seconds} s, as the server wants it"))
+                bar.set_message(format!("waiting {seconds} s, as the server wants it"));
             }
             Event::Connected { .. } => bar.set_message("listing"),
             Event::Planned { fetch: 0, .. } => bar.set_message("nothing new"),
@@ -240,7 +242,7 @@ fn line(name: &str, summary: &Summary) -> String {
         }
     }
     if let Some(why) = &summary.not_deleted {
-        parts.push(format!("not deleted: {why}"));
+        parts.push(harmless_line(&format!("not deleted: {why}")));
     }
     format!("{name}: {}", parts.join(", "))
 }
@@ -257,6 +259,9 @@ mod tests {
         let expected =
             "gmx: 1 message fetched (1.3 KiB), 2 deleted on the server, 3 kept on the server, 1 set aside";
         assert_eq!(line("gmx", &summary), expected);
+        let not_deleted = Some("it says \u{202e}no\x1b[2J".to_owned());
+        let told = line("gmx", &Summary { not_deleted, ..Summary::default() });
+        assert_eq!(told, "gmx: nothing new, not deleted: it says \u{fffd}no\u{fffd}[2J");
     }
 
     #[test]

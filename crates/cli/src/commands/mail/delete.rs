@@ -11,6 +11,7 @@ use super::{
 use crate::{
     failure::{Failure, Kind},
     output,
+    terminal::harmless_line,
 };
 
 /// Whether a person is asked.
@@ -40,20 +41,21 @@ pub(super) async fn delete(mut client: Client, entries: &[&Entry], consent: Cons
     let marked = marked.map_err(|error| Failure::from(error).hint("without QUIT nothing is deleted"))?;
     let refused: Vec<String> = marked
         .iter()
-        .filter_map(|(number, answer)| Some(format!("message {number}: {}", answer.as_ref().err()?)))
+        .filter_map(|(number, answer)| {
+            Some(harmless_line(&format!("message {number}: {}", answer.as_ref().err()?)))
+        })
         .collect();
     let deleted = marked.len() - refused.len();
     match client.quit().await {
         Ok(()) => output::print(&format!("Deleted: {}.\n", count(deleted, None)))?,
         Err(error @ Error::Refused(_)) => {
-            return Err(
-                Failure::failed(format!("not all may be deleted: {error}")).hint("list the mail again")
-            );
+            return Err(Failure::failed(harmless_line(&format!("not all may be deleted: {error}")))
+                .hint("list the mail again"));
         }
         Err(error) => {
-            return Err(Failure::failed(format!(
+            return Err(Failure::failed(harmless_line(&format!(
                 "nobody knows whether it is deleted, since QUIT was not answered: {error}"
-            ))
+            )))
             .hint("list the mail again"));
         }
     }

@@ -1,10 +1,11 @@
 //! What a list tells of a message: sender, subject and date out of its header, decoded (RFC 5322, 2047). Headers come by
 //! TOP, or as the beginning of RETR where the server has no TOP.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use mail_parser::{Address, DateTime, MessageParser};
 use restante_client::{Client, Error, Message, MessageNumber, Offer};
+use tokio::time::timeout;
 
 use crate::{
     failure::Failure,
@@ -14,6 +15,13 @@ use crate::{
 
 /// How much of a header is kept, in octets; what lies beyond is not looked at.
 const HEADER_MAX_OCTETS: usize = 256 * 1024;
+
+/// A server that sends more for one header will hardly ever come to an end, in octets. Those without TOP, and those whose
+/// TOP sends all, send whole messages.
+const ANSWER_MAX_OCTETS: u64 = 256 * 1024 * 1024;
+
+/// When it is first looked how much a TOP has sent that is no header, of which nothing comes here.
+const LOOK_AFTER: Duration = Duration::from_millis(250);
 
 /// How long a decoded line may be, in characters.
 const LINE_MAX_CHARS: usize = 1000;
@@ -134,14 +142,14 @@ pub(super) async fn summaries(
     if client.capabilities().top() != Offer::No && has_top(client, numbers).await? {
         let mut messages = client.tops(numbers.iter().copied(), 0);
         while let Some(mut message) = messages.next().await? {
-            tell(message.number(), summary(&mut message).await?)?;
+            tell(message.number(), summary(&mut message, ANSWER_MAX_OCTETS).await?)?;
         }
         return Ok(());
     }
     output::warn(&["the server has no TOP, so messages are read whole for their headers".to_owned()]);
     let mut messages = client.messages(numbers.iter().copied());
     while let Some(mut message) = messages.next().await? {
-        tell(message.number(), summary(&mut message).await?)?;
+        tell(message.number(), summary(&mut message, ANSWER_MAX_OCTETS).await?)?;
     }
     Ok(())
 }
@@ -152,7 +160,7 @@ async fn has_top(client: &mut Client, numbers: &[MessageNumber]) -> Result<bool,
     for number in [first, last] {
         let mut messages = client.tops([number], 0);
         let answered = match messages.next().await? {
-            Some(mut message) => summary(&mut message).await?.is_ok(),
+            Some(mut message) => summary(&mut message, ANSWER_MAX_OCTETS).await?.is_ok(),
             None => false,
         };
         messages.finish().await?;
@@ -163,14 +171,29 @@ async fn has_top(client: &mut Client, numbers: &[MessageNumber]) -> Result<bool,
     Ok(false)
 }
 
-async fn summary(message: &mut Message<'_, '_>) -> Result<Result<Summary, String>, Error> {
-    let mut header = Header::default();
+async fn summary(message: &mut Message<'_, '_>, max_octets: u64) -> Result<Result<Summary, String>, Error> {
+    let (mut header, mut came, mut look) = (Header::default(), 0, LOOK_AFTER);
     loop {
-        match message.chunk().await {
-            Ok(Some(octets)) => header.take(octets),
-            Ok(None) => return Ok(Ok(Summary::of(&header.octets))),
-            Err(Error::Refused(refused)) => return Ok(Err(refused.to_string())),
-            Err(error) => return Err(error),
+        match timeout(look, message.chunk()).await {
+            Ok(Ok(Some(octets))) => {
+                came += octets.len() as u64;
+                header.take(octets);
+                look = LOOK_AFTER;
+            }
+            Ok(Ok(None)) => return Ok(Ok(Summary::of(&header.octets))),
+            Ok(Err(Error::Refused(refused))) => return Ok(Err(refused.to_string())),
+            Ok(Err(error)) => return Err(error),
+            // Ever later, since each look begins the wait for a silent server anew.
+            Err(_) => look = look.saturating_mul(2),
+        }
+        let all = came.saturating_add(message.surplus_octets());
+        if all > max_octets {
+            return Err(Error::Lost(format!(
+                "the server's answer for the header of message {} does not end: {} octets came, and the connection \
+                 was given up",
+                message.number(),
+                octets(all)
+            )));
         }
     }
 }
@@ -203,6 +226,46 @@ mod tests {
         assert_eq!(summary.subject, "Привет 🚀");
         assert_eq!(summary.date.as_deref(), Some("2005-04-01T07:56:00+02:00"));
         assert_eq!(summary.minute(), "2005-04-01 07:56");
+    }
+
+    /// A server whose every TOP goes on for ever: behind the header, or within it.
+    async fn endless(stream: tokio::io::DuplexStream, header: &'static str) {
+        use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"+OK\r\n").await.unwrap();
+        let mut line = String::new();
+        while !line.starts_with("TOP") {
+            let answer: &[u8] = match line.trim_end() {
+                "CAPA" => b"+OK\r\nUSER\r\nTOP\r\n.\r\n",
+                "" => b"",
+                _ => b"+OK\r\n",
+            };
+            stream.write_all(answer).await.unwrap();
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+        }
+        stream.write_all(format!("+OK\r\n{header}").as_bytes()).await.unwrap();
+        while stream.write_all(b"X-More: of this\r\n").await.is_ok() {}
+    }
+
+    #[test]
+    fn a_header_without_end_is_given_up() {
+        use restante_client::{Credentials, Options, Security};
+        for header in ["Subject: x\r\n\r\n", "Subject: x\r\n"] {
+            let (ours, theirs) = tokio::io::duplex(4096);
+            let work = async {
+                tokio::spawn(endless(theirs, header));
+                let options = Options { cleartext_passwords: true, ..Options::default() };
+                let mut client = Client::over(ours, "h", Security::None, &options).await?;
+                client.authenticate(&Credentials::new("john", b"abcxyz".to_vec())).await?;
+                let mut messages = client.tops([MessageNumber::FIRST], 0);
+                let mut message = messages.next().await?.unwrap();
+                summary(&mut message, 10_000).await
+            };
+            let failed = crate::runtime::block_on(crate::runtime::Threads::One, work).unwrap();
+            let error = failed.unwrap_err();
+            assert!(error.is_fatal() && error.to_string().contains("does not end"), "{error}");
+        }
     }
 
     #[test]

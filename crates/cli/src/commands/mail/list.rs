@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::header::{Summary, count, summaries};
 use crate::{
-    failure::Failure,
+    failure::{Failure, Kind},
     output,
-    terminal::{self, fit, harmless_line, octets},
+    terminal::{self, fit, harmless_json, harmless_line, octets},
 };
 
 /// Columns of `2005-04-01 07:56`.
@@ -18,6 +18,9 @@ const SIZE_COLUMNS: usize = 5;
 
 /// Columns of the sender where nobody tells how wide the page is.
 const SENDER_COLUMNS: usize = 28;
+
+/// What stands for a header that could not be read.
+const NOT_READ: &str = "its header was not read";
 
 /// How it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,24 +105,33 @@ async fn columns(client: &mut Client, shown: &[Entry]) -> Result<(), Failure> {
     let page = Page::new(shown);
     let numbers: Vec<_> = shown.iter().map(|entry| entry.number).collect();
     let mut entries = shown.iter();
-    summaries(client, &numbers, |number, summary| {
+    let told = summaries(client, &numbers, |number, summary| {
         // They come in the order in which they were asked for.
         match entries.find(|entry| entry.number == number) {
             Some(entry) => output::print(&page.row(entry, &summary)),
             None => Ok(()),
         }
-    })
-    .await
+    });
+    let told = told.await;
+    if is_cut_off(&told) {
+        // The rest is known all the same, but for its headers.
+        entries.try_for_each(|entry| output::print(&page.row(entry, &Err(NOT_READ.to_owned()))))?;
+    }
+    told
+}
+
+/// Whether somebody still reads what could not be told to its end.
+fn is_cut_off(told: &Result<(), Failure>) -> bool {
+    told.as_ref().is_err_and(|failure| failure.kind() != Kind::Hangup)
 }
 
 /// One object a line for each message, in a list.
 async fn as_json(client: &mut Client, shown: &[Entry]) -> Result<(), Failure> {
     let numbers: Vec<_> = shown.iter().map(|entry| entry.number).collect();
     let (mut entries, mut before) = (shown.iter(), "[\n  ");
-    summaries(client, &numbers, |number, summary| {
-        let Some(entry) = entries.find(|entry| entry.number == number) else { return Ok(()) };
+    let mut print = |entry: &Entry, summary: Result<Summary, String>| {
         let mut object = json!({
-            "number": number.get(),
+            "number": entry.number.get(),
             "octets": entry.octets,
             "id": entry.id.as_ref().map(UniqueId::as_str),
         });
@@ -130,12 +142,20 @@ async fn as_json(client: &mut Client, shown: &[Entry]) -> Result<(), Failure> {
                 object["from"] = json!(told(summary.from));
                 object["subject"] = json!(told(summary.subject));
             }
-            Err(why) => object["error"] = json!(why),
+            Err(why) => object["error"] = json!(harmless_line(&why)),
         }
-        output::print(&format!("{before}{object}"))?;
+        output::print(&format!("{before}{}", harmless_json(&object.to_string())))?;
         before = ",\n  ";
         Ok(())
-    })
-    .await?;
-    output::print(if shown.is_empty() { "[]\n" } else { "\n]\n" })
+    };
+    let told =
+        summaries(client, &numbers, |number, summary| match entries.find(|entry| entry.number == number) {
+            Some(entry) => print(entry, summary),
+            None => Ok(()),
+        });
+    let told = told.await;
+    if is_cut_off(&told) {
+        entries.try_for_each(|entry| print(entry, Err(NOT_READ.to_owned())))?;
+    }
+    output::print(if shown.is_empty() { "[]\n" } else { "\n]\n" }).and(told)
 }

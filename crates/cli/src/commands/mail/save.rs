@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use restante_client::{Client, Entry};
+use restante_client::{Client, Entry, Error};
 use tempfile::NamedTempFile;
 
-use crate::{failure::Failure, output};
+use crate::{failure::Failure, output, terminal::harmless_line};
 
 /// What happens to a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +24,15 @@ struct Job<'e> {
     path: PathBuf,
 }
 
-/// Saves these messages, each into `N.eml` of a folder, or one into a file.
+/// Saves these messages, each into `N.eml` of a folder, or one into a file; and says which ones the server refused.
 pub(super) async fn save(
     client: &mut Client,
     entries: &[&Entry],
     to: Option<&Path>,
     existing: Existing,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     let jobs = jobs(entries, to, existing)?;
+    let mut refused = Vec::new();
     let mut messages = client.messages(jobs.iter().map(|job| job.entry.number));
     for job in &jobs {
         let fail = |error| cannot_write(&job.path, &error);
@@ -39,9 +40,23 @@ pub(super) async fn save(
         // Beside its place, so that it gets there in one step; dropped before that, it is removed.
         let mut file = NamedTempFile::new_in(folder_of(&job.path)).map_err(fail)?;
         let mut length: u64 = 0;
-        while let Some(octets) = message.chunk().await? {
-            length += octets.len() as u64;
-            file.write_all(octets).map_err(fail)?;
+        let whole = loop {
+            match message.chunk().await {
+                Ok(Some(octets)) => {
+                    length += octets.len() as u64;
+                    file.write_all(octets).map_err(fail)?;
+                }
+                Ok(None) => break true,
+                // That concerns this message alone.
+                Err(Error::Refused(why)) => {
+                    refused.push(harmless_line(&format!("message {}: {why}", job.entry.number)));
+                    break false;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if !whole {
+            continue;
         }
         keep(file, &job.path, existing).map_err(fail)?;
         let path = job.path.display();
@@ -54,7 +69,7 @@ pub(super) async fn save(
         }
     }
     messages.finish().await?;
-    Ok(())
+    Ok(refused)
 }
 
 /// Which message goes where. What is there already is found before anything is asked for.
