@@ -101,7 +101,7 @@ fn the_table_has_a_line_for_each_check_and_advice_where_it_is_needed() {
         shown.starts_with(&format!("pop3://{}: clear text, and TLS by STLS\nok       connect", served.plain)),
         "{shown}"
     );
-    assert!(shown.contains("ok       tls-versions     1.2 and 1.3\n"), "{shown}");
+    assert!(shown.contains("ok       tls-versions     1.2 and 1.3; older ones are not tried\n"), "{shown}");
     assert!(shown.contains("ok       stat             3 messages, 566 octets\n"), "{shown}");
     assert!(!shown.contains(" retr ") && shown.ends_with(" 2 notes, 0 warnings, 0 failed\n"), "{shown}");
 
@@ -152,6 +152,8 @@ fn misbehaviour_is_named() {
         (M::TlsClearText, "pop3s.tls", "fail", "is not TLS"),
         (M::TlsWrongName, "pop3s.certificate", "fail", "and not for 127.0.0.1"),
         (M::CapaRefused, "pop3.capa", "note", "refused"),
+        (M::CapaRefused, "pop3.clear-password", "note", "USER is taken without TLS, on this machine"),
+        (M::CapaHidesThem, "pop3.clear-password", "note", "PLAIN offered without TLS"),
         (M::CapaOddLines, "session.capa", "note", "unknown here: caf"),
         (M::CapaLiesPipelining, "session.pipelining", "fail", "in time"),
         (M::CapaLiesTop, "session.top", "fail", "offered, but the server refused TOP"),
@@ -201,6 +203,10 @@ fn faults_that_only_a_comparison_shows_are_found() {
         (Fault::None, "session.second-session", "ok", "[IN-USE]"),
         (Fault::None, "session.uidl-stable", "ok", "all 2 are the same"),
         (Fault::ObeysInjected, "pop3.stls-injection", "fail", "is obeyed within TLS"),
+        (Fault::BreaksInjected, "pop3.stls-injection", "ok", "breaks the handshake"),
+        (Fault::WantsIdentity, "pop3.stls-injection", "note", "could not be tried"),
+        (Fault::UserWithinTlsOnly, "pop3.clear-password", "ok", "no password is asked for"),
+        (Fault::NoCapa, "pop3.clear-password", "note", "answered with «-ERR what?»"),
         (Fault::StlsAgain, "pop3.capa-within", "warning", "offered again"),
         (Fault::IdsChange, "session.uidl-stable", "fail", "none of 2"),
         (Fault::LockedWithoutCode, "session.second-session", "warning", "locked"),
@@ -212,5 +218,18 @@ fn faults_that_only_a_comparison_shows_are_found() {
         let found = json(&ran);
         let (told, detail) = found.get(id).unwrap_or_else(|| panic!("{fault:?}: {found:#?}"));
         assert!(told == verdict && detail.contains(words), "{fault:?}: {told} {detail}");
+    }
+}
+
+#[test]
+fn servers_that_ask_for_an_identity_get_it_at_each_look() {
+    let odd = Odd::start(Fault::WantsIdentity);
+    let (certificate, url) = (odd.authority(), format!("pop3://mara@{}", odd.address));
+    let key = certificate.with_file_name("key.pem");
+    let identity =
+        ["--client-certificate", certificate.to_str().unwrap(), "--client-key", key.to_str().unwrap()];
+    let found = json(&doctor(&url, &certificate, "x", &[&identity[..], &["--json"]].concat()));
+    for id in ["pop3.stls", "pop3.tls-versions", "pop3.capa-within", "pop3.stls-injection", "session.login"] {
+        assert_eq!(found[id].0, "ok", "{id}: {}", found[id].1);
     }
 }

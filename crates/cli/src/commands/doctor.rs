@@ -105,6 +105,7 @@ async fn examine(
         security,
         asked_for,
         trust: trust.clone(),
+        identity: options.tls.identity.as_ref(),
         wait: args.session.timeout,
     };
     let main = door(url.port, url.security, true);

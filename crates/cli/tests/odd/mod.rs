@@ -33,6 +33,14 @@ pub(crate) enum Fault {
     LockedWithoutCode,
     /// A second session ends the first one.
     EndsFirst,
+    /// USER is neither offered nor taken without TLS.
+    UserWithinTlsOnly,
+    /// There is no CAPA without TLS, and USER is refused.
+    NoCapa,
+    /// Clients have to identify.
+    WantsIdentity,
+    /// What is said in clear behind STLS breaks the handshake.
+    BreaksInjected,
     /// The connection ends at the TOP of the second message.
     TopBreaks,
     /// A refusal that would change what the terminal shows.
@@ -65,12 +73,22 @@ impl Odd {
         fs::write(folder.path().join("ca.pem"), made.cert.pem()).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![CertificateDer::from(made.cert.der().to_vec())], key)
-            .unwrap();
+        let config =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let certificate = CertificateDer::from(made.cert.der().to_vec());
+        let config = match fault {
+            Fault::WantsIdentity => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(certificate.clone()).unwrap();
+                let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+                let verifier =
+                    rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                config.with_client_cert_verifier(verifier.build().unwrap())
+            }
+            _ => config.with_no_client_auth(),
+        };
+        let config = config.with_single_cert(vec![certificate], key).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let world =
@@ -99,8 +117,12 @@ impl World {
             return;
         }
         if self.talk(&mut socket, &mut input, (number, &handle, false)) {
+            let injected = !input.is_empty();
             if self.fault != Fault::ObeysInjected {
                 input.clear();
+            }
+            if self.fault == Fault::BreaksInjected && injected {
+                return self.release(number);
             }
             let tls = ServerConnection::new(Arc::clone(&self.config)).unwrap();
             let mut tls = StreamOwned::new(tls, socket);
@@ -140,10 +162,13 @@ impl World {
             let number_asked = words.next();
             let answer = match verb.as_str() {
                 "PASS" => self.lock(number, handle),
+                "CAPA" | "USER" if !tls && self.fault == Fault::NoCapa => "-ERR what?\r\n".to_owned(),
+                "USER" if !tls && self.fault == Fault::UserWithinTlsOnly => "-ERR not here\r\n".to_owned(),
                 "CAPA" => {
+                    let user = if tls || self.fault != Fault::UserWithinTlsOnly { "USER\r\n" } else { "" };
                     let stls = if !tls || self.fault == Fault::StlsAgain { "STLS\r\n" } else { "" };
                     let expire = if self.fault == Fault::Expires { "EXPIRE 0\r\n" } else { "" };
-                    format!("+OK\r\nUSER\r\nTOP\r\nUIDL\r\n{stls}{expire}.\r\n")
+                    format!("+OK\r\n{user}TOP\r\nUIDL\r\n{stls}{expire}.\r\n")
                 }
                 "STAT" => format!("+OK 2 {}\r\n", 2 * MESSAGE.len()),
                 "LIST" if number_asked.is_some() => {
