@@ -84,7 +84,9 @@ fn a_good_server_passes_by_both_doors() {
             let expected = id.ends_with(".certificate") || id.ends_with(".clear-password");
             assert_eq!(verdict, if expected { "note" } else { "ok" }, "{id}: {detail}");
         }
-        for id in ["login", "top", "retr", "second-session", "pipelining", "uidl-stable", "quit"] {
+        for id in
+            ["login", "mechanisms", "top", "retr", "second-session", "pipelining", "uidl-stable", "quit"]
+        {
             assert!(found.contains_key(&format!("session.{id}")), "{id}");
         }
         assert_eq!(found.contains_key("pop3.stls-injection"), scheme == "pop3");
@@ -207,6 +209,12 @@ fn faults_that_only_a_comparison_shows_are_found() {
         (Fault::WantsIdentity, "pop3.stls-injection", "note", "could not be tried"),
         (Fault::UserWithinTlsOnly, "pop3.clear-password", "ok", "no password is asked for"),
         (Fault::NoCapa, "pop3.clear-password", "note", "answered with «-ERR what?»"),
+        (Fault::LoginDelay, "session.second-session", "note", "wants 60 s"),
+        (Fault::LoginDelay, "session.mechanisms", "note", "LOGIN, USER not tried: the server wants 60 s"),
+        (Fault::LoginRefused, "session.mechanisms", "fail", "the login took PLAIN; X-ODD not tried"),
+        (Fault::LoginRefused, "session.mechanisms", "fail", "LOGIN is offered, but the server refused AUTH"),
+        (Fault::LoginRefused, "session.mechanisms", "fail", "USER works too"),
+        (Fault::None, "session.mechanisms", "ok", "USER offered; the login took USER"),
         (Fault::StlsAgain, "pop3.capa-within", "warning", "offered again"),
         (Fault::IdsChange, "session.uidl-stable", "fail", "none of 2"),
         (Fault::LockedWithoutCode, "session.second-session", "warning", "locked"),
@@ -218,6 +226,7 @@ fn faults_that_only_a_comparison_shows_are_found() {
         let found = json(&ran);
         let (told, detail) = found.get(id).unwrap_or_else(|| panic!("{fault:?}: {found:#?}"));
         assert!(told == verdict && detail.contains(words), "{fault:?}: {told} {detail}");
+        assert!(fault != Fault::LoginDelay || odd.logins() == 1, "{}", odd.logins());
     }
 }
 
