@@ -39,6 +39,7 @@ Without a password only what comes before the login is examined. A password goes
 the URL only, and only where its certificate is trusted, or where the URL says ?tls=none.
 
 Nothing is deleted. A few short messages are retrieved, which some servers remember: --no-retr.
+Each way to log in that is offered is tried once, unless --mechanism names one.
 Verdicts: ok; note, good to know; warning, should be mended; fail. Exit status: 0 no check failed,
 1 a check failed, 2 wrong usage.
 
