@@ -84,7 +84,9 @@ fn a_good_server_passes_by_both_doors() {
             let expected = id.ends_with(".certificate") || id.ends_with(".clear-password");
             assert_eq!(verdict, if expected { "note" } else { "ok" }, "{id}: {detail}");
         }
-        for id in ["login", "top", "retr", "second-session", "pipelining", "uidl-stable", "quit"] {
+        for id in
+            ["login", "mechanisms", "top", "retr", "second-session", "pipelining", "uidl-stable", "quit"]
+        {
             assert!(found.contains_key(&format!("session.{id}")), "{id}");
         }
         assert_eq!(found.contains_key("pop3.stls-injection"), scheme == "pop3");
@@ -101,7 +103,7 @@ fn the_table_has_a_line_for_each_check_and_advice_where_it_is_needed() {
         shown.starts_with(&format!("pop3://{}: clear text, and TLS by STLS\nok       connect", served.plain)),
         "{shown}"
     );
-    assert!(shown.contains("ok       tls-versions     1.2 and 1.3\n"), "{shown}");
+    assert!(shown.contains("ok       tls-versions     1.2 and 1.3; older ones are not tried\n"), "{shown}");
     assert!(shown.contains("ok       stat             3 messages, 566 octets\n"), "{shown}");
     assert!(!shown.contains(" retr ") && shown.ends_with(" 2 notes, 0 warnings, 0 failed\n"), "{shown}");
 
@@ -152,6 +154,8 @@ fn misbehaviour_is_named() {
         (M::TlsClearText, "pop3s.tls", "fail", "is not TLS"),
         (M::TlsWrongName, "pop3s.certificate", "fail", "and not for 127.0.0.1"),
         (M::CapaRefused, "pop3.capa", "note", "refused"),
+        (M::CapaRefused, "pop3.clear-password", "note", "USER is taken without TLS, on this machine"),
+        (M::CapaHidesThem, "pop3.clear-password", "note", "PLAIN offered without TLS"),
         (M::CapaOddLines, "session.capa", "note", "unknown here: caf"),
         (M::CapaLiesPipelining, "session.pipelining", "fail", "in time"),
         (M::CapaLiesTop, "session.top", "fail", "offered, but the server refused TOP"),
@@ -201,6 +205,16 @@ fn faults_that_only_a_comparison_shows_are_found() {
         (Fault::None, "session.second-session", "ok", "[IN-USE]"),
         (Fault::None, "session.uidl-stable", "ok", "all 2 are the same"),
         (Fault::ObeysInjected, "pop3.stls-injection", "fail", "is obeyed within TLS"),
+        (Fault::BreaksInjected, "pop3.stls-injection", "ok", "breaks the handshake"),
+        (Fault::WantsIdentity, "pop3.stls-injection", "note", "could not be tried"),
+        (Fault::UserWithinTlsOnly, "pop3.clear-password", "ok", "no password is asked for"),
+        (Fault::NoCapa, "pop3.clear-password", "note", "answered with «-ERR what?»"),
+        (Fault::LoginDelay, "session.second-session", "note", "wants 60 s"),
+        (Fault::LoginDelay, "session.mechanisms", "note", "LOGIN, USER not tried: the server wants 60 s"),
+        (Fault::LoginRefused, "session.mechanisms", "fail", "the login took PLAIN; X-ODD not tried"),
+        (Fault::LoginRefused, "session.mechanisms", "fail", "LOGIN is offered, but the server refused AUTH"),
+        (Fault::LoginRefused, "session.mechanisms", "fail", "USER works too"),
+        (Fault::None, "session.mechanisms", "ok", "USER offered; the login took USER"),
         (Fault::StlsAgain, "pop3.capa-within", "warning", "offered again"),
         (Fault::IdsChange, "session.uidl-stable", "fail", "none of 2"),
         (Fault::LockedWithoutCode, "session.second-session", "warning", "locked"),
@@ -212,5 +226,19 @@ fn faults_that_only_a_comparison_shows_are_found() {
         let found = json(&ran);
         let (told, detail) = found.get(id).unwrap_or_else(|| panic!("{fault:?}: {found:#?}"));
         assert!(told == verdict && detail.contains(words), "{fault:?}: {told} {detail}");
+        assert!(fault != Fault::LoginDelay || odd.logins() == 1, "{}", odd.logins());
+    }
+}
+
+#[test]
+fn servers_that_ask_for_an_identity_get_it_at_each_look() {
+    let odd = Odd::start(Fault::WantsIdentity);
+    let (certificate, url) = (odd.authority(), format!("pop3://mara@{}", odd.address));
+    let key = certificate.with_file_name("key.pem");
+    let identity =
+        ["--client-certificate", certificate.to_str().unwrap(), "--client-key", key.to_str().unwrap()];
+    let found = json(&doctor(&url, &certificate, "x", &[&identity[..], &["--json"]].concat()));
+    for id in ["pop3.stls", "pop3.tls-versions", "pop3.capa-within", "pop3.stls-injection", "session.login"] {
+        assert_eq!(found[id].0, "ok", "{id}: {}", found[id].1);
     }
 }

@@ -8,7 +8,10 @@ use restante_testkit::evil::{EvilServer, Mail, Misbehaviour, PASSWORD, USER};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use self::odd::{Fault, Odd};
+
 mod binary;
+mod odd;
 
 /// A home of its own, and a server with mail.
 struct World {
@@ -327,4 +330,18 @@ fn every_goes_on_until_it_is_told_to_stop() {
     }
     assert!(child.wait().unwrap().success());
     assert_eq!(world.delivered(), world.server.mail().messages().len());
+}
+
+#[test]
+fn what_a_server_says_cannot_change_the_terminal() {
+    let odd = Odd::start(Fault::Escapes);
+    let (world, url) = (World::new(Misbehaviour::Nothing), format!("pop3://mara@{}?tls=none", odd.address));
+    for (more, form) in [(&[][..], "text"), (&["--json"], "JSON")] {
+        let given = [&url, "--to", "maildir:Mail", "--password-env", "PW"];
+        let ran = world.fetch(&[&given[..], more].concat());
+        assert_eq!(ran.status(), 1, "{form}");
+        let told = ran.stdout() + &ran.stderr();
+        let harmful = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(told.contains("refused RETR") && !told.contains(harmful), "{form}: {told:?}");
+    }
 }

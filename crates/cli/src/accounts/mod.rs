@@ -454,8 +454,15 @@ pub(crate) fn state_folder() -> Result<PathBuf, Failure> {
 
 /// Where sessions are written down: the first goes to the file, further ones to files beside it: `s.pop3`, `s.2.pop3`.
 pub(crate) fn transcript(file: &Path) -> Transcript {
+    Transcript::new(sessions(file))
+}
+
+/// The files of these sessions, one after the other.
+pub(crate) fn sessions(
+    file: &Path,
+) -> impl Fn() -> io::Result<Box<dyn io::Write + Send>> + Send + Sync + use<> {
     let (file, sessions) = (file.to_owned(), AtomicU32::new(0));
-    Transcript::new(move || {
+    move || {
         let path = match sessions.fetch_add(1, Ordering::Relaxed) {
             0 => file.clone(),
             before => {
@@ -464,5 +471,5 @@ pub(crate) fn transcript(file: &Path) -> Transcript {
             }
         };
         fs::File::create(path).map(|file| Box::new(io::BufWriter::new(file)) as Box<dyn io::Write + Send>)
-    })
+    }
 }

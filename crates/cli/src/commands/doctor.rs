@@ -11,6 +11,7 @@ use restante_client::{Credentials, Options, Security, Url};
 use self::{
     check::{Finding, Form, Report},
     door::{Closed, Door},
+    mechanisms::Ear,
     session::Caller,
 };
 use super::mail::session::SessionArgs;
@@ -23,6 +24,7 @@ mod certificate;
 mod check;
 mod door;
 mod drop;
+mod mechanisms;
 mod raw;
 mod session;
 
@@ -37,6 +39,7 @@ Without a password only what comes before the login is examined. A password goes
 the URL only, and only where its certificate is trusted, or where the URL says ?tls=none.
 
 Nothing is deleted. A few short messages are retrieved, which some servers remember: --no-retr.
+Each way to log in that is offered is tried once, unless --mechanism names one.
 Verdicts: ok; note, good to know; warning, should be mended; fail. Exit status: 0 no check failed,
 1 a check failed, 2 wrong usage.
 
@@ -59,10 +62,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let url = args.session.url()?;
-    let options = Options { pipelining: false, ..args.session.options(&url) };
+    let ear = Ear::default();
+    let options = Options {
+        pipelining: false,
+        transcript: Some(ear.transcript(args.session.transcript.as_deref())),
+        ..args.session.options(&url)
+    };
     let credentials = credentials(&args, &url)?;
     let mut report = Report::new(if args.json { Form::Json } else { Form::Table });
-    let examined = examine(&args, (&url, &options, credentials.as_ref()), &mut report);
+    let examined = examine((&args, &ear), (&url, &options, credentials.as_ref()), &mut report);
     runtime::block_on(Threads::One, examined)??;
     match report.close()? {
         true => Err(Failure::silent(Kind::Failed)),
@@ -92,7 +100,7 @@ fn credentials(args: &Args, url: &Url) -> Result<Option<Credentials>, Failure> {
 }
 
 async fn examine(
-    args: &Args,
+    (args, ear): (&Args, &Ear),
     (url, options, credentials): (&Url, &Options, Option<&Credentials>),
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -105,6 +113,7 @@ async fn examine(
         security,
         asked_for,
         trust: trust.clone(),
+        identity: options.tls.identity.as_ref(),
         wait: args.session.timeout,
     };
     let main = door(url.port, url.security, true);
@@ -130,7 +139,7 @@ async fn examine(
         (Ok(()), None) => "not tried: no password was given",
         (Ok(()), Some(credentials)) => {
             let retrieves = !args.no_retr;
-            let caller = Caller { args: &args.session, url, options, credentials, retrieves };
+            let caller = Caller { args: &args.session, ear, url, options, credentials, retrieves };
             return caller.examine(report).await;
         }
     };

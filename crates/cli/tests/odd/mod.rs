@@ -33,6 +33,18 @@ pub(crate) enum Fault {
     LockedWithoutCode,
     /// A second session ends the first one.
     EndsFirst,
+    /// USER is neither offered nor taken without TLS.
+    UserWithinTlsOnly,
+    /// There is no CAPA without TLS, and USER is refused.
+    NoCapa,
+    /// Clients have to identify.
+    WantsIdentity,
+    /// What is said in clear behind STLS breaks the handshake.
+    BreaksInjected,
+    /// A minute has to lie between two logins.
+    LoginDelay,
+    /// AUTH LOGIN is offered and refused, whatever the password.
+    LoginRefused,
     /// The connection ends at the TOP of the second message.
     TopBreaks,
     /// A refusal that would change what the terminal shows.
@@ -45,6 +57,7 @@ pub(crate) enum Fault {
 pub(crate) struct Odd {
     pub(crate) address: SocketAddr,
     folder: TempDir,
+    world: Arc<World>,
 }
 
 /// What its sessions share.
@@ -52,6 +65,7 @@ struct World {
     fault: Fault,
     config: Arc<ServerConfig>,
     sessions: AtomicU32,
+    logins: AtomicU32,
     /// The session that holds the drop, with a handle that ends it.
     holder: Mutex<Option<(u32, TcpStream)>>,
 }
@@ -65,24 +79,46 @@ impl Odd {
         fs::write(folder.path().join("ca.pem"), made.cert.pem()).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![CertificateDer::from(made.cert.der().to_vec())], key)
-            .unwrap();
+        let config =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let certificate = CertificateDer::from(made.cert.der().to_vec());
+        let config = match fault {
+            Fault::WantsIdentity => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(certificate.clone()).unwrap();
+                let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+                let verifier =
+                    rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                config.with_client_cert_verifier(verifier.build().unwrap())
+            }
+            _ => config.with_no_client_auth(),
+        };
+        let config = config.with_single_cert(vec![certificate], key).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let world =
-            World { fault, config: Arc::new(config), sessions: AtomicU32::new(0), holder: Mutex::new(None) };
-        let world = Arc::new(world);
+        let world = World {
+            fault,
+            config: Arc::new(config),
+            sessions: AtomicU32::new(0),
+            logins: AtomicU32::new(0),
+            holder: Mutex::new(None),
+        };
+        let (world, served) = {
+            let world = Arc::new(world);
+            (Arc::clone(&world), world)
+        };
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let world = Arc::clone(&world);
+                let world = Arc::clone(&served);
                 std::thread::spawn(move || world.serve(socket));
             }
         });
-        Self { address, folder }
+        Self { address, folder, world }
+    }
+
+    pub(crate) fn logins(&self) -> u32 {
+        self.world.logins.load(Ordering::SeqCst)
     }
 
     pub(crate) fn authority(&self) -> PathBuf {
@@ -99,8 +135,12 @@ impl World {
             return;
         }
         if self.talk(&mut socket, &mut input, (number, &handle, false)) {
+            let injected = !input.is_empty();
             if self.fault != Fault::ObeysInjected {
                 input.clear();
+            }
+            if self.fault == Fault::BreaksInjected && injected {
+                return self.release(number);
             }
             let tls = ServerConnection::new(Arc::clone(&self.config)).unwrap();
             let mut tls = StreamOwned::new(tls, socket);
@@ -140,10 +180,20 @@ impl World {
             let number_asked = words.next();
             let answer = match verb.as_str() {
                 "PASS" => self.lock(number, handle),
+                "AUTH" if number_asked == Some("LOGIN") => "-ERR [SYS/PERM] no module\r\n".to_owned(),
+                "AUTH" => self.lock(number, handle),
+                "CAPA" | "USER" if !tls && self.fault == Fault::NoCapa => "-ERR what?\r\n".to_owned(),
+                "USER" if !tls && self.fault == Fault::UserWithinTlsOnly => "-ERR not here\r\n".to_owned(),
                 "CAPA" => {
+                    let user = if tls || self.fault != Fault::UserWithinTlsOnly { "USER\r\n" } else { "" };
                     let stls = if !tls || self.fault == Fault::StlsAgain { "STLS\r\n" } else { "" };
                     let expire = if self.fault == Fault::Expires { "EXPIRE 0\r\n" } else { "" };
-                    format!("+OK\r\nUSER\r\nTOP\r\nUIDL\r\n{stls}{expire}.\r\n")
+                    let delay = if self.fault == Fault::LoginDelay { "LOGIN-DELAY 60\r\n" } else { "" };
+                    let sasl = match self.fault {
+                        Fault::LoginDelay | Fault::LoginRefused if tls => "SASL PLAIN LOGIN X-ODD\r\n",
+                        _ => "",
+                    };
+                    format!("+OK\r\n{delay}{sasl}{user}TOP\r\nUIDL\r\n{stls}{expire}.\r\n")
                 }
                 "STAT" => format!("+OK 2 {}\r\n", 2 * MESSAGE.len()),
                 "LIST" if number_asked.is_some() => {
@@ -185,6 +235,7 @@ impl World {
             (Some(_), Fault::LockedWithoutCode) => return "-ERR the drop is locked\r\n".to_owned(),
             (Some(_), _) => return "-ERR [IN-USE] the drop is locked\r\n".to_owned(),
         }
+        self.logins.fetch_add(1, Ordering::SeqCst);
         *holder = Some((number, handle.try_clone().unwrap()));
         "+OK\r\n".to_owned()
     }

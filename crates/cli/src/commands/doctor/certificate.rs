@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use restante_client::tls::{TlsError, TlsInfo, TlsOptions, Trust, Version};
+use restante_client::tls::{Identity, TlsError, TlsInfo, TlsOptions, Trust, Version};
 use rustls::{
     ClientConfig,
     crypto::aws_lc_rs,
@@ -29,18 +29,20 @@ const NAMES_MAX: usize = 4;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-/// TLS of this version only, with whoever answers: what is learnt is not trusted, and no password goes over it.
-pub(super) fn only(version: Version) -> Result<Arc<ClientConfig>, TlsError> {
-    anybody(TlsOptions { min_version: version, max_version: Some(version), ..TlsOptions::default() })
+/// TLS of this version only, with whoever answers: what is learnt is not trusted, and no password goes over it. Servers that
+/// ask for an identity get it.
+pub(super) fn only(version: Version, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, TlsError> {
+    let options = TlsOptions { min_version: version, max_version: Some(version), ..TlsOptions::default() };
+    anybody(options, identity)
 }
 
 /// TLS with whoever answers, likewise.
-pub(super) fn any_version() -> Result<Arc<ClientConfig>, TlsError> {
-    anybody(TlsOptions::default())
+pub(super) fn any_version(identity: Option<&Identity>) -> Result<Arc<ClientConfig>, TlsError> {
+    anybody(TlsOptions::default(), identity)
 }
 
-fn anybody(options: TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
-    TlsOptions { trust: Trust::Anybody, ..options }.client_config().map(Arc::new)
+fn anybody(options: TlsOptions, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, TlsError> {
+    TlsOptions { trust: Trust::Anybody, identity: identity.cloned(), ..options }.client_config().map(Arc::new)
 }
 
 /// Makes the first random number, which takes its time once in a process, and is not to be seen in a handshake.

@@ -9,7 +9,7 @@ use std::{
 
 use restante_client::{
     Capability, Security,
-    tls::{ReasonKind, TlsInfo, Version},
+    tls::{Identity, ReasonKind, TlsInfo, Version},
 };
 use rustls::ClientConfig;
 use tokio::{net::lookup_host, time::timeout};
@@ -17,7 +17,7 @@ use tokio::{net::lookup_host, time::timeout};
 use super::{
     certificate::{self, Known, any_version, certificate},
     check::{Finding, Report, Verdict, time},
-    raw::{Trouble, Wire, is_ok},
+    raw::{Trouble, Wire, is_err, is_ok},
 };
 use crate::failure::Failure;
 
@@ -26,6 +26,9 @@ const ADDRESSES_MAX: usize = 8;
 
 /// A greeting that takes longer is told.
 const GREETING_SLOW: Duration = Duration::from_secs(2);
+
+/// A user whom no server has.
+const NOBODY: &str = "restante-doctor-asks-for-nobody";
 
 /// A port of the server.
 pub(super) struct Door<'d> {
@@ -36,6 +39,8 @@ pub(super) struct Door<'d> {
     pub(super) asked_for: bool,
     /// TLS with the trust of the options; none where the URL does without.
     pub(super) trust: Option<Arc<ClientConfig>>,
+    /// With what to identify, where the server asks for it.
+    pub(super) identity: Option<&'d Identity>,
     pub(super) wait: Duration,
 }
 
@@ -157,8 +162,11 @@ impl Door<'_> {
         let said = wire.capabilities().await;
         report.tell("capa", begun, &capa(&said, "before TLS"))?;
         let known = matches!(said, Ok(Some(_)));
-        let lines = said.ok().flatten().unwrap_or_default();
-        let passwords = self.clear_passwords(address, &lines);
+        let lines = said.as_ref().ok().cloned().flatten().unwrap_or_default();
+        let passwords = match said {
+            Ok(list) => self.clear_passwords(&mut wire, address, list.as_deref()).await,
+            Err(trouble) => Finding::note(format!("not known: {trouble}")),
+        };
         report.tell("clear-password", begun, &passwords)?;
         wire.quit().await;
         let needed = self.asked_for && self.security != Security::None;
@@ -212,10 +220,11 @@ impl Door<'_> {
         &self,
         address: SocketAddr,
     ) -> Result<(Result<Opened, Trouble>, Option<Trouble>), Failure> {
-        let Some(trust) = &self.trust else { return Ok((self.open(address, any_version()?).await, None)) };
+        let anybody = any_version(self.identity)?;
+        let Some(trust) = &self.trust else { return Ok((self.open(address, anybody).await, None)) };
         match self.open(address, Arc::clone(trust)).await {
             Err(Trouble::Tls(reason)) if reason.kind() == ReasonKind::Mistrust => {
-                Ok((self.open(address, any_version()?).await, Some(Trouble::Tls(reason))))
+                Ok((self.open(address, anybody).await, Some(Trouble::Tls(reason))))
             }
             opened => Ok((opened, None)),
         }
@@ -243,15 +252,18 @@ impl Door<'_> {
         let begun = Instant::now();
         let mut taken = Vec::new();
         for (name, version) in [("1.2", Version::Tls12), ("1.3", Version::Tls13)] {
-            if let Ok((wire, ..)) = self.open(address, certificate::only(version)?).await {
+            if let Ok((wire, ..)) = self.open(address, certificate::only(version, self.identity)?).await {
                 taken.push(name);
                 drop(wire);
             }
         }
         let finding = match taken[..] {
-            ["1.2", "1.3"] => Finding::ok("1.2 and 1.3"),
-            ["1.3"] => Finding::note("1.3, and not 1.2: old clients stay outside"),
-            ["1.2"] => Finding::warning("1.2, and not 1.3", "bring the server's TLS library up to date"),
+            ["1.2", "1.3"] => Finding::ok("1.2 and 1.3; older ones are not tried"),
+            ["1.3"] => Finding::note("1.3, and not 1.2: old clients stay outside; older ones are not tried"),
+            ["1.2"] => Finding::warning(
+                "1.2, and not 1.3; older ones are not tried",
+                "bring the server's TLS library up to date",
+            ),
             _ => Finding::fail("neither 1.2 nor 1.3 by itself", "bring the server's TLS library up to date"),
         };
         report.tell("tls-versions", begun, &finding)
@@ -261,10 +273,16 @@ impl Door<'_> {
         certificate(info, self.host, if trusted && self.trust.is_some() { Known::Yes } else { Known::No })
     }
 
-    /// Whether a client that does without TLS could send its password, which others can read.
-    fn clear_passwords(&self, address: SocketAddr, lines: &[String]) -> Finding {
+    /// Whether a client that does without TLS could send its password, which others can read. Where USER is not offered, it
+    /// is tried with a name that nobody has; no PASS follows.
+    async fn clear_passwords(
+        &self,
+        wire: &mut Wire,
+        address: SocketAddr,
+        capabilities: Option<&[String]>,
+    ) -> Finding {
         let mut ways = Vec::new();
-        for line in lines {
+        for line in capabilities.unwrap_or_default() {
             match Capability::parse(line) {
                 Capability::User => ways.push("USER".to_owned()),
                 Capability::Sasl(mechanisms) => ways
@@ -272,11 +290,26 @@ impl Door<'_> {
                 _ => {}
             }
         }
-        let words = format!("{} offered without TLS", ways.join(", "));
-        match (ways.is_empty(), address.ip().to_canonical().is_loopback()) {
-            (true, _) => Finding::ok("no password is asked for without TLS"),
-            (false, true) => Finding::note(format!("{words}, on this machine")),
-            (false, false) => {
+        let words = match ways.is_empty() {
+            false => format!("{} offered without TLS", ways.join(", ")),
+            true => match (wire.ask(&format!("USER {NOBODY}")).await, capabilities) {
+                (Ok(answer), Some(_)) if is_ok(&answer) => {
+                    "USER is taken without TLS, though not offered".into()
+                }
+                (Ok(answer), None) if is_ok(&answer) => "USER is taken without TLS".into(),
+                (Ok(answer), Some(_)) if is_err(&answer) => {
+                    return Finding::ok("no password is asked for without TLS");
+                }
+                // The name may be the reason, or TLS.
+                (Ok(answer), _) => {
+                    return Finding::note(format!("not known: USER without TLS is answered with «{answer}»"));
+                }
+                (Err(trouble), _) => return Finding::note(format!("not known: USER without TLS: {trouble}")),
+            },
+        };
+        match address.ip().to_canonical().is_loopback() {
+            true => Finding::note(format!("{words}, on this machine")),
+            false => {
                 Finding::warning(words, "let the server take passwords within TLS only: others can read them")
             }
         }
@@ -285,33 +318,44 @@ impl Door<'_> {
     /// Whether a command that is said in clear behind STLS is obeyed within TLS, where nobody can see who said it
     /// (CVE-2011-0411 and its like).
     async fn injection(&self, address: SocketAddr) -> Result<Finding, Failure> {
-        const DROPPED: &str = "what is said in clear behind STLS is dropped";
-        let config = any_version()?;
-        let tried = async {
-            let mut wire = Wire::connect(address, self.wait).await?;
-            wire.line().await?;
-            wire.say(b"STLS\r\nNOOP\r\n").await?;
-            let answer = wire.line().await?;
-            if !is_ok(&answer) {
-                return Err(Trouble::Refused(answer));
+        let config = any_version(self.identity)?;
+        let words = match self.injected(address, Arc::clone(&config)).await {
+            Ok(true) => return Ok(Finding::ok("what is said in clear behind STLS is dropped")),
+            Ok(false) => {
+                return Ok(Finding::fail(
+                    "a command that is said in clear behind STLS is obeyed within TLS",
+                    "bring the server up to date: anybody on the way can put commands into a session",
+                ));
             }
             // Whoever takes it for TLS breaks the handshake off, which is as good.
-            let (mut wire, _) = wire.secure(config, self.host).await?;
-            wire.say(b"QUIT\r\n").await?;
-            wire.line().await?;
-            // The goodbye was the answer to QUIT, or there is one more.
-            Ok(wire.line_soon().await.is_none())
+            Err(Trouble::Tls(_)) => "what is said in clear behind STLS breaks the handshake",
+            Err(Trouble::Ended | Trouble::Broken(_)) => {
+                "what is said in clear behind STLS ends the connection"
+            }
+            Err(trouble) => return Ok(Finding::note(format!("could not be tried: {trouble}"))),
         };
-        Ok(match tried.await {
-            Ok(true) => Finding::ok(DROPPED),
-            Ok(false) => Finding::fail(
-                "a command that is said in clear behind STLS is obeyed within TLS",
-                "bring the server up to date: anybody on the way can put commands into a session",
-            ),
-            Err(Trouble::Tls(_)) => Finding::ok("what is said in clear behind STLS breaks the handshake"),
-            Err(Trouble::Ended) => Finding::ok("what is said in clear behind STLS ends the connection"),
+        // If it is not that which broke it, the same breaks without.
+        let without = async { self.open(address, config).await?.0.ask("QUIT").await };
+        Ok(match without.await {
+            Ok(_) => Finding::ok(words),
             Err(trouble) => Finding::note(format!("could not be tried: {trouble}")),
         })
+    }
+
+    /// Says a command in clear behind STLS; whether it was not obeyed.
+    async fn injected(&self, address: SocketAddr, config: Arc<ClientConfig>) -> Result<bool, Trouble> {
+        let mut wire = Wire::connect(address, self.wait).await?;
+        wire.line().await?;
+        wire.say(b"STLS\r\nNOOP\r\n").await?;
+        let answer = wire.line().await?;
+        if !is_ok(&answer) {
+            return Err(Trouble::Refused(answer));
+        }
+        let (mut wire, _) = wire.secure(config, self.host).await?;
+        wire.say(b"QUIT\r\n").await?;
+        wire.line().await?;
+        // The goodbye was the answer to QUIT, or there is one more.
+        Ok(wire.line_soon().await.is_none())
     }
 }
 
@@ -363,7 +407,7 @@ async fn greeting(wire: &mut Wire, report: &mut Report) -> Result<bool, Failure>
             "clients give up: look for look-ups of the client's name, and for delays against spam",
         ),
         Ok(line) if is_ok(line) => Finding::ok(format!("«{line}» after {}", time(took))),
-        Ok(line) if line.starts_with("-ERR") => {
+        Ok(line) if is_err(line) => {
             Finding::fail(format!("refused: «{line}»"), "the server says why; try again later")
         }
         Ok(line) => Finding::fail(format!("«{line}» is none"), "this port speaks another protocol than POP3"),

@@ -175,6 +175,10 @@ impl Wire {
     }
 }
 
+pub(super) fn is_err(line: &str) -> bool {
+    line.get(..4).is_some_and(|status| status.eq_ignore_ascii_case("-ERR"))
+}
+
 pub(super) fn is_ok(line: &str) -> bool {
     line.get(..3).is_some_and(|status| status.eq_ignore_ascii_case("+OK"))
 }

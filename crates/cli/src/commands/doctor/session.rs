@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use restante_client::{
-    Capabilities, Capability, Client, Credentials, Error, Listing, Options, ResponseCode, Url,
+    Capabilities, Capability, Client, Credentials, Error, Listing, Options, Refused, ResponseCode, Url,
 };
 use tokio::time::{sleep, timeout};
 
 use super::{
     check::{Finding, Report, median, time},
     drop::{self, Sample},
+    mechanisms::{Ear, Offered, tried},
 };
 use crate::{commands::mail::session::SessionArgs, failure::Failure};
 
@@ -33,6 +34,7 @@ const GONE: &str = "look at the server's log: it should not have lost this conne
 /// Who logs in, and how.
 pub(super) struct Caller<'c> {
     pub(super) args: &'c SessionArgs,
+    pub(super) ear: &'c Ear,
     pub(super) url: &'c Url,
     pub(super) options: &'c Options,
     pub(super) credentials: &'c Credentials,
@@ -44,6 +46,17 @@ pub(super) struct Caller<'c> {
 struct Seen {
     listing: Option<Listing>,
     capabilities: Capabilities,
+    /// Which ways to log in were offered.
+    offered: Offered,
+    /// Which one was taken.
+    way: Option<String>,
+}
+
+impl Seen {
+    /// How long the server wants to be left alone behind a login, in seconds.
+    fn login_delay(&self) -> Option<u32> {
+        self.capabilities.login_delay().filter(|&seconds| seconds > 0)
+    }
 }
 
 /// Whether the connection can be used further on.
@@ -56,7 +69,8 @@ enum Alive {
 impl Caller<'_> {
     pub(super) async fn examine(&self, report: &mut Report) -> Result<(), Failure> {
         let Some(seen) = self.first(report).await? else { return Ok(()) };
-        if let Some(seconds) = seen.capabilities.login_delay().filter(|&seconds| seconds > 0) {
+        self.mechanisms(&seen, report).await?;
+        if let Some(seconds) = seen.login_delay() {
             let words = format!("not tried: the server wants {seconds} s between two logins");
             return report.tell("again", Instant::now(), &Finding::note(words));
         }
@@ -65,9 +79,9 @@ impl Caller<'_> {
 
     /// Commands one by one, and a look at the lock.
     async fn first(&self, report: &mut Report) -> Result<Option<Seen>, Failure> {
-        let Some(mut client) = self.login("login", report).await? else { return Ok(None) };
+        let Some((mut client, offered)) = self.login("login", report).await? else { return Ok(None) };
         let before = client.capabilities().clone();
-        let mut seen = Seen { listing: None, capabilities: before.clone() };
+        let mut seen = Seen { listing: None, capabilities: before.clone(), offered, way: self.ear.way() };
         let (alive, ()) = self.step("capa", report, capabilities(&mut client, &before)).await?;
         seen.capabilities = client.capabilities().clone();
         if alive == Alive::No {
@@ -101,7 +115,10 @@ impl Caller<'_> {
         if self.mail(&mut client, &sample, noop, report).await? == Alive::No {
             return Ok(Some(seen));
         }
-        if self.lock(&mut client, report).await? == Alive::No {
+        if let Some(seconds) = seen.login_delay() {
+            let words = format!("not tried: the server wants {seconds} s between two logins");
+            report.tell("second-session", Instant::now(), &Finding::note(words))?;
+        } else if self.lock(&mut client, report).await? == Alive::No {
             return Ok(Some(seen));
         }
         self.step("quit", report, quit(client)).await?;
@@ -149,14 +166,7 @@ impl Caller<'_> {
                 second.quit().await.unwrap_or_default();
                 Finding::note(format!("two sessions at once are allowed, after {}", time(took)))
             }
-            Err(Error::Refused(refused)) if refused.code == Some(ResponseCode::InUse) => {
-                let words = format!("refused with [IN-USE] after {}", time(took));
-                if took > LOCK_SLOW { Finding::note(words) } else { Finding::ok(words) }
-            }
-            Err(Error::Refused(refused)) => Finding::warning(
-                refused.to_string(),
-                "say [IN-USE] (RFC 2449 §8.1.2): without it clients believe that the password is wrong",
-            ),
+            Err(Error::Refused(refused)) => locked(&refused, took),
             Err(Error::TimedOut(_)) => Finding::warning(
                 format!("waits, and is not answered in {}", time(took)),
                 "say [IN-USE] at once (RFC 2449 §8.1.2): clients take a silent server for a dead one",
@@ -172,6 +182,40 @@ impl Caller<'_> {
         };
         report.tell("second-session", begun, &finding)?;
         Ok(alive)
+    }
+
+    /// Which ways to log in there are; each that this client knows is tried once.
+    async fn mechanisms(&self, seen: &Seen, report: &mut Report) -> Result<(), Failure> {
+        let (begun, used) = (Instant::now(), seen.way.as_deref());
+        let (mut finding, others) = (seen.offered.told(used), seen.offered.others(used));
+        let skipped = match (seen.login_delay(), &self.args.mechanism) {
+            _ if others.is_empty() => None,
+            (Some(seconds), _) => Some(format!("the server wants {seconds} s between two logins")),
+            (None, Some(_)) => Some("--mechanism names one way and no other".to_owned()),
+            (None, None) => None,
+        };
+        match skipped {
+            Some(why) => {
+                finding = finding.and(Finding::note(format!("{} not tried: {why}", others.join(", "))));
+            }
+            None => {
+                for way in others {
+                    finding = finding.and(tried(way, &self.bounded(self.log_in_by(way)).await));
+                }
+            }
+        }
+        report.tell("mechanisms", begun, &finding)
+    }
+
+    /// A session that does nothing but to log in.
+    async fn log_in_by(&self, way: &str) -> Result<(), Error> {
+        let client = patient(async || {
+            let mut client = Client::connect(self.url, self.options).await?;
+            client.authenticate_with(way, self.credentials).await?;
+            Ok(client)
+        });
+        client.await?.quit().await.unwrap_or_default();
+        Ok(())
     }
 
     /// A later session, with commands sent ahead where that is offered: does it show the same?
@@ -213,17 +257,7 @@ impl Caller<'_> {
     }
 
     async fn list(&self, options: &Options) -> Result<Listing, Error> {
-        let mut tries = 0;
-        let mut client = loop {
-            match self.open(options).await {
-                // Some servers hold the lock a moment longer than the session.
-                Err(error) if error.code() == Some(&ResponseCode::InUse) && tries < LOCKED_TRIES => {
-                    tries += 1;
-                    sleep(LOCKED_PAUSE).await;
-                }
-                opened => break opened?,
-            }
-        };
+        let mut client = patient(async || self.open(options).await).await?;
         // What may be sent ahead is what is offered behind the login.
         client.refresh_capabilities().await?;
         let listing = client.listing().await?;
@@ -231,7 +265,11 @@ impl Caller<'_> {
         Ok(listing)
     }
 
-    async fn login(&self, name: &'static str, report: &mut Report) -> Result<Option<Client>, Failure> {
+    async fn login(
+        &self,
+        name: &'static str,
+        report: &mut Report,
+    ) -> Result<Option<(Client, Offered)>, Failure> {
         let begun = Instant::now();
         let opened = self.bounded(Client::connect(self.url, self.options)).await;
         let mut client = match opened {
@@ -241,14 +279,14 @@ impl Caller<'_> {
                 return Ok(None);
             }
         };
-        let begun = Instant::now();
+        let (begun, offered) = (Instant::now(), Offered::of(&client));
         let done = self.bounded(self.args.log_in(&mut client, self.credentials)).await;
         let finding = match &done {
             Ok(()) => Finding::ok(format!("in {}", time(begun.elapsed()))),
             Err(error) => Finding::fail(error.to_string(), login_advice(error)),
         };
         report.tell(name, begun, &finding)?;
-        Ok(done.is_ok().then_some(client))
+        Ok(done.is_ok().then_some((client, offered)))
     }
 
     /// No wait is for ever, however slowly the server drips.
@@ -276,6 +314,45 @@ impl Caller<'_> {
                 Ok((if fatal { Alive::No } else { Alive::Yes }, T::default()))
             }
         }
+    }
+}
+
+/// A session that is tried again where the one before is held to be there: some servers keep the lock a moment longer.
+async fn patient(open: impl AsyncFn() -> Result<Client, Error>) -> Result<Client, Error> {
+    let mut tries = 0;
+    loop {
+        match open().await {
+            Err(error) if error.code() == Some(&ResponseCode::InUse) && tries < LOCKED_TRIES => {
+                tries += 1;
+                sleep(LOCKED_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// How a second session was refused, and after how long.
+fn locked(refused: &Refused, took: Duration) -> Finding {
+    const IN_USE: &str =
+        "say [IN-USE] (RFC 2449 §8.1.2): without it clients believe that the password is wrong";
+    let words = refused.to_string();
+    match &refused.code {
+        Some(ResponseCode::InUse) if took > LOCK_SLOW => {
+            Finding::note(format!("refused with [IN-USE], but after {}", time(took)))
+        }
+        Some(ResponseCode::InUse) => Finding::ok(format!("refused with [IN-USE] after {}", time(took))),
+        Some(ResponseCode::LoginDelay) => Finding::note(format!(
+            "{words}; the server wants more time between two logins, so nobody knows about its lock"
+        )),
+        Some(ResponseCode::SysTemp | ResponseCode::SysPerm) => Finding::warning(
+            words,
+            "if it is the lock, say [IN-USE] (RFC 2449 §8.1.2); else the server has trouble of its own: see its log",
+        ),
+        Some(ResponseCode::Auth) => Finding::warning(
+            words,
+            "if it is the lock, say [IN-USE] (RFC 2449 §8.1.2): [AUTH] says that the password is wrong",
+        ),
+        Some(ResponseCode::Other(_)) | None => Finding::warning(words, IN_USE),
     }
 }
 
@@ -365,5 +442,26 @@ fn pipelined(listed: &Result<Listing, Error>, earlier: Option<&Listing>) -> Find
             format!("offered, but commands sent ahead fail: {error}"),
             "mend it, or do not offer PIPELINING: clients trust it (RFC 2449 §6.6)",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::check::Verdict;
+
+    #[test]
+    fn a_second_session_is_judged_by_the_code_of_its_refusal() {
+        let verdict = |code, seconds| {
+            let refused = Refused { verb: None, code, text: "no".into() };
+            locked(&refused, Duration::from_secs(seconds)).verdict
+        };
+        assert_eq!(verdict(Some(ResponseCode::InUse), 0), Verdict::Ok);
+        assert_eq!(verdict(Some(ResponseCode::InUse), 60), Verdict::Note);
+        assert_eq!(verdict(Some(ResponseCode::LoginDelay), 0), Verdict::Note);
+        for code in [ResponseCode::SysTemp, ResponseCode::Auth, ResponseCode::Other("X".into())] {
+            assert_eq!(verdict(Some(code), 0), Verdict::Warning);
+        }
+        assert_eq!(verdict(None, 0), Verdict::Warning);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct SessionArgs {
 
     /// Logs in this way and no other: a SASL mechanism, USER or APOP
     #[arg(long, value_name = "NAME")]
-    mechanism: Option<String>,
+    pub(crate) mechanism: Option<String>,
 
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
@@ -29,7 +29,7 @@ pub(crate) struct SessionArgs {
 
     /// Writes the session to this file, with times and without secrets
     #[arg(long, value_name = "FILE")]
-    transcript: Option<PathBuf>,
+    pub(crate) transcript: Option<PathBuf>,
 }
 
 impl SessionArgs {
