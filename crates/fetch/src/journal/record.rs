@@ -110,10 +110,12 @@ pub enum Record {
         /// When that was seen first.
         at: u64,
     },
-    /// The message is listed again.
+    /// The message is listed again, or with another length, and is the same.
     Back {
         /// Which.
         key: Key,
+        /// Its length as LIST tells it now; as before where nothing is said.
+        listed: Option<u64>,
     },
     /// Nothing more is known of the message: it has been gone for long.
     Forgotten {
@@ -182,7 +184,10 @@ impl Record {
             }
             Self::Renamed { from, to } => write!(text, "renamed {} {}", from.0, to.0),
             Self::Gone { key, at } => write!(text, "gone {} {at}", key.0),
-            Self::Back { key } => write!(text, "back {}", key.0),
+            Self::Back { key, listed } => {
+                write!(text, "back {}", key.0)?;
+                listed.map_or(Ok(()), |listed| write!(text, " {listed}"))
+            }
             Self::Forgotten { key } => write!(text, "forgotten {}", key.0),
             Self::Login { at } => write!(text, "login {at}"),
             Self::Refused { at } => write!(text, "refused {at}"),
@@ -226,7 +231,11 @@ impl Record {
             },
             "renamed" => Self::Renamed { from: Key::parse(next()?)?, to: Key::parse(next()?)? },
             "gone" => Self::Gone { key: Key::parse(next()?)?, at: next()?.parse().ok()? },
-            "back" => Self::Back { key: Key::parse(next()?)? },
+            "back" => {
+                let key = Key::parse(next()?)?;
+                let listed = next().map(str::parse).transpose().ok()?;
+                Self::Back { key, listed }
+            }
             "forgotten" => Self::Forgotten { key: Key::parse(next()?)? },
             "login" => Self::Login { at: next()?.parse().ok()? },
             "refused" => Self::Refused { at: next()?.parse().ok()? },
@@ -297,7 +306,8 @@ mod tests {
             Record::Failed { key: content.clone(), at: 3, broke: true, why: String::new() },
             Record::Renamed { from: key.clone(), to: content },
             Record::Gone { key: key.clone(), at: 4 },
-            Record::Back { key: key.clone() },
+            Record::Back { key: key.clone(), listed: None },
+            Record::Back { key: key.clone(), listed: Some(9) },
             Record::Forgotten { key: key.clone() },
             Record::Login { at: 5 },
             Record::Refused { at: 6 },

@@ -127,9 +127,10 @@ impl State {
                     known.gone = Some(*at);
                 }
             }
-            Record::Back { key } => {
+            Record::Back { key, listed } => {
                 if let Some(known) = self.messages.get_mut(key) {
                     known.gone = None;
+                    known.listed = listed.or(known.listed);
                 }
             }
             Record::Login { at } => (self.login, self.refused) = (Some(*at), None),
