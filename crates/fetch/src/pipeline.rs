@@ -307,7 +307,9 @@ impl Stager<'_> {
         }
         let Some(from) = self.missing.claim_by_digest(digest) else { return Ok(None) };
         let Some(to) = job.key.clone() else { return Ok(Some((from, How::Nameless))) };
-        self.shared.journal().append(&[Record::Renamed { from, to: to.clone() }])?;
+        // Its length may be told in another way as well.
+        let back = Record::Back { key: to.clone(), listed: job.listed };
+        self.shared.journal().append(&[Record::Renamed { from, to: to.clone() }, back])?;
         Ok(Some((to, How::Renamed)))
     }
 

@@ -146,7 +146,7 @@ pub struct Plan {
     pub news: Vec<Record>,
     /// The new messages that may be known by another unique-id: their headers, or all of them, will tell.
     pub suspects: Vec<MessageNumber>,
-    /// Nothing that was delivered is listed any more.
+    /// Nothing that was delivered was listed any more, in this session or one before that did not end well.
     moved: bool,
 }
 
@@ -196,6 +196,12 @@ impl Plan {
             self.steps.iter().filter(|step| matches!(step.action, Action::Fetch(_))).collect();
         steps.sort_by_key(|step| broke(step));
         steps
+    }
+
+    /// What must be in the journal before anything of it is noted: without it, those that are found to be known hide that all
+    /// were new.
+    pub(crate) fn notes_first(&mut self) -> Vec<Record> {
+        self.news.extract_if(.., |record| *record == Record::Moved).collect()
     }
 
     /// The messages whose header is asked for, since it may tell that they were delivered before. Where most unique-ids are
@@ -305,7 +311,14 @@ impl Plan {
         let lately = |known: &Known| known.gone.is_none_or(|at| now.saturating_sub(at) < MOVED_SECONDS);
         let vanished =
             |key: &Key| state.get(key).is_some_and(|known| known.stage == Stage::Delivered && lately(known));
-        self.moved = !known_there && missing.iter().any(vanished);
+        let moved = !known_there && missing.iter().any(vanished);
+        // What has no unique-id is never listed before it is read.
+        let by_id = missing.iter().any(|key| key.id().is_some() && vanished(key));
+        if moved && by_id && !state.moved {
+            self.news.push(Record::Moved);
+        }
+        // Until a session has ended well: when the first few are known under their new ids, the others are old ones still.
+        self.moved = moved || state.moved;
         let mut sizes: HashMap<u64, ()> = HashMap::new();
         for known in missing.iter().filter_map(|key| state.get(key)) {
             sizes.extend(known.listed.map(|octets| (octets, ())));
@@ -449,7 +462,7 @@ mod tests {
             (vec![intent("a", 100, true)], Keep::No, None, Fetch(Why::New)),
             // It was gone, or is of another length.
             (
-                [old.clone(), vec![Record::Gone { key: key("a"), at: NOW }]].concat(),
+                [old, vec![Record::Gone { key: key("a"), at: NOW }]].concat(),
                 Keep::No,
                 None,
                 Fetch(Why::Doubted),
@@ -478,7 +491,7 @@ mod tests {
         assert_eq!(plan.steps.iter().filter(unclear).count(), 3);
         assert_eq!(plan.steps[3].action, Action::Fetch(Why::New));
         // Nothing can be said of what is gone, and all that is unclear may be what is known.
-        assert_eq!(plan.news, []);
+        assert_eq!(plan.news, [Record::Moved]);
         assert_eq!(plan.suspects.len(), 4, "y as well, since its length is not known");
     }
 

@@ -136,6 +136,7 @@ impl Session<'_> {
         let new_plan =
             |session: &Self| Plan::new(listing.entries(), session.shared.journal().state(), policy, now());
         let mut plan = new_plan(self);
+        self.shared.journal().append(&plan.notes_first())?;
         let look_at = plan.to_look_at();
         let tops = client.capabilities().top() != Offer::No && !self.lessons.broke_in_headers;
         if look_at.is_empty() || !tops {
@@ -362,12 +363,16 @@ impl Session<'_> {
         match quit {
             Ok(()) => {
                 let at = now();
-                let records: Vec<Record> =
+                let deleted = gone.len();
+                let mut records: Vec<Record> =
                     gone.into_iter().map(|(_, key)| Record::Deleted { key, at }).collect();
-                self.shared.journal().append_durably(&records)?;
-                if !records.is_empty() {
-                    self.summary.deleted += records.len();
-                    self.event(&Event::Deleted { messages: records.len() });
+                let mut journal = self.shared.journal();
+                records.extend(journal.state().moved.then_some(Record::Settled));
+                journal.append_durably(&records)?;
+                drop(journal);
+                if deleted > 0 {
+                    self.summary.deleted += deleted;
+                    self.event(&Event::Deleted { messages: deleted });
                 }
                 Ok(())
             }

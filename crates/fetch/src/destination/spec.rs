@@ -7,6 +7,9 @@ use super::{Destination, KINDS, Kind, Spec, SpecError};
 /// How alike a kind must be to what was written to be suggested (Jaro–Winkler, 0 to 1).
 const ALIKE: f64 = 0.75;
 
+/// The kinds whose place is a path.
+const FILES: [&str; 3] = ["maildir", "eml", "mbox"];
+
 impl Spec {
     /// Takes apart what was written: a kind, a colon, a place. Whether the kind exists, [`open`] finds out.
     pub fn parse(written: &str) -> Result<Self, SpecError> {
@@ -15,6 +18,23 @@ impl Spec {
             return Err(SpecError::NoColon);
         }
         Ok(Self { kind: kind.into(), place: place.into(), password: None, ca_file: None })
+    }
+
+    /// The same for all ways to write it: for kinds that are files, `~` and relative paths are made absolute, and needless
+    /// slashes left out.
+    pub fn canonical(&self) -> String {
+        let place = match FILES.contains(&&*self.kind) {
+            true => self.path().ok().and_then(|path| std::path::absolute(path).ok()),
+            false => None,
+        };
+        match place {
+            Some(path) => {
+                // Component by component, a slash at the end is none.
+                let path: PathBuf = path.components().collect();
+                format!("{}:{}", self.kind, path.display())
+            }
+            None => format!("{}:{}", self.kind, self.place),
+        }
     }
 
     /// The place as the path of a file or a folder; a leading `~/` is the home directory.
@@ -103,6 +123,21 @@ mod tests {
         assert_eq!(path("eml:.").unwrap(), std::env::current_dir().unwrap().canonicalize().unwrap());
         assert!(path("mbox:").unwrap_err().to_string().contains("path of a file"));
         assert!(path("mbox:/nowhere/..").is_err());
+    }
+
+    #[test]
+    fn a_destination_has_one_name() {
+        let canonical = |written| Spec::parse(written).unwrap().canonical();
+        let home = std::env::home_dir().unwrap();
+        let mail = format!("maildir:{}", home.join("Mail").display());
+        for written in ["maildir:~/Mail", "maildir:~/Mail/", "maildir:~/./Mail//"] {
+            assert_eq!(canonical(written), mail, "{written}");
+        }
+        let here = std::env::current_dir().unwrap().join("box");
+        assert_eq!(canonical("mbox:box"), format!("mbox:{}", here.display()));
+        assert_eq!(canonical("mbox:./box"), canonical("mbox:box"));
+        assert_eq!(canonical("imaps://john@h/INBOX"), "imaps://john@h/INBOX");
+        assert_eq!(canonical("command:a ~ b/"), "command:a ~ b/");
     }
 
     #[test]
