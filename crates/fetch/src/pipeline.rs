@@ -35,7 +35,7 @@ pub(crate) struct Job {
     pub(crate) listed: Option<u64>,
     /// It may be one that was delivered under another unique-id.
     pub(crate) suspect: bool,
-    /// The SHA-256 of what was delivered and deleted under this unique-id: it may be that, or a new one.
+    /// The SHA-256 of what was delivered, and deleted or gone, under this unique-id: it may be that, or a new one.
     pub(crate) before: Option<[u8; 32]>,
     /// It is fetched again because its length is unlike what LIST said.
     pub(crate) again: bool,
@@ -72,6 +72,8 @@ pub(crate) enum How {
     Nameless,
     /// The server said that it had removed it.
     Removed,
+    /// It was gone for a while, or LIST tells another length now.
+    Back,
 }
 
 /// Why nothing more can be delivered.
@@ -290,17 +292,24 @@ impl Stager<'_> {
     /// The key of what was delivered before, if that is what was read.
     fn recognised(&mut self, job: &Job, digest: &[u8; 32]) -> Result<Option<(Key, How)>, Stopped> {
         if let (Some(key), true) = (&job.key, job.before == Some(*digest)) {
-            // The server said that it had removed it.
-            let record = Record::Delivered { key: key.clone(), at: now() };
-            self.shared.journal().append(&[record])?;
-            return Ok(Some((key.clone(), How::Removed)));
+            let mut journal = self.shared.journal();
+            let was_removed = journal.state().get(key).is_some_and(|known| known.stage == Stage::Deleted);
+            let (record, how) = if was_removed {
+                (Record::Delivered { key: key.clone(), at: now() }, How::Removed)
+            } else {
+                (Record::Back { key: key.clone(), listed: job.listed }, How::Back)
+            };
+            journal.append(&[record])?;
+            return Ok(Some((key.clone(), how)));
         }
         if !job.suspect {
             return Ok(None);
         }
         let Some(from) = self.missing.claim_by_digest(digest) else { return Ok(None) };
         let Some(to) = job.key.clone() else { return Ok(Some((from, How::Nameless))) };
-        self.shared.journal().append(&[Record::Renamed { from, to: to.clone() }])?;
+        // Its length may be told in another way as well.
+        let back = Record::Back { key: to.clone(), listed: job.listed };
+        self.shared.journal().append(&[Record::Renamed { from, to: to.clone() }, back])?;
         Ok(Some((to, How::Renamed)))
     }
 

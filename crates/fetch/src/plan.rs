@@ -50,6 +50,16 @@ pub enum Why {
     /// One with this unique-id was delivered, and the server said that it removed it: either it did not, or the unique-id
     /// was given to a new message, as RFC 1939 §7 allows. What it holds will tell.
     Removed,
+    /// One with this unique-id was delivered, and was gone since, or LIST gives another length now: the unique-id may have
+    /// been given to a new message. What it holds will tell.
+    Doubted,
+}
+
+impl Why {
+    /// Whether one with this unique-id was delivered, so that what it holds tells whether this is the same.
+    pub(crate) const fn has_one_before(&self) -> bool {
+        matches!(self, Self::Removed | Self::Doubted)
+    }
 }
 
 /// Why a message is deleted.
@@ -89,6 +99,9 @@ impl fmt::Display for Action {
             }
             Self::Fetch(Why::Removed) => {
                 f.write_str("the server said that it was removed; read to see whether it is a new one")
+            }
+            Self::Fetch(Why::Doubted) => {
+                f.write_str("was gone, or has another length now; read to see whether it is a new one")
             }
             Self::Delete(Since::Delivered(0)) => f.write_str("delivered"),
             Self::Delete(Since::Delivered(seconds)) => write!(f, "delivered {} ago", Span(*seconds)),
@@ -133,7 +146,7 @@ pub struct Plan {
     pub news: Vec<Record>,
     /// The new messages that may be known by another unique-id: their headers, or all of them, will tell.
     pub suspects: Vec<MessageNumber>,
-    /// Nothing that was delivered is listed any more.
+    /// Nothing that was delivered was listed any more, in this session or one before that did not end well.
     moved: bool,
 }
 
@@ -185,12 +198,18 @@ impl Plan {
         steps
     }
 
+    /// What must be in the journal before anything of it is noted: without it, those that are found to be known hide that all
+    /// were new.
+    pub(crate) fn notes_first(&mut self) -> Vec<Record> {
+        self.news.extract_if(.., |record| *record == Record::Moved).collect()
+    }
+
     /// The messages whose header is asked for, since it may tell that they were delivered before. Where most unique-ids are
     /// as they were, the few others are read whole, which tells more.
     pub(crate) fn to_look_at(&self) -> Vec<MessageNumber> {
         let suspects: HashSet<MessageNumber> = self.suspects.iter().copied().collect();
         let wanted = |step: &&Step| {
-            step.action == Action::Fetch(Why::Removed)
+            matches!(&step.action, Action::Fetch(why) if why.has_one_before())
                 || (suspects.contains(&step.number) && (self.moved || step.key.is_none()))
         };
         self.steps.iter().filter(wanted).map(|step| step.number).collect()
@@ -242,7 +261,10 @@ impl Plan {
         for (key, known) in state.iter() {
             let there = listed.contains_key(key);
             match (there, known.gone) {
-                (true, Some(_)) => self.news.push(Record::Back { key: key.clone() }),
+                // Until it was looked at it may be a new one with the same unique-id.
+                (true, Some(_)) if known.stage != Stage::Delivered => {
+                    self.news.push(Record::Back { key: key.clone(), listed: None });
+                }
                 (false, None) if all_told => self.news.push(Record::Gone { key: key.clone(), at: now }),
                 // What has no unique-id comes back when it is read.
                 (false, Some(since)) if all_told || key.id().is_none() => {
@@ -268,7 +290,7 @@ impl Plan {
     /// of what the server has.
     pub(crate) fn of_content(state: &State, there: &HashSet<&Key>, now: u64) -> Vec<Record> {
         let news = |(key, known): (&Key, &Known)| match (there.contains(key), known.gone) {
-            (true, Some(_)) => Some(Record::Back { key: key.clone() }),
+            (true, Some(_)) if key.id().is_none() => Some(Record::Back { key: key.clone(), listed: None }),
             (false, None) if key.id().is_none() => Some(Record::Gone { key: key.clone(), at: now }),
             _ => None,
         };
@@ -281,14 +303,22 @@ impl Plan {
         if missing.is_empty() {
             return;
         }
+        let is_doubted = |step: &Step| step.action == Action::Fetch(Why::Doubted);
         let known_there = self.steps.iter().any(|step| {
             let known = step.key.as_ref().and_then(|key| state.get(key));
-            known.is_some_and(|known| known.stage == Stage::Delivered)
+            known.is_some_and(|known| known.stage == Stage::Delivered) && !is_doubted(step)
         });
         let lately = |known: &Known| known.gone.is_none_or(|at| now.saturating_sub(at) < MOVED_SECONDS);
         let vanished =
             |key: &Key| state.get(key).is_some_and(|known| known.stage == Stage::Delivered && lately(known));
-        self.moved = !known_there && missing.iter().any(vanished);
+        let moved = !known_there && missing.iter().any(vanished);
+        // What has no unique-id is never listed before it is read.
+        let by_id = missing.iter().any(|key| key.id().is_some() && vanished(key));
+        if moved && by_id && !state.moved {
+            self.news.push(Record::Moved);
+        }
+        // Until a session has ended well: when the first few are known under their new ids, the others are old ones still.
+        self.moved = moved || state.moved;
         let mut sizes: HashMap<u64, ()> = HashMap::new();
         for known in missing.iter().filter_map(|key| state.get(key)) {
             sizes.extend(known.listed.map(|octets| (octets, ())));
@@ -304,9 +334,16 @@ impl Plan {
     }
 }
 
+/// Whether what the server lists may be another message than the one that is known: it was gone, or had another length.
+fn is_doubted(known: &Known, octets: Option<u64>) -> bool {
+    let other_length = known.listed.zip(octets).is_some_and(|(before, now)| before != now);
+    known.stage == Stage::Delivered && (known.gone.is_some() || other_length)
+}
+
 fn action(has_key: bool, known: Option<&Known>, octets: Option<u64>, policy: &Policy, now: u64) -> Action {
     if let Some(known) = known {
         match &known.stage {
+            Stage::Delivered if is_doubted(known, octets) => {}
             Stage::Delivered if policy.keep.is_over(known.at, now) => {
                 return Action::Delete(Since::Delivered(now.saturating_sub(known.at)));
             }
@@ -336,6 +373,7 @@ fn action(has_key: bool, known: Option<&Known>, octets: Option<u64>, policy: &Po
         _ if !has_key => Action::Fetch(Why::Unclear),
         Some(Stage::Aside(aside)) => Action::Fetch(Why::Again(aside.attempts)),
         Some(Stage::Deleted) => Action::Fetch(Why::Removed),
+        Some(Stage::Delivered) => Action::Fetch(Why::Doubted),
         _ => Action::Fetch(Why::New),
     }
 }
@@ -418,10 +456,18 @@ mod tests {
             (young, hour, None, Leave(Because::Kept(Some(1)))),
             (old.clone(), Keep::Always, None, Leave(Because::Kept(None))),
             // A limit that came later holds nothing back that was delivered.
-            (old, Keep::No, Some(1), Delete(Since::Delivered(3600))),
+            (old.clone(), Keep::No, Some(1), Delete(Since::Delivered(3600))),
             // A clock that went back deletes nothing early.
             (future, hour, None, Leave(Because::Kept(Some(3600)))),
             (vec![intent("a", 100, true)], Keep::No, None, Fetch(Why::New)),
+            // It was gone, or is of another length.
+            (
+                [old, vec![Record::Gone { key: key("a"), at: NOW }]].concat(),
+                Keep::No,
+                None,
+                Fetch(Why::Doubted),
+            ),
+            (delivered("a", 101, NOW - 3600), Keep::Always, None, Fetch(Why::Doubted)),
             (deleted("a", 100, true), Keep::No, None, Fetch(Why::Removed)),
             (deleted("a", 100, true), Keep::Always, None, Fetch(Why::Removed)),
             (failed("a", 1, NOW, false), Keep::No, None, Fetch(Why::Again(1))),
@@ -445,7 +491,7 @@ mod tests {
         assert_eq!(plan.steps.iter().filter(unclear).count(), 3);
         assert_eq!(plan.steps[3].action, Action::Fetch(Why::New));
         // Nothing can be said of what is gone, and all that is unclear may be what is known.
-        assert_eq!(plan.news, []);
+        assert_eq!(plan.news, [Record::Moved]);
         assert_eq!(plan.suspects.len(), 4, "y as well, since its length is not known");
     }
 
@@ -460,7 +506,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_noted_and_what_is_long_gone_is_forgotten() {
-        let told = entries(&[(Some("here"), Some(5)), (Some("back"), Some(5))]);
+        let told = entries(&[(Some("here"), Some(100)), (Some("back"), Some(100))]);
         let gone = |id: &str, at| Record::Gone { key: key(id), at };
         let day = 86_400;
         let mut records = Vec::new();
@@ -476,12 +522,13 @@ mod tests {
         let mut news: Vec<String> = plan.news.iter().map(|record| format!("{record:?}")).collect();
         news.sort();
         let expected = [
-            Record::Back { key: key("back") },
             Record::Forgotten { key: key("older") },
             Record::Forgotten { key: key("removed") },
             Record::Gone { key: key("new"), at: NOW * 100 },
         ];
         assert_eq!(news, expected.map(|record| format!("{record:?}")));
+        // That it is back is known when it was looked at.
+        assert_eq!(plan.steps[1].action, Action::Fetch(Why::Doubted));
     }
 
     #[test]

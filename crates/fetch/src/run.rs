@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     destination::{Destination, Fate},
     download::Lessons,
-    journal::{Journal, JournalError, Record, now},
+    journal::{Bound, Journal, JournalError, Record, now},
     pipeline::{Shared, Stopped},
     plan::Plan,
     policy::{Policy, rest_of_login},
@@ -43,6 +43,8 @@ pub struct Account {
     pub policy: Policy,
     /// Where mail goes.
     pub destination: Arc<dyn Destination>,
+    /// The same in the form that [`Spec::canonical`](crate::destination::Spec::canonical) gives it: the journal is bound to it.
+    pub to: String,
     /// Where the journal is.
     pub journal: PathBuf,
 }
@@ -290,11 +292,19 @@ pub async fn check(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> R
 /// Opens the journal, and finds out what became of what was under way when the last run died.
 async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Shared>, RunError> {
     let (path, destination) = (account.journal.clone(), Arc::clone(&account.destination));
+    let (user, host, to) = (account.credentials.user.clone(), account.url.host.clone(), account.to.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         let mut journal = Journal::open(&path)?;
-        for (key, intent) in journal.intents(now()) {
-            let fate =
-                destination.resolve(&intent).map_err(|fault| RunError::Destination(fault.to_string()))?;
+        // Only a destination that is asked about its own messages can tell; the new one is noted when all is settled.
+        let elsewhere = journal.state().account.as_ref().is_some_and(|before| before.to != to);
+        let is_same_user = journal.state().account.as_ref().is_none_or(|before| before.user == user);
+        let intents = if is_same_user { journal.intents(now()) } else { Vec::new() };
+        for (key, intent) in intents {
+            let fate = if elsewhere {
+                Fate::Unknown("mail goes somewhere else now, where nobody can be asked".into())
+            } else {
+                destination.resolve(&intent).map_err(|fault| RunError::Destination(fault.to_string()))?
+            };
             let record = match fate {
                 Fate::Delivered => Record::Delivered { key, at: now() },
                 Fate::NotDelivered => Record::Undone { key },
@@ -309,6 +319,7 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
             };
             journal.append_durably(&[record])?;
         }
+        journal.bind(&Bound { user, host, to })?;
         Ok(Arc::new(Shared { destination, journal: Mutex::new(journal), report }))
     });
     prepared.await.unwrap_or_else(|error| Err(RunError::Destination(error.to_string())))

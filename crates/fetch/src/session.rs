@@ -136,6 +136,7 @@ impl Session<'_> {
         let new_plan =
             |session: &Self| Plan::new(listing.entries(), session.shared.journal().state(), policy, now());
         let mut plan = new_plan(self);
+        self.shared.journal().append(&plan.notes_first())?;
         let look_at = plan.to_look_at();
         let tops = client.capabilities().top() != Offer::No && !self.lessons.broke_in_headers;
         if look_at.is_empty() || !tops {
@@ -147,6 +148,9 @@ impl Session<'_> {
         let found = self.recognise(&plan, headers);
         let removed = found.iter().filter(|(step, _)| step.action == Action::Fetch(Why::Removed));
         self.warn_removed(removed.count());
+        let doubted = found.iter().filter(|(step, _)| step.action == Action::Fetch(Why::Doubted));
+        let back: Vec<Record> =
+            doubted.map(|(step, key)| Record::Back { key: key.clone(), listed: step.octets }).collect();
         let renamed: Vec<Record> = found
             .iter()
             .filter_map(|(step, from)| match &step.key {
@@ -154,10 +158,10 @@ impl Session<'_> {
                 _ => None,
             })
             .collect();
-        if !renamed.is_empty() {
-            self.warn_renamed(renamed.len());
-            self.summary.recognised += renamed.len();
-            self.shared.journal().append_durably(&renamed)?;
+        self.warn_renamed(renamed.len());
+        self.summary.recognised += renamed.len();
+        if !renamed.is_empty() || !back.is_empty() {
+            self.shared.journal().append_durably(&[renamed, back].concat())?;
             plan = new_plan(self);
         }
         let journal = self.shared.journal();
@@ -181,7 +185,7 @@ impl Session<'_> {
         for (number, header) in headers {
             let Some(&step) = steps.get(&number) else { continue };
             let from = match (&step.action, &step.key) {
-                (Action::Fetch(Why::Removed), Some(key)) => {
+                (Action::Fetch(why), Some(key)) if why.has_one_before() => {
                     let known = journal.state().get(key);
                     let same = |known: &Known| known.header == Some(header) && known.listed == step.octets;
                     known.is_some_and(same).then(|| key.clone())
@@ -197,7 +201,9 @@ impl Session<'_> {
         let suspects: HashSet<MessageNumber> = plan.suspects.iter().copied().collect();
         let journal = self.shared.journal();
         let before = |step: &Step| match (&step.action, &step.key) {
-            (Action::Fetch(Why::Removed), Some(key)) => journal.state().get(key).map(|known| known.digest),
+            (Action::Fetch(why), Some(key)) if why.has_one_before() => {
+                journal.state().get(key).map(|known| known.digest)
+            }
             _ => None,
         };
         let job = |step: &Step| Job {
@@ -290,14 +296,20 @@ impl Session<'_> {
                     }
                 }
                 Outcome::Recognised(number, key, how) => {
-                    self.summary.recognised += 1;
+                    // One that is as it was did not seem new.
+                    self.summary.recognised += usize::from(how != How::Back);
                     renamed += usize::from(how == How::Renamed);
                     removed += usize::from(how == How::Removed);
-                    self.event(&Event::Recognised { number: number.get(), id: key.id().map(str::to_owned) });
+                    if how != How::Back {
+                        let id = key.id().map(str::to_owned);
+                        self.event(&Event::Recognised { number: number.get(), id });
+                    }
                     let at = self.shared.journal().state().get(&key).map(|known| known.at);
                     let was_to_go = how == How::Removed && keep != Keep::Always;
                     if was_to_go || at.is_some_and(|at| keep.is_over(at, now())) {
                         deletions.push((number, key));
+                    } else if how == How::Back {
+                        self.summary.kept += 1;
                     }
                 }
                 Outcome::Aside(number, key, why) => {
@@ -351,12 +363,16 @@ impl Session<'_> {
         match quit {
             Ok(()) => {
                 let at = now();
-                let records: Vec<Record> =
+                let deleted = gone.len();
+                let mut records: Vec<Record> =
                     gone.into_iter().map(|(_, key)| Record::Deleted { key, at }).collect();
-                self.shared.journal().append_durably(&records)?;
-                if !records.is_empty() {
-                    self.summary.deleted += records.len();
-                    self.event(&Event::Deleted { messages: records.len() });
+                let mut journal = self.shared.journal();
+                records.extend(journal.state().moved.then_some(Record::Settled));
+                journal.append_durably(&records)?;
+                drop(journal);
+                if deleted > 0 {
+                    self.summary.deleted += deleted;
+                    self.event(&Event::Deleted { messages: deleted });
                 }
                 Ok(())
             }

@@ -144,6 +144,59 @@ fn a_unique_id_that_is_given_again_loses_nothing() {
     }
 }
 
+/// It was delivered and kept, and somebody else removed it: the unique-id alone is no proof that this is the same message.
+#[test]
+fn a_unique_id_that_is_given_again_behind_a_kept_message_loses_nothing() {
+    let kept = message("kept", "so that something is left");
+    let (one, same_length) = (message("one", "body"), message("two", "BODY"));
+    let longer = message("two", "another length");
+    // Seen to be gone in between, or not.
+    for (is_missed, new) in [(true, &same_length), (true, &longer), (false, &longer)] {
+        for keep in [Keep::No, Keep::Always] {
+            let case = format!("missed: {is_missed}, keep {keep}");
+            let mail = Mail::none().and("k", &kept);
+            let first = EvilServer::start(Misbehaviour::Nothing, mail.clone().and("1", &one));
+            let mut desk = Desk::new(first.address(), Files::Maildir, Keep::Always);
+            assert_eq!(desk.run().summary().delivered, 2, "{case}");
+            if is_missed {
+                let without = EvilServer::start(Misbehaviour::Nothing, mail.clone());
+                assert_eq!(desk.at_server(without.address()).run().summary().kept, 1, "{case}");
+            }
+            let again = EvilServer::start(Misbehaviour::Nothing, mail.clone().and("1", new));
+            desk.at_server(again.address()).account.policy.keep = keep;
+            let ran = desk.run();
+            assert_eq!(ran.summary().delivered, 1, "{case}: {}", ran.told());
+            assert_eq!(desk.there().len(), 3, "{case}");
+            assert_eq!(again.left().len(), if keep == Keep::No { 0 } else { 2 }, "{case}");
+            let before = again.retrieved().len();
+            assert_eq!(desk.run().summary().delivered, 0, "{case}");
+            assert_eq!(again.retrieved().len(), before, "{case}");
+        }
+    }
+}
+
+/// It was gone for a while, as at servers that show a part of a maildrop, and is the same: it is looked at once.
+#[test]
+fn what_comes_back_as_it_was_is_not_delivered_again() {
+    let (kept, nameless) = (message("kept", "left"), b"Subject: from nowhere\r\n\r\n");
+    let all = Mail::none().and("k", &kept).and("1", &message("one", "body")).and("2", nameless);
+    let server = EvilServer::start(Misbehaviour::Nothing, all.clone());
+    let part = EvilServer::start(Misbehaviour::Nothing, Mail::none().and("k", &kept));
+    let mut desk = Desk::new(server.address(), Files::Maildir, Keep::Always);
+    assert_eq!(desk.run().summary().delivered, 3);
+    assert_eq!(desk.at_server(part.address()).run().summary().kept, 1);
+    for read in [1, 0] {
+        let before = server.retrieved().len();
+        let ran = desk.at_server(server.address()).run();
+        let summary = ran.summary();
+        assert_eq!((summary.delivered, summary.recognised, summary.kept), (0, 0, 3), "{}", ran.told());
+        assert_eq!(server.retrieved().len() - before, read, "only the one without Received is read");
+    }
+    desk.account.policy.keep = Keep::No;
+    assert_eq!(desk.run().summary().deleted, 3);
+    desk.assert_exactly(&all, "back");
+}
+
 /// What the server said that it removed and did not: its header tells, and it is not read again.
 #[test]
 fn what_was_not_removed_is_known_by_its_header() {

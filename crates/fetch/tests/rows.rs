@@ -58,7 +58,7 @@ fn row(misbehaviour: M) -> (End, &'static str) {
         M::StlsRefused | M::StlsNotOffered => (Nothing, "does not offer STLS"),
         M::StlsClosed => (Nothing, "the TLS handshake failed"),
         M::UserRefused => (All, ""),
-        M::LoginRefused => (Nothing, "refused AUTH"),
+        M::LoginRefused => (Nothing, "refused PASS"),
         M::LoginRefusedAuth => (Nothing, "[AUTH]"),
         M::LoginRefusedInUse => (Nothing, "[IN-USE]"),
         M::LoginRefusedSysTemp => (Nothing, "[SYS/TEMP]"),
@@ -91,8 +91,10 @@ fn row(misbehaviour: M) -> (End, &'static str) {
         M::UidlRefused => (All, "no unique-ids"),
         M::UidlEmpty => (All, "empty unique-id"),
         M::UidlDuplicates => (All, "have the same unique-id"),
-        M::UidlLong71 | M::UidlLong5000 | M::UidlControls => (All, "the unique-id of message 2 is longer"),
-        M::UidlSpaces | M::UidlOutOfOrder => (All, ""),
+        M::UidlLong71 | M::UidlLong5000 | M::UidlControls | M::UidlSpaces => {
+            (All, "the unique-id of message 2 is longer")
+        }
+        M::UidlOutOfOrder => (All, ""),
         // The last is left alone.
         M::UidlShorter => (Other, "UIDL leaves out 1"),
         M::UidlBeyondStat => (All, "UIDL tells of message 6"),

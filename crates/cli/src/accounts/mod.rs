@@ -333,6 +333,9 @@ impl Configured {
             options,
             policy: self.policy.clone(),
             destination,
+            to: destination::Spec::parse(&self.to)
+                .map_err(|error| Failure::usage(error.to_string()))?
+                .canonical(),
             journal: self.journal.clone(),
         })
     }

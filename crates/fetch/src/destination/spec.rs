@@ -7,6 +7,9 @@ use super::{Destination, KINDS, Kind, Spec, SpecError};
 /// How alike a kind must be to what was written to be suggested (Jaro–Winkler, 0 to 1).
 const ALIKE: f64 = 0.75;
 
+/// The kinds whose place is a path.
+const FILES: [&str; 3] = ["maildir", "eml", "mbox"];
+
 impl Spec {
     /// Takes apart what was written: a kind, a colon, a place. Whether the kind exists, [`open`] finds out.
     pub fn parse(written: &str) -> Result<Self, SpecError> {
@@ -26,9 +29,9 @@ impl Spec {
     /// # Ok::<(), restante_fetch::destination::SpecError>(())
     /// ```
     pub fn canonical(&self) -> String {
-        let is_path = matches!(&*self.kind, "maildir" | "eml" | "mbox");
+        let is_file = FILES.contains(&&*self.kind);
         let path =
-            is_path.then(|| self.path().ok().and_then(|path| std::path::absolute(path).ok())).flatten();
+            is_file.then(|| self.path().ok().and_then(|path| std::path::absolute(path).ok())).flatten();
         match path {
             // Put together anew: without a slash at the end, or two in the middle.
             Some(path) => format!("{}:{}", self.kind, path.components().collect::<PathBuf>().display()),
@@ -122,6 +125,21 @@ mod tests {
         assert_eq!(path("eml:.").unwrap(), std::env::current_dir().unwrap().canonicalize().unwrap());
         assert!(path("mbox:").unwrap_err().to_string().contains("path of a file"));
         assert!(path("mbox:/nowhere/..").is_err());
+    }
+
+    #[test]
+    fn a_destination_has_one_name() {
+        let canonical = |written| Spec::parse(written).unwrap().canonical();
+        let home = std::env::home_dir().unwrap();
+        let mail = format!("maildir:{}", home.join("Mail").display());
+        for written in ["maildir:~/Mail", "maildir:~/Mail/", "maildir:~/./Mail//"] {
+            assert_eq!(canonical(written), mail, "{written}");
+        }
+        let here = std::env::current_dir().unwrap().join("box");
+        assert_eq!(canonical("mbox:box"), format!("mbox:{}", here.display()));
+        assert_eq!(canonical("mbox:./box"), canonical("mbox:box"));
+        assert_eq!(canonical("imaps://john@h/INBOX"), "imaps://john@h/INBOX");
+        assert_eq!(canonical("command:a ~ b/"), "command:a ~ b/");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use record::header_digest;
 pub use record::{Key, Record};
-pub use state::{Aside, Known, Stage, State};
+pub use state::{Aside, Bound, Known, Stage, State};
 
 use crate::destination::{Intent, Token};
 
@@ -59,6 +59,17 @@ pub enum JournalError {
     /// It is none, or of a newer version.
     #[error("{} is no journal of this version", .0.display())]
     Version(PathBuf),
+    /// It is that of another mailbox: what it says of unique-ids says nothing of this one.
+    #[error(
+        "{} is the journal of another mailbox, that of {user}: give the account another name, or move the journal away if it is the same mailbox after all, and everything is fetched again",
+        .path.display()
+    )]
+    OtherMailbox {
+        /// Which.
+        path: PathBuf,
+        /// Whose mailbox it is.
+        user: String,
+    },
     /// It is damaged in its middle, where no crash could damage it.
     #[error(
         "{} is damaged in line {line}: restore it from a backup, or move it away, and everything is fetched again",
@@ -149,6 +160,24 @@ impl Journal {
     /// What is known.
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Binds it to a mailbox and a destination; one that was bound to none is adopted. Gives what it was bound to, where
+    /// that was something else; another user's it stays.
+    pub fn bind(&mut self, to: &Bound) -> Result<Option<Bound>, JournalError> {
+        let before = self.state.account.clone();
+        if before.as_ref() == Some(to) {
+            return Ok(None);
+        }
+        if let Some(Bound { user, .. }) = before.as_ref().filter(|before| before.user != to.user) {
+            return Err(JournalError::OtherMailbox { path: self.path.clone(), user: user.clone() });
+        }
+        let Bound { user, host, to } = to.clone();
+        let moved = before.as_ref().is_some_and(|before| before.host != host);
+        let mut records = vec![Record::Account { user, host, to }];
+        records.extend(moved.then_some(Record::Moved));
+        self.append_durably(&records)?;
+        Ok(before)
     }
 
     /// Appends records without waiting for the disk: they survive this process, though not the machine.

@@ -110,16 +110,31 @@ pub enum Record {
         /// When that was seen first.
         at: u64,
     },
-    /// The message is listed again.
+    /// The message is listed again, or with another length, and is the same.
     Back {
         /// Which.
         key: Key,
+        /// Its length as LIST tells it now; as before where nothing is said.
+        listed: Option<u64>,
     },
     /// Nothing more is known of the message: it has been gone for long.
     Forgotten {
         /// Which.
         key: Key,
     },
+    /// Whose journal this is, and where its mail goes.
+    Account {
+        /// The user.
+        user: String,
+        /// The server's name.
+        host: String,
+        /// The destination, in the form that `destination::Spec::canonical` gives it.
+        to: String,
+    },
+    /// The messages that were delivered may be listed under other unique-ids now, as after the server was moved.
+    Moved,
+    /// A session ended well behind that.
+    Settled,
     /// A login succeeded.
     Login {
         /// When.
@@ -182,8 +197,16 @@ impl Record {
             }
             Self::Renamed { from, to } => write!(text, "renamed {} {}", from.0, to.0),
             Self::Gone { key, at } => write!(text, "gone {} {at}", key.0),
-            Self::Back { key } => write!(text, "back {}", key.0),
+            Self::Back { key, listed } => {
+                write!(text, "back {}", key.0)?;
+                listed.map_or(Ok(()), |listed| write!(text, " {listed}"))
+            }
             Self::Forgotten { key } => write!(text, "forgotten {}", key.0),
+            Self::Account { user, host, to } => {
+                write!(text, "account {} {} {}", Escaped(user), Escaped(host), Escaped(to))
+            }
+            Self::Moved => write!(text, "moved -"),
+            Self::Settled => write!(text, "settled -"),
             Self::Login { at } => write!(text, "login {at}"),
             Self::Refused { at } => write!(text, "refused {at}"),
             Self::Delay { seconds } => write!(text, "delay {seconds}"),
@@ -226,8 +249,17 @@ impl Record {
             },
             "renamed" => Self::Renamed { from: Key::parse(next()?)?, to: Key::parse(next()?)? },
             "gone" => Self::Gone { key: Key::parse(next()?)?, at: next()?.parse().ok()? },
-            "back" => Self::Back { key: Key::parse(next()?)? },
+            "back" => {
+                let key = Key::parse(next()?)?;
+                let listed = next().map(str::parse).transpose().ok()?;
+                Self::Back { key, listed }
+            }
             "forgotten" => Self::Forgotten { key: Key::parse(next()?)? },
+            "account" => {
+                Self::Account { user: unescape(next()?)?, host: unescape(next()?)?, to: unescape(next()?)? }
+            }
+            "moved" => next().filter(|&rest| rest == "-").map(|_| Self::Moved)?,
+            "settled" => next().filter(|&rest| rest == "-").map(|_| Self::Settled)?,
             "login" => Self::Login { at: next()?.parse().ok()? },
             "refused" => Self::Refused { at: next()?.parse().ok()? },
             "delay" => Self::Delay { seconds: next()?.parse().ok()? },
@@ -236,6 +268,39 @@ impl Record {
         };
         if next().is_some() { None } else { Some(record) }
     }
+}
+
+/// A field of any text: without spaces and line ends, and never empty.
+struct Escaped<'a>(&'a str);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_char('.')?;
+        for octet in self.0.bytes() {
+            match octet {
+                b'%' => f.write_str("%25")?,
+                b'!'..=b'~' => f.write_char(char::from(octet))?,
+                _ => write!(f, "%{octet:02x}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unescape(field: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(field.len());
+    let mut rest = field.strip_prefix('.')?.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        if *first != b'%' {
+            octets.push(*first);
+            continue;
+        }
+        let (digits, behind) = rest.split_at_checked(2)?;
+        octets.push(u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = behind;
+    }
+    String::from_utf8(octets).ok()
 }
 
 fn push_hex(octets: &[u8], text: &mut String) {
@@ -297,8 +362,12 @@ mod tests {
             Record::Failed { key: content.clone(), at: 3, broke: true, why: String::new() },
             Record::Renamed { from: key.clone(), to: content },
             Record::Gone { key: key.clone(), at: 4 },
-            Record::Back { key: key.clone() },
+            Record::Back { key: key.clone(), listed: None },
+            Record::Back { key: key.clone(), listed: Some(9) },
             Record::Forgotten { key: key.clone() },
+            Record::Account { user: "jörg % x".into(), host: "h".into(), to: String::new() },
+            Record::Moved,
+            Record::Settled,
             Record::Login { at: 5 },
             Record::Refused { at: 6 },
             Record::Delay { seconds: 900 },

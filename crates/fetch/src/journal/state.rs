@@ -9,6 +9,10 @@ use crate::destination::Token;
 #[derive(Clone, Debug, Default)]
 pub struct State {
     messages: HashMap<Key, Known>,
+    /// Whose journal this is, and where its mail goes; none in old journals.
+    pub account: Option<Bound>,
+    /// New messages may be those that were delivered, under other unique-ids: no session has ended well since that was seen.
+    pub moved: bool,
     /// The last login that succeeded, in seconds since 1970.
     pub login: Option<u64>,
     /// When the server refused the credentials last, and how often in a row.
@@ -17,6 +21,17 @@ pub struct State {
     pub delay: Option<u32>,
     /// When it turned out that the server does not answer what is sent ahead.
     pub one_by_one: Option<u64>,
+}
+
+/// What a journal is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The user.
+    pub user: String,
+    /// The server's name.
+    pub host: String,
+    /// The destination.
+    pub to: String,
 }
 
 /// What is known of a message.
@@ -127,11 +142,17 @@ impl State {
                     known.gone = Some(*at);
                 }
             }
-            Record::Back { key } => {
+            Record::Back { key, listed } => {
                 if let Some(known) = self.messages.get_mut(key) {
                     known.gone = None;
+                    known.listed = listed.or(known.listed);
                 }
             }
+            Record::Account { user, host, to } => {
+                self.account = Some(Bound { user: user.clone(), host: host.clone(), to: to.clone() });
+            }
+            Record::Moved => self.moved = true,
+            Record::Settled => self.moved = false,
             Record::Login { at } => (self.login, self.refused) = (Some(*at), None),
             Record::Refused { at } => {
                 let before = self.refused.map_or(0, |(_, times)| times);
@@ -170,6 +191,8 @@ impl State {
     /// How many records [`Self::records`] gives.
     pub(super) fn records_len(&self) -> usize {
         let of_account = usize::from(self.login.is_some())
+            + usize::from(self.account.is_some())
+            + usize::from(self.moved)
             + usize::from(self.delay.is_some())
             + usize::from(self.one_by_one.is_some())
             + self.refused.map_or(0, |(_, times)| times.min(ATTEMPTS_KEPT_MAX) as usize);
@@ -224,6 +247,12 @@ impl State {
                 records.push(Record::Gone { key: key.clone(), at });
             }
         }
+        records.extend(self.account.clone().map(|Bound { user, host, to }| Record::Account {
+            user,
+            host,
+            to,
+        }));
+        records.extend(self.moved.then_some(Record::Moved));
         records.extend(self.login.map(|at| Record::Login { at }));
         if let Some((at, times)) = self.refused {
             records.extend((0..times.min(ATTEMPTS_KEPT_MAX)).map(|_| Record::Refused { at }));

@@ -159,6 +159,7 @@ pub(crate) fn account(
         options: Options { cleartext_passwords: true, timeouts, ..Options::default() },
         policy: Policy { keep, max_octets: None },
         destination,
+        to: "here".into(),
         journal: folder.join("journal"),
     }
 }
