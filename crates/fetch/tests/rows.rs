@@ -58,7 +58,7 @@ fn row(misbehaviour: M) -> (End, &'static str) {
         M::StlsRefused | M::StlsNotOffered => (Nothing, "does not offer STLS"),
         M::StlsClosed => (Nothing, "the TLS handshake failed"),
         M::UserRefused => (All, ""),
-        M::LoginRefused => (Nothing, "refused PASS"),
+        M::LoginRefused => (Nothing, "refused AUTH"),
         M::LoginRefusedAuth => (Nothing, "[AUTH]"),
         M::LoginRefusedInUse => (Nothing, "[IN-USE]"),
         M::LoginRefusedSysTemp => (Nothing, "[SYS/TEMP]"),
