@@ -26,7 +26,7 @@ pub(super) async fn show(
         let planned = restante_fetch::plan(account, report, stop).await;
         match planned {
             Ok(plan) if show.is_json() => {
-                plan.steps.iter().for_each(|step| show.print_json(&as_json(account, &plan, step)))
+                plan.steps.iter().for_each(|step| show.print_json(&as_json(account, &plan, step)));
             }
             Ok(plan) => show.print(&as_text(account, &plan)),
             Err(error) => {
