@@ -18,6 +18,7 @@ use crate::{
     destination::{Batch, BatchMax, Destination, Fault, Promise, Token},
     identity::{Fingerprint, Missing},
     journal::{Journal, JournalError, Key, Known, Record, Stage, now},
+    policy::rest_left,
     report::{Event, Report},
 };
 
@@ -92,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) destination: Arc<dyn Destination>,
     pub(crate) journal: Mutex<Journal>,
     pub(crate) report: Arc<dyn Report>,
+    /// The latest time that the journal had noted before this run.
+    pub(crate) newest_before: u64,
 }
 
 impl Shared {
@@ -102,7 +105,7 @@ impl Shared {
     /// Whether the server is asked one by one, since it did not answer lately what was sent ahead.
     pub(crate) fn is_one_by_one(&self) -> bool {
         let at = self.journal().state().one_by_one;
-        at.is_some_and(|at| now().saturating_sub(at) < ONE_BY_ONE_SECONDS)
+        at.is_some_and(|at| rest_left(at, ONE_BY_ONE_SECONDS, now()) > 0)
     }
 }
 
@@ -295,7 +298,8 @@ impl Stager<'_> {
             let mut journal = self.shared.journal();
             let was_removed = journal.state().get(key).is_some_and(|known| known.stage == Stage::Deleted);
             let (record, how) = if was_removed {
-                (Record::Delivered { key: key.clone(), at: now() }, How::Removed)
+                let at = journal.time_of_delivery();
+                (Record::Delivered { key: key.clone(), at }, How::Removed)
             } else {
                 (Record::Back { key: key.clone(), listed: job.listed }, How::Back)
             };
@@ -420,7 +424,8 @@ fn commit(mut load: Load, shared: &Shared, outcomes: &mut Vec<Outcome>) -> Resul
         }
     }
     load.batch.settle().map_err(stopped)?;
-    let delivered = |&place: &usize| Record::Delivered { key: load.staged[place].key.clone(), at: now() };
+    let at = shared.journal().time_of_delivery();
+    let delivered = |&place: &usize| Record::Delivered { key: load.staged[place].key.clone(), at };
     let records: Vec<Record> = published.iter().map(delivered).collect();
     match shared.destination.promise() {
         // Were this lost, the intents would tell.

@@ -105,6 +105,12 @@ pub(crate) const fn rest_of_login(refusals: u32) -> u64 {
     }
 }
 
+/// How many seconds are left of a rest that began at `since`. A time that has not come yet says nothing: a clock was wrong,
+/// and nobody is to wait for that.
+pub(crate) const fn rest_left(since: u64, rest: u64, now: u64) -> u64 {
+    if since > now { 0 } else { since.saturating_add(rest).saturating_sub(now) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +141,14 @@ mod tests {
         assert!(!keep.is_over(1000, 1099) && keep.is_over(1000, 1100));
         assert!(!keep.is_over(1000, 5), "a clock that went back deletes nothing");
         assert!(Keep::No.is_over(9, 9) && !Keep::Always.is_over(0, u64::MAX));
+    }
+
+    #[test]
+    fn a_rest_that_begins_in_the_future_is_none() {
+        for (since, left) in [(100, 10), (95, 5), (90, 0), (0, 0), (101, 0), (u64::MAX, 0)] {
+            assert_eq!(rest_left(since, 10, 100), left, "since {since}");
+        }
+        assert_eq!(rest_left(5, u64::MAX, 5), u64::MAX - 5);
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::{
     journal::{Bound, Journal, JournalError, Record, now},
     pipeline::{Shared, Stopped},
     plan::Plan,
-    policy::{Policy, rest_of_login},
+    policy::{Keep, Policy, rest_left, rest_of_login},
     report::{Event, Report},
-    session::Session,
+    session::{Session, is_login},
 };
 
 /// How long a run that was told to stop waits for the answers to DELE and QUIT.
@@ -25,6 +25,9 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a run waits for a server that wants more time between logins, in seconds; otherwise it comes to nothing.
 const WAIT_MAX_SECONDS: u64 = 60;
+
+/// A clock that is later than the last run by more than this is not believed at once, in seconds.
+const CLOCK_JUMP_MAX_SECONDS: u64 = 30 * 86_400;
 
 /// A source of mail and where it goes.
 #[derive(Clone, Debug)]
@@ -230,6 +233,7 @@ pub async fn run_with(
 ) -> Result<Summary, RunError> {
     let shared = prepare(account, report).await?;
     keep_pace(&shared, mode, stop).await?;
+    let account = &believed(account, &shared);
     let mut summary = Summary::default();
     let mut lessons = Lessons { retry_aside: patience.retry_aside, ..Lessons::default() };
     let mut breaks = 0;
@@ -238,7 +242,7 @@ pub async fn run_with(
         let mut session =
             Session { account, shared: &shared, stop, summary: &mut summary, lessons: &mut lessons };
         let error = match session.run().await {
-            Err(RunError::Client(error)) if is_break(&error, breaks > 0) => error,
+            Err(RunError::Client(error)) if is_break(&error, breaks > 0, session.lessons.logged_in) => error,
             ended => return ended.map(|()| summary),
         };
         let ahead = account.options.pipelining && !lessons.broke && !shared.is_one_by_one();
@@ -249,11 +253,18 @@ pub async fn run_with(
         lessons.broke = true;
         breaks = if summary.delivered > before { 1 } else { breaks + 1 };
         // A server that wants more time between logins would refuse the next one.
-        let delay = Duration::from_secs(shared.journal().state().delay.unwrap_or(0).into());
-        let pause = patience.pauses.get(breaks - 1).filter(|&&pause| pause >= delay || delay.is_zero());
-        let Some(&pause) = pause else {
+        let delay = u64::from(shared.journal().state().delay.unwrap_or(0));
+        let Some(&pause) = patience.pauses.get(breaks - 1) else {
             return Err(RunError::Client(error));
         };
+        if delay > WAIT_MAX_SECONDS {
+            if ahead {
+                // The next run would send ahead again, and might break off again.
+                shared.journal().append(&[Record::OneByOne { at: now() }])?;
+            }
+            return Err(RunError::Client(error));
+        }
+        let pause = pause.max(Duration::from_secs(delay));
         shared.report.event(&Event::Again { why: error.to_string() });
         stop.or(async {
             tokio::time::sleep(pause).await;
@@ -267,6 +278,7 @@ pub async fn run_with(
 pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
     let shared = prepare(account, report).await?;
     keep_pace(&shared, Mode::Fetch, stop).await?;
+    let account = &believed(account, &shared);
     let (mut summary, mut lessons) = (Summary::default(), Lessons::default());
     let mut session =
         Session { account, shared: &shared, stop, summary: &mut summary, lessons: &mut lessons };
@@ -295,6 +307,7 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
     let (user, host, to) = (account.credentials.user.clone(), account.url.host.clone(), account.to.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         let mut journal = Journal::open(&path)?;
+        let newest_before = journal.state().newest;
         // Only a destination that is asked about its own messages can tell; the new one is noted when all is settled.
         let elsewhere = journal.state().account.as_ref().is_some_and(|before| before.to != to);
         let is_same_user = journal.state().account.as_ref().is_none_or(|before| before.user == user);
@@ -306,7 +319,7 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
                 destination.resolve(&intent).map_err(|fault| RunError::Destination(fault.to_string()))?
             };
             let record = match fate {
-                Fate::Delivered => Record::Delivered { key, at: now() },
+                Fate::Delivered => Record::Delivered { key, at: journal.time_of_delivery() },
                 Fate::NotDelivered => Record::Undone { key },
                 Fate::Unknown(why) => {
                     let text = format!(
@@ -320,9 +333,29 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
             journal.append_durably(&[record])?;
         }
         journal.bind(&Bound { user, host, to })?;
-        Ok(Arc::new(Shared { destination, journal: Mutex::new(journal), report }))
+        let journal = Mutex::new(journal);
+        Ok(Arc::new(Shared { destination, journal, report, newest_before }))
     });
     prepared.await.unwrap_or_else(|error| Err(RunError::Destination(error.to_string())))
+}
+
+/// The account as it is fetched in this run. Where the clock was put forward by far, or nothing was fetched for as long,
+/// the ages of messages are not believed: if it is right, the next run deletes what is old.
+fn believed(account: &Account, shared: &Shared) -> Account {
+    let mut account = account.clone();
+    let jump = now().saturating_sub(shared.newest_before);
+    if shared.newest_before > 0
+        && jump > CLOCK_JUMP_MAX_SECONDS
+        && matches!(account.policy.keep, Keep::For(_))
+    {
+        let text = format!(
+            "there was no run for {}, if the clock is right: nothing is deleted for its age this time",
+            crate::plan::Span(jump)
+        );
+        shared.report.event(&Event::Warning { text });
+        account.policy.keep = Keep::Always;
+    }
+    account
 }
 
 /// Waits where the server wants more time between logins, if that is short enough.
@@ -346,14 +379,13 @@ fn check_pace(shared: &Shared, mode: Mode) -> Result<(), RunError> {
     let state = journal.state();
     if let (Some((at, times)), Mode::Fetch) = (state.refused, mode) {
         let rest = rest_of_login(times);
-        // A clock that was wrong must not make it wait for longer.
-        let seconds = at.saturating_add(rest).saturating_sub(now).min(rest);
+        let seconds = rest_left(at, rest, now);
         if seconds > 0 {
             return Err(RunError::Held { times, seconds });
         }
     }
     if let (Some(delay), Some(login)) = (state.delay, state.login) {
-        let seconds = login.saturating_add(u64::from(delay)).saturating_sub(now).min(u64::from(delay));
+        let seconds = rest_left(login, u64::from(delay), now);
         if seconds > 0 {
             return Err(RunError::TooEarly { delay, seconds });
         }
@@ -362,12 +394,19 @@ fn check_pace(shared: &Shared, mode: Mode) -> Result<(), RunError> {
 }
 
 /// Whether a new session may go better at once.
-fn is_break(error: &Error, broke: bool) -> bool {
+fn is_break(error: &Error, broke: bool, logged_in: bool) -> bool {
     match error {
         Error::Lost(_) | Error::TimedOut(_) | Error::Protocol(_) => true,
         // The server may not know yet that the session before has ended.
         Error::Connect { .. } => broke,
-        Error::Refused(refused) => broke && refused.code == Some(ResponseCode::InUse),
+        Error::Refused(refused) => {
+            let held = match &refused.code {
+                Some(code) => *code == ResponseCode::InUse,
+                // The same password was taken a moment ago.
+                None => logged_in && is_login(refused),
+            };
+            broke && held
+        }
         _ => false,
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use restante_client::{Client, Error, Listing, MessageNumber, Offer, ResponseCode, Verb};
+use restante_client::{Client, Error, Listing, MessageNumber, Offer, Refused, ResponseCode, Verb};
 use restante_store::crash;
 
 use crate::{
@@ -94,7 +94,8 @@ impl Session<'_> {
                 Some(way) => client.authenticate_with(way, credentials).await,
             };
             entered.map_err(|error| {
-                match is_credentials(&error, client.capabilities().auth_resp_code()) {
+                let was_right = self.shared.journal().state().login.is_some();
+                match is_credentials(&error, client.capabilities().auth_resp_code(), was_right) {
                     true => RunError::Credentials(error),
                     false => RunError::Client(error),
                 }
@@ -402,7 +403,7 @@ impl Session<'_> {
         let stays = plan
             .steps
             .iter()
-            .find(|step| step.number > lowest && !going.contains(&step.number) && step.key.is_some());
+            .find(|step| step.number > lowest && !going.contains(&step.number) && step.is_by_id());
         let Some(Step { number, key: Some(key), .. }) = stays else { return Ok(()) };
         let same = match client.unique_id(*number).await {
             Ok(id) => id.is_some_and(|id| Key::of_id(&id) == *key),
@@ -498,10 +499,25 @@ async fn headers(
     Ok(headers)
 }
 
+/// Words that servers have for a maildrop that somebody else has open, or for a fault of their own.
+const HELD_WORDS: [&str; 6] = ["lock", "busy", "in use", "try again", "temporar", "another session"];
+
+/// Whether a login was refused.
+pub(crate) fn is_login(refused: &Refused) -> bool {
+    matches!(refused.verb, Some(Verb::User | Verb::Pass | Verb::Apop | Verb::Auth))
+}
+
 /// Whether the user name or the password is to blame.
-fn is_credentials(error: &Error, coded: bool) -> bool {
+///
+/// Servers that have no codes for it say so in words. These count only where the password was right before: at a first
+/// login «locked» may be said of an account, and guessing on would make that worse.
+fn is_credentials(error: &Error, coded: bool, was_right: bool) -> bool {
     let Error::Refused(refused) = error else { return false };
-    let login = matches!(refused.verb, Some(Verb::User | Verb::Pass | Verb::Apop | Verb::Auth));
+    let login = is_login(refused);
+    let text = refused.text.to_ascii_lowercase();
+    if was_right && refused.code.is_none() && HELD_WORDS.iter().any(|word| text.contains(word)) {
+        return false;
+    }
     let to_blame = match &refused.code {
         Some(code) => *code == ResponseCode::Auth,
         // RFC 3206 §4: a server that tells causes apart would have said so.

@@ -59,13 +59,12 @@ fn the_time_between_logins_is_kept() {
     login(now());
     let ran = patient(&desk, Mode::FetchNow);
     assert!(matches!(ran.ended, Err(RunError::TooEarly { delay: 900, .. })), "{}", ran.told());
-    // A clock that was wrong does not stop it for years.
-    login(now() * 2);
-    let ran = patient(&desk, Mode::Fetch);
-    assert!(matches!(ran.ended, Err(RunError::TooEarly { seconds: 900, .. })), "{}", ran.told());
     assert_eq!(server.connections(), 0);
-    login(now() - 900);
+    // A clock that was wrong does not stop it.
+    login(now() * 2);
     assert_eq!(patient(&desk, Mode::Fetch).summary().delivered, 5);
+    login(now() - 900);
+    assert_eq!(patient(&desk, Mode::Fetch).summary().delivered, 0);
     assert_eq!(desk.state().delay, None, "the server does not want it any more");
 }
 

@@ -180,6 +180,12 @@ impl Journal {
         Ok(before)
     }
 
+    /// The time of a delivery: never before another time that is noted, whatever the clock says. Mail is deleted so long
+    /// behind it, and a machine that comes up in 1970 must not make it old.
+    pub fn time_of_delivery(&self) -> u64 {
+        now().max(self.state.newest)
+    }
+
     /// Appends records without waiting for the disk: they survive this process, though not the machine.
     pub fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
         if records.is_empty() {

@@ -170,6 +170,28 @@ impl Record {
         out.extend_from_slice(format!("{sum:016x} {text}\n").as_bytes());
     }
 
+    /// When it was written down, for those that say so.
+    pub(super) const fn at(&self) -> Option<u64> {
+        match self {
+            Self::Intent { at, .. }
+            | Self::Delivered { at, .. }
+            | Self::Deleted { at, .. }
+            | Self::Failed { at, .. }
+            | Self::Gone { at, .. }
+            | Self::Login { at }
+            | Self::Refused { at }
+            | Self::OneByOne { at } => Some(*at),
+            Self::Undone { .. }
+            | Self::Renamed { .. }
+            | Self::Back { .. }
+            | Self::Forgotten { .. }
+            | Self::Account { .. }
+            | Self::Moved
+            | Self::Settled
+            | Self::Delay { .. } => None,
+        }
+    }
+
     fn fields(&self, text: &mut String) -> std::fmt::Result {
         match self {
             Self::Intent { key, octets, listed, digest, header, token, at } => {

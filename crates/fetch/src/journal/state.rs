@@ -13,6 +13,8 @@ pub struct State {
     pub account: Option<Bound>,
     /// New messages may be those that were delivered, under other unique-ids: no session has ended well since that was seen.
     pub moved: bool,
+    /// The latest time that is noted, in seconds since 1970; 0 where none is.
+    pub newest: u64,
     /// The last login that succeeded, in seconds since 1970.
     pub login: Option<u64>,
     /// When the server refused the credentials last, and how often in a row.
@@ -109,6 +111,7 @@ impl State {
     }
 
     pub(super) fn apply(&mut self, record: &Record) {
+        self.newest = record.at().map_or(self.newest, |at| at.max(self.newest));
         match record {
             Record::Intent { key, octets, listed, digest, header, token, at } => {
                 let known = Known {

@@ -2,6 +2,8 @@
 //! business.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub(crate) mod pop;
+
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
