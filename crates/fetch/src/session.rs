@@ -242,7 +242,7 @@ impl Session<'_> {
             let journal = self.shared.journal();
             (Missing::new(journal.state(), &listed(plan)), Trust::new(journal.state()))
         };
-        let pipeline = Pipeline::start(Arc::clone(self.shared), missing);
+        let pipeline = Pipeline::start(Arc::clone(self.shared), missing, self.stop.clone());
         let mut download = Download {
             shared: self.shared,
             pipeline: &pipeline,
@@ -252,9 +252,12 @@ impl Session<'_> {
             unlike: Vec::new(),
             fetched: &mut fetched,
         };
-        let ended = self.stop.or(download.run(client, jobs)).await;
-        let mut outcomes = pipeline.finish().await?;
-        fetched.outcomes.append(&mut outcomes);
+        let mut ended = self.stop.or(download.run(client, jobs)).await;
+        let mut done = pipeline.finish().await?;
+        if done.gave_up && ended.is_ok() {
+            ended = Err(RunError::Stopped);
+        }
+        fetched.outcomes.append(&mut done.outcomes);
         Ok((fetched, ended))
     }
 

@@ -66,7 +66,7 @@ fn row(misbehaviour: M) -> (End, &'static str) {
         M::LoginRefusedLoginDelay => (Nothing, "[LOGIN-DELAY]"),
         M::LoginUnanswered => (Nothing, "in time (AUTH)"),
         M::LoginPlusErr => (Nothing, "neither +OK nor -ERR"),
-        M::ClosedAfterLogin => (Nothing, "ended before the answer"),
+        M::ClosedAfterLogin => (Nothing, "ended"),
         M::AuthChallengeNoBase64 => (Nothing, "not base64"),
         M::AuthChallengeEndless => (Nothing, "a line without end"),
         M::AuthChallengesForEver => (Nothing, "error:"),

@@ -21,6 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use record::header_digest;
 pub use record::{Key, Record};
+pub(crate) use state::INTERRUPTED;
 pub use state::{Aside, Bound, Known, Stage, State};
 
 use crate::destination::{Intent, Token};

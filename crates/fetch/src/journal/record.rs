@@ -91,7 +91,7 @@ pub enum Record {
         key: Key,
         /// When.
         at: u64,
-        /// Whether it should be tried once more at once, in its own session.
+        /// Whether it comes behind the others the next time: it may hinder them.
         broke: bool,
         /// Why, in one line.
         why: String,
