@@ -342,6 +342,8 @@ impl Session<'_> {
         deletions.sort_by_key(|&(number, _)| std::cmp::Reverse(number));
         let mut gone = Vec::with_capacity(deletions.len());
         if !deletions.is_empty() {
+            // Before anything is removed: that all of it was delivered is on disk.
+            self.shared.journal().sync()?;
             let numbers = deletions.iter().map(|&(number, _)| number);
             let deleted = async { client.delete_all(numbers).await.map_err(RunError::Client) };
             let answers = self.stop.or_late(deleted).await?;

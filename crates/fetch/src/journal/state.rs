@@ -154,6 +154,7 @@ impl State {
             Record::Account { user, host, to } => {
                 self.account = Some(Bound { user: user.clone(), host: host.clone(), to: to.clone() });
             }
+            Record::Synced => {}
             Record::Moved => self.moved = true,
             Record::Settled => self.moved = false,
             Record::Login { at } => (self.login, self.refused) = (Some(*at), None),
