@@ -65,8 +65,10 @@ pub struct Summary {
     pub deleted: usize,
     /// How many messages are left on the server because they were delivered before and are kept.
     pub kept: usize,
-    /// How many messages are set aside or too long: tried again later, or left for good.
+    /// How many messages are set aside, and tried again later.
     pub stuck: usize,
+    /// How many messages are left on the server because they are longer than the account wants.
+    pub too_long: usize,
     /// The server did not remove what it was told to, for this reason. It will be told again.
     pub not_deleted: Option<String>,
 }

@@ -33,7 +33,8 @@ pub(crate) struct Session<'a> {
 
 impl Session<'_> {
     pub(crate) async fn run(&mut self) -> Result<(), RunError> {
-        (self.summary.kept, self.summary.stuck, self.summary.not_deleted) = (0, 0, None);
+        let summary = &mut *self.summary;
+        (summary.kept, summary.stuck, summary.too_long, summary.not_deleted) = (0, 0, 0, None);
         let (mut client, listing) = self.open().await?;
         let mut plan = self.plan(&mut client, &listing).await?;
         self.shared.journal().append(&plan.news)?;
@@ -439,7 +440,13 @@ impl Session<'_> {
         for step in &plan.steps {
             match &step.action {
                 Action::Leave(Because::Kept(_)) => self.summary.kept += 1,
-                Action::Leave(_) => self.summary.stuck += 1,
+                Action::Leave(Because::Aside(..)) => self.summary.stuck += 1,
+                Action::Leave(Because::TooLong(_)) => {
+                    self.summary.too_long += 1;
+                    let id = step.key.as_ref().and_then(Key::id).map(str::to_owned);
+                    let octets = step.octets.unwrap_or(0);
+                    self.event(&Event::TooLong { number: step.number.get(), id, octets });
+                }
                 Action::Fetch(_) | Action::Delete(_) => {}
             }
         }

@@ -229,6 +229,37 @@ fn a_destination_that_takes_nothing_now_ends_the_run() {
     assert_eq!(server.left(), Vec::<String>::new());
 }
 
+/// Messages that are too long are no failures, and each is named once in a run.
+#[test]
+fn what_is_too_long_is_counted_apart_and_named() {
+    let long = [&b"Subject: long\r\n\r\n"[..], &[b'x'; 500], b"\r\n"].concat();
+    let server = good(mail().and("long", &long));
+    let mut desk = Desk::new(server.address(), Files::Maildir, Keep::No);
+    desk.account.policy.max_octets = Some(400);
+    for delivered in [3, 0] {
+        let ran = desk.run();
+        let summary = ran.summary();
+        assert_eq!((summary.delivered, summary.stuck, summary.too_long), (delivered, 0, 1), "{}", ran.told());
+        let number = if delivered == 3 { 4 } else { 1 };
+        let expected = Event::TooLong { number, id: Some("long".into()), octets: long.len() as u64 };
+        assert_eq!(ran.events.iter().filter(|&event| *event == expected).count(), 1);
+    }
+}
+
+/// Without unique-ids too: what was read is known by what it holds.
+#[test]
+fn a_message_without_a_unique_id_that_is_refused_is_remembered() {
+    let server = EvilServer::start(Misbehaviour::UidlRefused, mail());
+    let desk = Desk::new(server.address(), Files::Maildir, Keep::Always);
+    let account = Account { destination: destination("command:exit 65"), ..desk.account.clone() };
+    for attempt in 1..=2 {
+        assert_eq!(engine::run(&account).summary().stuck, 3);
+        let state = desk.state();
+        assert_eq!(state.len(), 3, "two that are the same are two");
+        assert!(state.iter().all(|(key, known)| key.id().is_none() && known.failures == attempt));
+    }
+}
+
 /// The destination defers one message, and says so outright: the others pass, now and the next time.
 #[test]
 fn a_message_that_is_deferred_stops_no_other() {
