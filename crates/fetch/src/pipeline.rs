@@ -20,6 +20,7 @@ use crate::{
     journal::{Journal, JournalError, Key, Known, Record, Stage, now},
     policy::rest_left,
     report::{Event, Report},
+    run::Stop,
 };
 
 /// How many pieces of messages may wait to be staged; a piece has 64 KiB at most.
@@ -112,13 +113,13 @@ impl Shared {
 /// The two threads, and the way in.
 pub(crate) struct Pipeline {
     items: mpsc::Sender<Item>,
-    stager: JoinHandle<Result<Vec<Outcome>, Stopped>>,
+    stager: JoinHandle<Result<Staging, Stopped>>,
 }
 
 impl Pipeline {
-    pub(crate) fn start(shared: Arc<Shared>, missing: Missing) -> Self {
+    pub(crate) fn start(shared: Arc<Shared>, missing: Missing, stop: Stop) -> Self {
         let (items, received) = mpsc::channel(WAITING_MAX);
-        let stager = tokio::task::spawn_blocking(move || stage(received, &shared, missing));
+        let stager = tokio::task::spawn_blocking(move || stage(received, &shared, missing, &stop));
         Self { items, stager }
     }
 
@@ -127,11 +128,20 @@ impl Pipeline {
         self.items.send(item).await.is_ok()
     }
 
-    /// Waits until everything that was handed over is delivered or failed.
-    pub(crate) async fn finish(self) -> Result<Vec<Outcome>, Stopped> {
+    /// Waits until everything that was handed over is delivered or failed; where all is to stop, until what is being
+    /// delivered is.
+    pub(crate) async fn finish(self) -> Result<Staging, Stopped> {
         drop(self.items);
         self.stager.await.unwrap_or_else(|error| Err(Stopped::Thread(error.to_string())))
     }
+}
+
+/// What the threads come to.
+#[derive(Debug, Default)]
+pub(crate) struct Staging {
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Something was given up, since all is to stop.
+    pub(crate) gave_up: bool,
 }
 
 /// A message that is staged.
@@ -161,6 +171,8 @@ struct Reading {
 
 struct Stager<'a> {
     shared: &'a Shared,
+    stop: &'a Stop,
+    gave_up: bool,
     missing: Missing,
     max: BatchMax,
     load: Option<Load>,
@@ -177,20 +189,28 @@ fn stage(
     mut items: mpsc::Receiver<Item>,
     shared: &Arc<Shared>,
     missing: Missing,
-) -> Result<Vec<Outcome>, Stopped> {
+    stop: &Stop,
+) -> Result<Staging, Stopped> {
     // A place for none: handing over succeeds when the other side waits, or waits itself.
     let (loads, taken) = sync_channel::<Load>(0);
     std::thread::scope(|scope| {
         let committer = scope.spawn(move || {
-            let mut outcomes = Vec::new();
+            let (mut done, mut deferred) = (Staging::default(), false);
             for load in taken {
-                commit(load, shared, &mut outcomes)?;
+                // Of what has no intent yet nothing stays, and it comes again.
+                if stop.is_stopped() {
+                    done.gave_up = true;
+                } else {
+                    commit(load, shared, &mut done.outcomes, &mut deferred)?;
+                }
             }
-            Ok::<_, Stopped>(outcomes)
+            Ok::<_, Stopped>(done)
         });
         let max = shared.destination.batch_max();
         let mut stager = Stager {
             shared,
+            stop,
+            gave_up: false,
             missing,
             max,
             load: None,
@@ -204,16 +224,21 @@ fn stage(
         let committed =
             committer.join().unwrap_or_else(|_| Err(Stopped::Thread("the committing one panicked".into())));
         // What the committer failed with comes first: the stager then only found nobody to hand over to.
-        let mut outcomes = committed?;
+        let mut done = committed?;
         staged?;
-        outcomes.append(&mut stager.outcomes);
-        Ok(outcomes)
+        done.outcomes.append(&mut stager.outcomes);
+        done.gave_up |= stager.gave_up;
+        Ok(done)
     })
 }
 
 impl Stager<'_> {
     fn run(&mut self, items: &mut mpsc::Receiver<Item>, loads: &SyncSender<Load>) -> Result<(), Stopped> {
         while let Some(item) = items.blocking_recv() {
+            if self.stop.is_stopped() {
+                self.gave_up = true;
+                break;
+            }
             match item {
                 Item::Begin(job) => self.begin(job)?,
                 Item::Octets(octets) => self.octets(&octets)?,
@@ -277,7 +302,7 @@ impl Stager<'_> {
         }
         let key = job.key.unwrap_or_else(|| self.content_key(&digest));
         if let Some(why) = why {
-            return set_aside(job.number, &key, why, self.shared, &mut self.outcomes);
+            return set_aside(job.number, &key, why, false, self.shared, &mut self.outcomes);
         }
         if let Some(load) = &mut self.load {
             load.octets += octets;
@@ -390,7 +415,14 @@ fn stopped(fault: Fault) -> Stopped {
 }
 
 /// What the second thread does with a batch: durable, intended, visible, delivered.
-fn commit(mut load: Load, shared: &Shared, outcomes: &mut Vec<Outcome>) -> Result<(), Stopped> {
+///
+/// A message that is deferred is set aside; two in a row mean that the destination takes nothing now.
+fn commit(
+    mut load: Load,
+    shared: &Shared,
+    outcomes: &mut Vec<Outcome>,
+    deferred: &mut bool,
+) -> Result<(), Stopped> {
     let tokens = load.batch.sync();
     let at = now();
     let (mut records, mut ready, mut fatal) = (Vec::new(), Vec::new(), None);
@@ -403,7 +435,9 @@ fn commit(mut load: Load, shared: &Shared, outcomes: &mut Vec<Outcome>) -> Resul
                 records.push(intent(staged, token, at));
                 ready.push(place);
             }
-            Err(Fault::Message(why)) => set_aside(staged.number, &staged.key, why, shared, outcomes)?,
+            Err(Fault::Message(why)) => {
+                set_aside(staged.number, &staged.key, why, false, shared, outcomes)?;
+            }
             Err(fault) => fatal = Some(stopped(fault)),
         }
     }
@@ -414,10 +448,23 @@ fn commit(mut load: Load, shared: &Shared, outcomes: &mut Vec<Outcome>) -> Resul
     for place in ready {
         let staged = &load.staged[place];
         match load.batch.publish(place) {
-            Ok(()) => published.push(place),
-            Err(Fault::Message(why)) => set_aside(staged.number, &staged.key, why, shared, outcomes)?,
+            Ok(()) => {
+                *deferred = false;
+                published.push(place);
+            }
+            Err(Fault::Message(why)) => {
+                *deferred = false;
+                set_aside(staged.number, &staged.key, why, false, shared, outcomes)?;
+            }
+            Err(Fault::Deferred(why)) if !*deferred => {
+                *deferred = true;
+                set_aside(staged.number, &staged.key, why, true, shared, outcomes)?;
+            }
             // What became of it is asked at the next run, and nothing more is tried in this one.
             Err(fault) => {
+                if matches!(fault, Fault::Deferred(_)) || load.batch.has_nothing_of(place) {
+                    shared.journal().append(&[Record::Undone { key: staged.key.clone() }])?;
+                }
                 fatal = Some(stopped(fault));
                 break;
             }
@@ -457,10 +504,11 @@ fn set_aside(
     number: MessageNumber,
     key: &Key,
     why: String,
+    last: bool,
     shared: &Shared,
     outcomes: &mut Vec<Outcome>,
 ) -> Result<(), Stopped> {
-    let record = Record::Failed { key: key.clone(), at: now(), broke: false, why: why.clone() };
+    let record = Record::Failed { key: key.clone(), at: now(), broke: last, why: why.clone() };
     shared.journal().append(&[record])?;
     outcomes.push(Outcome::Aside(number, Some(key.clone()), why));
     Ok(())

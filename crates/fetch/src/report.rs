@@ -67,6 +67,15 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A message is longer than the account wants, and is left on the server.
+    TooLong {
+        /// Its number in the session.
+        number: u32,
+        /// Its unique-id, where it has one.
+        id: Option<String>,
+        /// Its length in octets, as LIST tells it.
+        octets: u64,
+    },
     /// The server confirmed that it removed so many messages.
     Deleted {
         /// How many.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     destination::{Destination, Fate},
     download::Lessons,
-    journal::{Bound, Journal, JournalError, Record, now},
+    journal::{Bound, INTERRUPTED, Journal, JournalError, Key, Record, now},
     pipeline::{Shared, Stopped},
     plan::Plan,
     policy::{Keep, Policy, rest_left, rest_of_login},
@@ -65,8 +65,10 @@ pub struct Summary {
     pub deleted: usize,
     /// How many messages are left on the server because they were delivered before and are kept.
     pub kept: usize,
-    /// How many messages are set aside or too long: tried again later, or left for good.
+    /// How many messages are set aside, and tried again later.
     pub stuck: usize,
+    /// How many messages are left on the server because they are longer than the account wants.
+    pub too_long: usize,
     /// The server did not remove what it was told to, for this reason. It will be told again.
     pub not_deleted: Option<String>,
 }
@@ -231,7 +233,7 @@ pub async fn run_with(
     report: Arc<dyn Report>,
     stop: &Stop,
 ) -> Result<Summary, RunError> {
-    let shared = prepare(account, report).await?;
+    let shared = prepare(account, report, stop).await?;
     keep_pace(&shared, mode, stop).await?;
     let account = &believed(account, &shared);
     let mut summary = Summary::default();
@@ -276,7 +278,7 @@ pub async fn run_with(
 
 /// What would be done, without doing it.
 pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
-    let shared = prepare(account, report).await?;
+    let shared = prepare(account, report, stop).await?;
     keep_pace(&shared, Mode::Fetch, stop).await?;
     let account = &believed(account, &shared);
     let (mut summary, mut lessons) = (Summary::default(), Lessons::default());
@@ -290,7 +292,7 @@ pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Re
 
 /// Whether the account works: logs in, lists, and ends.
 pub async fn check(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
-    let shared = prepare(account, report).await?;
+    let shared = prepare(account, report, stop).await?;
     keep_pace(&shared, Mode::FetchNow, stop).await?;
     let (mut summary, mut lessons) = (Summary::default(), Lessons::default());
     let mut session =
@@ -302,7 +304,8 @@ pub async fn check(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> R
 }
 
 /// Opens the journal, and finds out what became of what was under way when the last run died.
-async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Shared>, RunError> {
+async fn prepare(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Arc<Shared>, RunError> {
+    let stop = stop.clone();
     let (path, destination) = (account.journal.clone(), Arc::clone(&account.destination));
     let (user, host, to) = (account.credentials.user.clone(), account.url.host.clone(), account.to.clone());
     let prepared = tokio::task::spawn_blocking(move || {
@@ -313,6 +316,9 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
         let is_same_user = journal.state().account.as_ref().is_none_or(|before| before.user == user);
         let intents = if is_same_user { journal.intents(now()) } else { Vec::new() };
         for (key, intent) in intents {
+            if stop.is_stopped() {
+                return Err(RunError::Stopped);
+            }
             let fate = if elsewhere {
                 Fate::Unknown("mail goes somewhere else now, where nobody can be asked".into())
             } else {
@@ -320,14 +326,14 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
             };
             let record = match fate {
                 Fate::Delivered => Record::Delivered { key, at: journal.time_of_delivery() },
-                Fate::NotDelivered => Record::Undone { key },
+                Fate::NotDelivered => undone(&journal, key),
                 Fate::Unknown(why) => {
                     let text = format!(
                         "message {}: the last run died or failed while it was delivered, and {why}; if the server still has it, it is delivered again",
                         key.shown()
                     );
                     report.event(&Event::Warning { text });
-                    Record::Undone { key }
+                    undone(&journal, key)
                 }
             };
             journal.append_durably(&[record])?;
@@ -337,6 +343,17 @@ async fn prepare(account: &Account, report: Arc<dyn Report>) -> Result<Arc<Share
         Ok(Arc::new(Shared { destination, journal, report, newest_before }))
     });
     prepared.await.unwrap_or_else(|error| Err(RunError::Destination(error.to_string())))
+}
+
+/// What is noted of an intent that came to nothing: the message comes behind the others, which it may have hindered, and does
+/// not have to wait for it.
+fn undone(journal: &Journal, key: Key) -> Record {
+    match journal.state().get(&key) {
+        Some(known) if known.failures == 0 => {
+            Record::Failed { key, at: known.at, broke: true, why: INTERRUPTED.into() }
+        }
+        _ => Record::Undone { key },
+    }
 }
 
 /// The account as it is fetched in this run. Where the clock was put forward by far, or nothing was fetched for as long,

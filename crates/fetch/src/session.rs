@@ -33,7 +33,8 @@ pub(crate) struct Session<'a> {
 
 impl Session<'_> {
     pub(crate) async fn run(&mut self) -> Result<(), RunError> {
-        (self.summary.kept, self.summary.stuck, self.summary.not_deleted) = (0, 0, None);
+        let summary = &mut *self.summary;
+        (summary.kept, summary.stuck, summary.too_long, summary.not_deleted) = (0, 0, 0, None);
         let (mut client, listing) = self.open().await?;
         let mut plan = self.plan(&mut client, &listing).await?;
         self.shared.journal().append(&plan.news)?;
@@ -242,7 +243,7 @@ impl Session<'_> {
             let journal = self.shared.journal();
             (Missing::new(journal.state(), &listed(plan)), Trust::new(journal.state()))
         };
-        let pipeline = Pipeline::start(Arc::clone(self.shared), missing);
+        let pipeline = Pipeline::start(Arc::clone(self.shared), missing, self.stop.clone());
         let mut download = Download {
             shared: self.shared,
             pipeline: &pipeline,
@@ -252,9 +253,12 @@ impl Session<'_> {
             unlike: Vec::new(),
             fetched: &mut fetched,
         };
-        let ended = self.stop.or(download.run(client, jobs)).await;
-        let mut outcomes = pipeline.finish().await?;
-        fetched.outcomes.append(&mut outcomes);
+        let mut ended = self.stop.or(download.run(client, jobs)).await;
+        let mut done = pipeline.finish().await?;
+        if done.gave_up && ended.is_ok() {
+            ended = Err(RunError::Stopped);
+        }
+        fetched.outcomes.append(&mut done.outcomes);
         Ok((fetched, ended))
     }
 
@@ -339,6 +343,8 @@ impl Session<'_> {
         deletions.sort_by_key(|&(number, _)| std::cmp::Reverse(number));
         let mut gone = Vec::with_capacity(deletions.len());
         if !deletions.is_empty() {
+            // Before anything is removed: that all of it was delivered is on disk.
+            self.shared.journal().sync()?;
             let numbers = deletions.iter().map(|&(number, _)| number);
             let deleted = async { client.delete_all(numbers).await.map_err(RunError::Client) };
             let answers = self.stop.or_late(deleted).await?;
@@ -434,7 +440,13 @@ impl Session<'_> {
         for step in &plan.steps {
             match &step.action {
                 Action::Leave(Because::Kept(_)) => self.summary.kept += 1,
-                Action::Leave(_) => self.summary.stuck += 1,
+                Action::Leave(Because::Aside(..)) => self.summary.stuck += 1,
+                Action::Leave(Because::TooLong(_)) => {
+                    self.summary.too_long += 1;
+                    let id = step.key.as_ref().and_then(Key::id).map(str::to_owned);
+                    let octets = step.octets.unwrap_or(0);
+                    self.event(&Event::TooLong { number: step.number.get(), id, octets });
+                }
                 Action::Fetch(_) | Action::Delete(_) => {}
             }
         }

@@ -229,6 +229,146 @@ fn a_destination_that_takes_nothing_now_ends_the_run() {
     assert_eq!(server.left(), Vec::<String>::new());
 }
 
+/// Messages that are too long are no failures, and each is named once in a run.
+#[test]
+fn what_is_too_long_is_counted_apart_and_named() {
+    let long = [&b"Subject: long\r\n\r\n"[..], &[b'x'; 500], b"\r\n"].concat();
+    let server = good(mail().and("long", &long));
+    let mut desk = Desk::new(server.address(), Files::Maildir, Keep::No);
+    desk.account.policy.max_octets = Some(400);
+    for delivered in [3, 0] {
+        let ran = desk.run();
+        let summary = ran.summary();
+        assert_eq!((summary.delivered, summary.stuck, summary.too_long), (delivered, 0, 1), "{}", ran.told());
+        let number = if delivered == 3 { 4 } else { 1 };
+        let expected = Event::TooLong { number, id: Some("long".into()), octets: long.len() as u64 };
+        assert_eq!(ran.events.iter().filter(|&event| *event == expected).count(), 1);
+    }
+}
+
+/// Without unique-ids too: what was read is known by what it holds.
+#[test]
+fn a_message_without_a_unique_id_that_is_refused_is_remembered() {
+    let server = EvilServer::start(Misbehaviour::UidlRefused, mail());
+    let desk = Desk::new(server.address(), Files::Maildir, Keep::Always);
+    let account = Account { destination: destination("command:exit 65"), ..desk.account.clone() };
+    for attempt in 1..=2 {
+        assert_eq!(engine::run(&account).summary().stuck, 3);
+        let state = desk.state();
+        assert_eq!(state.len(), 3, "two that are the same are two");
+        assert!(state.iter().all(|(key, known)| key.id().is_none() && known.failures == attempt));
+    }
+}
+
+/// The destination defers one message, and says so outright: the others pass, now and the next time.
+#[test]
+fn a_message_that_is_deferred_stops_no_other() {
+    let mut bad_first = Mail::none().and("bad", b"Subject: bad\r\n\r\n");
+    for message in mail().messages() {
+        bad_first = bad_first.and(&message.id, &message.octets);
+    }
+    let server = good(bad_first);
+    let desk = Desk::new(server.address(), Files::Maildir, Keep::No);
+    let taken = desk.world.folder.path().join("taken");
+    let command = format!("command:if grep -q bad; then exit 75; fi; echo x >> {}", taken.display());
+    let account = Account { destination: destination(&command), ..desk.account };
+    for delivered in [3, 0, 1] {
+        let ran = engine::run(&account);
+        let summary = ran.summary();
+        assert_eq!((summary.delivered, summary.stuck), (delivered, 1), "{}", ran.told());
+        assert!(!ran.told().contains("nobody knows"), "{}", ran.told());
+        if delivered == 0 {
+            server.deliver("new", b"Subject: new\r\n\r\n");
+        }
+    }
+    assert_eq!(server.left(), ["bad"]);
+    assert_eq!(fs::read_to_string(taken).unwrap().lines().count(), 4);
+}
+
+/// A server may hang up at one message each time: it comes last from then on, so that it stops the others once.
+#[test]
+fn a_message_at_which_the_destination_fails_comes_last_the_next_time() {
+    let server = good(mail());
+    let desk = Desk::new(server.address(), Files::Eml, Keep::No);
+    let inner = open_at(desk.world.folder.path(), Files::Eml).unwrap().into();
+    let bad = mail().messages()[0].octets.to_vec();
+    let destination = Arc::new(Breaking { inner, bad });
+    let account = Account { destination, ..desk.account.clone() };
+    for left in [3, 1, 1] {
+        let ran = engine::run(&account);
+        assert!(matches!(ran.ended, Err(RunError::Destination(_))), "{}", ran.told());
+        desk.assert_nothing_lost(&server, "breaking");
+        assert_eq!(3 - desk.there().values().sum::<usize>(), left, "{}", ran.told());
+    }
+    desk.run().summary();
+    desk.assert_exactly(&mail(), "in the end");
+}
+
+/// A destination that breaks at one message.
+#[derive(Debug)]
+struct Breaking {
+    inner: Arc<dyn Destination>,
+    bad: Vec<u8>,
+}
+
+struct BreakingBatch {
+    inner: Box<dyn Batch>,
+    bad: Vec<u8>,
+    written: Vec<u8>,
+}
+
+impl Destination for Breaking {
+    fn promise(&self) -> Promise {
+        self.inner.promise()
+    }
+
+    fn batch_max(&self) -> BatchMax {
+        BatchMax { messages: 1, ..self.inner.batch_max() }
+    }
+
+    fn batch(&self) -> Result<Box<dyn Batch>, Fault> {
+        Ok(Box::new(BreakingBatch { inner: self.inner.batch()?, bad: self.bad.clone(), written: Vec::new() }))
+    }
+
+    fn resolve(&self, intent: &Intent) -> Result<Fate, Fault> {
+        self.inner.resolve(intent)
+    }
+}
+
+impl Batch for BreakingBatch {
+    fn begin(&mut self) -> Result<(), Fault> {
+        self.inner.begin()
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        self.written.extend(octets);
+        self.inner.write(octets)
+    }
+
+    fn finish(&mut self) -> Result<(), Fault> {
+        self.inner.finish()
+    }
+
+    fn abandon(&mut self) {
+        self.inner.abandon();
+    }
+
+    fn sync(&mut self) -> Vec<Result<Token, Fault>> {
+        self.inner.sync()
+    }
+
+    fn publish(&mut self, place: usize) -> Result<(), Fault> {
+        match self.written == self.bad {
+            true => Err(Fault::Destination("it hung up".into())),
+            false => self.inner.publish(place),
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Fault> {
+        self.inner.settle()
+    }
+}
+
 // --- journals ------------------------------------------------------------------------------------------------------
 
 /// Nothing is said to a server before the journal is there.

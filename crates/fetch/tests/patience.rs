@@ -96,6 +96,28 @@ fn a_refusal_behind_a_break_is_a_break() {
     assert_eq!(desk.state().refused, None);
 }
 
+/// Were it not on disk that a message was delivered, a crash might leave a journal that says it was only intended.
+#[test]
+fn what_is_deleted_was_delivered_durably() {
+    let journal = Arc::new(std::sync::Mutex::new(None::<std::path::PathBuf>));
+    let seen = Arc::clone(&journal);
+    let server = Pop::new("USER\nUIDL\nTOP").start(move |_, line| {
+        if line.starts_with("DELE") {
+            // What was synced is marked by the next record, or at the end: here it is the end of what is known.
+            let path = seen.lock().unwrap().clone().unwrap();
+            std::fs::copy(&path, path.with_extension("then")).unwrap();
+        }
+        Say::Good
+    });
+    let desk = desk(&server, Keep::No);
+    *journal.lock().unwrap() = Some(desk.account.journal.clone());
+    assert_eq!(fetch(&desk).summary().deleted, 2);
+    let then = std::fs::metadata(desk.account.journal.with_extension("then")).unwrap().len();
+    let text = std::fs::read(&desk.account.journal).unwrap();
+    let mut behind = text[usize::try_from(then).unwrap()..].split(|&octet| octet == b'\n');
+    assert_eq!(behind.next().and_then(Record::parse), Some(Record::Synced), "the sync before DELE is noted");
+}
+
 fn key_of_the_first(desk: &Desk) -> restante_fetch::journal::Key {
     let state = desk.state();
     let mut delivered: Vec<_> = state.iter().filter(|(_, known)| known.stage == Stage::Delivered).collect();

@@ -54,6 +54,37 @@ fn stopped_at_each_event() {
     panic!("there are more events than 200");
 }
 
+/// What was fetched and has no intent yet is given up: a command may take minutes for each.
+#[test]
+fn what_waits_to_be_delivered_is_given_up() {
+    let server = EvilServer::start(Misbehaviour::Nothing, Mail::many(20));
+    let desk = Desk::new(server.address(), Files::Maildir, Keep::No);
+    let folder = desk.world.folder.path();
+    // It ends when it sees that all is to stop.
+    let (begun, end) = (folder.join("begun"), folder.join("end"));
+    let command = format!(
+        "command:cat > /dev/null; echo x >> {}; until test -e {}; do sleep 0.01; done",
+        begun.display(),
+        end.display()
+    );
+    let account =
+        restante_fetch::Account { destination: engine::destination(&command), ..desk.account.clone() };
+    let stop = Stop::default();
+    let ran = std::thread::scope(|scope| {
+        let running = scope.spawn(|| engine::run_until(&account, &stop, |_| {}));
+        while !begun.exists() || server.retrieved().len() < 3 {
+            std::thread::yield_now();
+        }
+        stop.now();
+        std::fs::write(&end, "").unwrap();
+        running.join().unwrap()
+    });
+    assert!(matches!(ran.ended, Err(RunError::Stopped)), "{}", ran.told());
+    assert_eq!(std::fs::read_to_string(&begun).unwrap().lines().count(), 1);
+    assert_eq!(desk.state().len(), 1, "what was begun is known");
+    assert_eq!(server.left().len(), 20);
+}
+
 /// A server that says nothing more does not hold a run that is told to stop, nor does one that never answers QUIT.
 #[test]
 fn a_silent_server_does_not_hold_it() {

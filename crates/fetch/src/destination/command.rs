@@ -251,7 +251,7 @@ fn judge(status: Option<ExitStatus>, said: &str, patience: Duration) -> Result<(
     };
     match status.code() {
         Some(0) => Ok(()),
-        Some(EX_TEMPFAIL) => Err(Fault::Destination(format!("the command asks to try again later{said}"))),
+        Some(EX_TEMPFAIL) => Err(Fault::Deferred(format!("the command asks to try again later{said}"))),
         Some(code) if NOT_RUN.contains(&code) => {
             Err(Fault::Destination(format!("the command cannot be run{said}")))
         }
@@ -284,13 +284,13 @@ mod tests {
     #[test]
     fn the_status_decides() {
         let message = |text: &str| Err(Fault::Message(text.to_owned()));
-        let destination = |text: &str| Err(Fault::Destination(text.to_owned()));
         assert_eq!(quick("cat >/dev/null; echo out; echo err >&2"), Ok(()));
         assert_eq!(quick("exit 0"), Ok(()), "it reads nothing");
         assert_eq!(quick("exec 2>&-; cat >/dev/null"), Ok(()));
         let said = message("the command ended with status 67:  [1mb");
         assert_eq!(quick("printf 'a\\n\\033[1mb\\n \\n' >&2; exit 67"), said);
-        assert_eq!(quick("exit 75"), destination("the command asks to try again later"));
+        let deferred = Err(Fault::Deferred("the command asks to try again later".to_owned()));
+        assert_eq!(quick("exit 75"), deferred);
         assert!(matches!(quick("/no/such/program"), Err(Fault::Destination(_))));
         assert_eq!(quick("kill -9 $$"), message("the command was killed by signal 9"));
     }

@@ -91,6 +91,13 @@ pub trait Batch: Send {
     /// behind one that was left out or failed, the others may be refused.
     fn publish(&mut self, place: usize) -> Result<(), Fault>;
 
+    /// Whether it is certain that the destination has nothing of the message at this place, behind an error of
+    /// [`Self::publish`]: then nobody needs to ask [`Destination::resolve`].
+    fn has_nothing_of(&self, place: usize) -> bool {
+        let _ = place;
+        false
+    }
+
     /// Makes durable that everything published is visible. Only then it counts as delivered.
     fn settle(&mut self) -> Result<(), Fault>;
 }
@@ -165,6 +172,10 @@ pub enum Fault {
     /// The destination does not take this message; others may pass. It is set aside, and tried again later.
     #[error("{0}")]
     Message(String),
+    /// The destination does not take this message now, and has nothing of it; the next one shows whether it takes others. It
+    /// is tried again later, behind the others.
+    #[error("{0}")]
+    Deferred(String),
     /// The destination takes nothing at the moment: a full disk, a server that is away, a folder without permission.
     #[error("{0}")]
     Destination(String),

@@ -89,6 +89,7 @@ impl Destination for Relay {
             open: None,
             staged: Vec::new(),
             session: None,
+            refused: None,
         }))
     }
 
@@ -132,6 +133,8 @@ struct RelayBatch {
     staged: Vec<Option<Staged>>,
     /// The connection, and whether it is an old one.
     session: Option<(Session, bool)>,
+    /// The message at this place was refused: the server has nothing of it.
+    refused: Option<usize>,
 }
 
 struct Staged {
@@ -199,6 +202,7 @@ impl Batch for RelayBatch {
                     return Ok(());
                 }
                 Err(Trouble::Refused(fault)) => {
+                    self.refused = Some(place);
                     self.session = Some((session, true));
                     return Err(fault);
                 }
@@ -209,6 +213,10 @@ impl Batch for RelayBatch {
                 Err(Trouble::Lost { fault, .. }) => return Err(fault),
             }
         }
+    }
+
+    fn has_nothing_of(&self, place: usize) -> bool {
+        self.refused == Some(place)
     }
 
     fn settle(&mut self) -> Result<(), Fault> {

@@ -2,7 +2,8 @@
 //! deleted before it was delivered.
 //!
 //! A file that is appended to: one record a line (`record.rs`), each with a checksum; a last line that was torn by a crash
-//! is cut off. When more of it is history than news it is written anew beside itself and renamed into place. One process at
+//! is cut off. A power failure may leave more than that: of what was not synced, the disk keeps what it likes. So each
+//! sync is noted by a record behind it; damage behind the last of these is cut off, and damage before it is refused. When more of it is history than news it is written anew beside itself and renamed into place. One process at
 //! a time has it open, by a lock on the file.
 
 mod record;
@@ -21,6 +22,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use record::header_digest;
 pub use record::{Key, Record};
+pub(crate) use state::INTERRUPTED;
 pub use state::{Aside, Bound, Known, Stage, State};
 
 use crate::destination::{Intent, Token};
@@ -44,6 +46,8 @@ pub struct Journal {
     records: usize,
     /// How many octets of the file are whole records.
     octets: u64,
+    /// What the file holds was synced, and no record says so yet.
+    unmarked: bool,
     /// Something could not be written: what the file holds is not known any more, and nothing is added to it.
     broken: bool,
     /// Lines on their way; kept to be used again.
@@ -133,6 +137,7 @@ impl Journal {
             state: State::default(),
             records: 0,
             octets: 0,
+            unmarked: false,
             broken: false,
             lines: Vec::new(),
         };
@@ -192,11 +197,13 @@ impl Journal {
             return Ok(());
         }
         self.lines.clear();
-        for record in records {
+        let mark = self.unmarked.then_some(&Record::Synced);
+        for record in mark.into_iter().chain(records) {
             record.write(&mut self.lines);
         }
         self.write_lines()?;
-        self.records += records.len();
+        self.unmarked = false;
+        self.records += records.len() + usize::from(mark.is_some());
         for record in records {
             self.state.apply(record);
         }
@@ -219,6 +226,7 @@ impl Journal {
             self.broken = true;
             self.failed("syncing", source)
         })?;
+        self.unmarked = true;
         crash::point("journal: synced");
         Ok(())
     }
@@ -259,7 +267,7 @@ impl Journal {
         let text = read_all(&self.file, &self.path)?;
         let (state, records, whole) = replay(&text, &self.path)?;
         if whole < text.len() {
-            // The end was torn by a crash; what it would have said was never relied on.
+            // The end was torn by a crash, or never all written; what it would have said was never relied on.
             let cut = self.file.set_len(whole as u64).and_then(|()| self.file.sync_data());
             cut.map_err(|source| self.failed("mending", source))?;
             crash::point("journal: mended");
@@ -271,6 +279,7 @@ impl Journal {
             // Its name too: intents in a file that is not found again would be none.
             let synced = self.file.sync_all().and_then(|()| sync_folder(folder_of(&self.path)));
             synced.map_err(|source| self.failed("syncing", source))?;
+            self.unmarked = true;
             crash::point("journal: created");
         }
         Ok(())
@@ -302,7 +311,7 @@ impl Journal {
             drop(fs::remove_file(&beside));
         }
         self.file = written.map_err(|source| self.failed("writing anew", source))?;
-        (self.records, self.octets) = (records.len(), text.len() as u64);
+        (self.records, self.octets, self.unmarked) = (records.len(), text.len() as u64, true);
         // Until then the old one may come back after a crash, and what is appended to this one would be lost.
         sync_folder(folder_of(&self.path)).map_err(|source| {
             self.broken = true;
@@ -316,8 +325,17 @@ impl Journal {
 }
 
 impl Drop for Journal {
-    /// By a word of its own: a process that was just forked for a command would hold the lock on until it runs that.
+    /// What was synced last is marked, so that damage there is not taken for what a crash left.
+    ///
+    /// Unlocked by a word of its own: a process that was just forked for a command would hold the lock on until it runs that.
     fn drop(&mut self) {
+        if self.unmarked && !self.broken {
+            self.lines.clear();
+            Record::Synced.write(&mut self.lines);
+            if let Err(error) = self.write_lines() {
+                tracing::warn!(%error, "a journal's last sync is not noted in it");
+            }
+        }
         // If that fails, closing the file does it.
         let _closed_instead = flock(&self.file, FlockOperation::Unlock);
     }
@@ -372,18 +390,30 @@ fn replay(text: &[u8], path: &Path) -> Result<(State, usize, usize), JournalErro
         };
     };
     let (mut state, mut records, mut line) = (State::default(), 0, 1);
+    // Older journals have no marks: there, nobody knows what was synced.
+    let mut is_marked = false;
     while let Some(end) = memchr::memchr(b'\n', rest) {
         line += 1;
         match Record::parse(&rest[..end]) {
-            Some(record) => state.apply(&record),
+            Some(record) => {
+                is_marked |= record == Record::Synced;
+                state.apply(&record);
+            }
             // The last line, and torn: the disk may have kept its end and not its beginning.
             None if end + 1 == rest.len() => break,
+            // What was not synced need not come to the disk in order.
+            None if is_marked && !has_mark(&rest[end + 1..]) => break,
             None => return Err(JournalError::Damaged { path: path.to_owned(), line }),
         }
         records += 1;
         rest = &rest[end + 1..];
     }
     Ok((state, records, text.len() - rest.len()))
+}
+
+/// Whether any of these lines says that everything before it was synced.
+fn has_mark(lines: &[u8]) -> bool {
+    lines.split(|&octet| octet == b'\n').any(|line| Record::parse(line) == Some(Record::Synced))
 }
 
 /// Seconds since 1970.
@@ -446,13 +476,50 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_synced_may_be_on_disk_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("john.journal");
+        let synced = {
+            let mut journal = Journal::open(&path).unwrap();
+            journal.append_durably(&[intent("a"), intent("b")]).unwrap();
+            let synced = usize::try_from(journal.octets).unwrap();
+            journal.append(&[Record::Delivered { key: key("a"), at: 1 }, intent("c"), intent("d")]).unwrap();
+            // The process goes on; the machine does not.
+            journal.broken = true;
+            synced
+        };
+        let whole = fs::read(&path).unwrap();
+        for at in HEADER.len()..whole.len() - 150 {
+            let mut text = whole.clone();
+            // A hole where a block was not written.
+            text[at..at + 150].fill(0);
+            fs::write(&path, &text).unwrap();
+            match Journal::open(&path) {
+                // Where it took the mark with it, or the line end before, nothing tells that it was synced.
+                Ok(journal) => {
+                    assert!(at + 150 >= synced, "damage of what was synced, at {at}");
+                    assert!(at < synced || journal.state().len() == 2, "{at}");
+                }
+                Err(JournalError::Damaged { .. }) => assert!(at < synced, "{at}"),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
     fn damage_in_the_middle_and_other_versions_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("john.journal");
         let mut journal = Journal::open(&path).unwrap();
-        journal.append(&[intent("a"), intent("b")]).unwrap();
+        journal.append_durably(&[intent("a"), intent("b")]).unwrap();
         drop(journal);
         let mut text = fs::read(&path).unwrap();
+        text[HEADER.len() + 40] ^= 1;
+        fs::write(&path, &text).unwrap();
+        assert!(matches!(Journal::open(&path), Err(JournalError::Damaged { line: 3, .. })));
+        // One that has no marks, as older programs wrote them.
+        let mut text = HEADER.as_bytes().to_vec();
+        [intent("a"), intent("b"), intent("c")].iter().for_each(|record| record.write(&mut text));
         text[HEADER.len() + 30] ^= 1;
         fs::write(&path, &text).unwrap();
         assert!(matches!(Journal::open(&path), Err(JournalError::Damaged { line: 2, .. })));

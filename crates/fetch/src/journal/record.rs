@@ -91,7 +91,7 @@ pub enum Record {
         key: Key,
         /// When.
         at: u64,
-        /// Whether it should be tried once more at once, in its own session.
+        /// Whether it comes behind the others the next time: it may hinder them.
         broke: bool,
         /// Why, in one line.
         why: String,
@@ -135,6 +135,8 @@ pub enum Record {
     Moved,
     /// A session ended well behind that.
     Settled,
+    /// Everything before this is on disk: it was written behind a sync.
+    Synced,
     /// A login succeeded.
     Login {
         /// When.
@@ -187,6 +189,7 @@ impl Record {
             | Self::Forgotten { .. }
             | Self::Account { .. }
             | Self::Moved
+            | Self::Synced
             | Self::Settled
             | Self::Delay { .. } => None,
         }
@@ -229,6 +232,7 @@ impl Record {
             }
             Self::Moved => write!(text, "moved -"),
             Self::Settled => write!(text, "settled -"),
+            Self::Synced => write!(text, "synced -"),
             Self::Login { at } => write!(text, "login {at}"),
             Self::Refused { at } => write!(text, "refused {at}"),
             Self::Delay { seconds } => write!(text, "delay {seconds}"),
@@ -282,6 +286,7 @@ impl Record {
             }
             "moved" => next().filter(|&rest| rest == "-").map(|_| Self::Moved)?,
             "settled" => next().filter(|&rest| rest == "-").map(|_| Self::Settled)?,
+            "synced" => next().filter(|&rest| rest == "-").map(|_| Self::Synced)?,
             "login" => Self::Login { at: next()?.parse().ok()? },
             "refused" => Self::Refused { at: next()?.parse().ok()? },
             "delay" => Self::Delay { seconds: next()?.parse().ok()? },
@@ -389,6 +394,7 @@ mod tests {
             Record::Forgotten { key: key.clone() },
             Record::Account { user: "jörg % x".into(), host: "h".into(), to: String::new() },
             Record::Moved,
+            Record::Synced,
             Record::Settled,
             Record::Login { at: 5 },
             Record::Refused { at: 6 },

@@ -75,7 +75,7 @@ pub enum Stage {
 pub struct Aside {
     /// How often it was tried.
     pub attempts: u32,
-    /// Whether the session broke the last time.
+    /// Whether it comes behind the others: the session broke the last time, or the delivery of others may be hindered.
     pub broke: bool,
     /// Why it failed the last time.
     pub why: String,
@@ -154,6 +154,7 @@ impl State {
             Record::Account { user, host, to } => {
                 self.account = Some(Bound { user: user.clone(), host: host.clone(), to: to.clone() });
             }
+            Record::Synced => {}
             Record::Moved => self.moved = true,
             Record::Settled => self.moved = false,
             Record::Login { at } => (self.login, self.refused) = (Some(*at), None),
@@ -176,8 +177,7 @@ impl State {
     fn undo(&mut self, key: &Key) {
         let Some(Known { failures, at, .. }) = self.messages.remove(key) else { return };
         if failures > 0 {
-            let why = "its delivery was interrupted";
-            self.messages.insert(key.clone(), aside(failures, at, false, why));
+            self.messages.insert(key.clone(), aside(failures, at, true, INTERRUPTED));
         }
     }
 
@@ -278,6 +278,9 @@ fn aside(attempts: u32, at: u64, broke: bool, why: &str) -> Known {
         failures: attempts,
     }
 }
+
+/// What is said of a message whose delivery came to nothing.
+pub(crate) const INTERRUPTED: &str = "its delivery was interrupted";
 
 /// How many attempts are counted when a journal is written anew.
 const ATTEMPTS_KEPT_MAX: u32 = 20;

@@ -328,10 +328,13 @@ impl Session {
         // A full mailbox (RFC 3463, X.2.2) is full for all.
         let full = reply.esc[1..] == [2, 2];
         let told = self.told("the message is not taken", reply);
-        if (500..=599).contains(&reply.code) && !full {
-            Fault::Message(told)
-        } else {
-            Fault::Destination(told)
+        match reply.code {
+            _ if full => Fault::Destination(told),
+            // It goes away.
+            421 => Fault::Destination(told),
+            400..=499 => Fault::Deferred(told),
+            500..=599 => Fault::Message(told),
+            _ => Fault::Destination(told),
         }
     }
 
