@@ -235,6 +235,7 @@ fn line(name: &str, summary: &Summary) -> String {
         (summary.recognised, "known under another unique-id"),
         (summary.deleted, "deleted on the server"),
         (summary.kept, "kept on the server"),
+        (summary.too_long, "too long"),
         (summary.stuck, "set aside"),
     ] {
         if count > 0 {
@@ -255,9 +256,9 @@ mod tests {
     fn a_run_is_one_line() {
         let nothing = Summary::default();
         assert_eq!(line("gmx", &nothing), "gmx: nothing new");
-        let summary = Summary { delivered: 1, octets: 1317, deleted: 2, kept: 3, stuck: 1, ..nothing };
-        let expected =
-            "gmx: 1 message fetched (1.3 KiB), 2 deleted on the server, 3 kept on the server, 1 set aside";
+        let summary =
+            Summary { delivered: 1, octets: 1317, deleted: 2, kept: 3, too_long: 4, stuck: 1, ..nothing };
+        let expected = "gmx: 1 message fetched (1.3 KiB), 2 deleted on the server, 3 kept on the server, 4 too long, 1 set aside";
         assert_eq!(line("gmx", &summary), expected);
         let not_deleted = Some("it says \u{202e}no\x1b[2J".to_owned());
         let told = line("gmx", &Summary { not_deleted, ..Summary::default() });
