@@ -105,6 +105,29 @@ fn whose_fault_it_is_depends_on_what_was_refused() {
     }
 }
 
+/// What is deferred behind DATA may concern this message alone. Of what was refused at any step, it is certain that the
+/// server has nothing; where it hung up, it is not.
+#[test]
+fn what_is_deferred_and_what_is_certain() {
+    for (next, deferred, certain) in [
+        (say("DATA", "451 later"), true, true),
+        (Next::End("451 4.3.0 later"), true, true),
+        (Next::End("452 4.2.2 the mailbox is full"), false, true),
+        (say("RCPT", "450 later"), false, true),
+        (Next::End("421 closing"), false, false),
+    ] {
+        let book = book(std::slice::from_ref(&next));
+        let server = server(&book, Ways::default());
+        let smtp = smtp(&server, "");
+        let mut batch = smtp.batch().unwrap();
+        batch.begin().and_then(|()| batch.write(b"a\r\n")).and_then(|()| batch.finish()).unwrap();
+        assert!(batch.sync().iter().all(Result::is_ok));
+        let fault = batch.publish(0).unwrap_err();
+        assert_eq!(matches!(fault, Fault::Deferred(_)), deferred, "{next:?}: {fault}");
+        assert_eq!(batch.has_nothing_of(0), certain, "{next:?}: {fault}");
+    }
+}
+
 #[test]
 fn a_message_that_is_too_large_is_not_sent() {
     let book = book(&[]);

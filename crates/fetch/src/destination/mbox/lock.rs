@@ -5,14 +5,14 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, Write as _},
-    os::unix::fs::MetadataExt as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Condvar, LazyLock, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags, fcntl_lock},
+    fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, fcntl_lock},
     io::Errno,
     process::Pid,
 };
@@ -147,11 +147,16 @@ fn dotlock(path: &Path, deadline: Instant) -> Result<Option<Dotlock>, Fault> {
     let lock = PathBuf::from(name);
     let mut pause = LOOK_AGAIN[0];
     loop {
-        let error = match File::options().write(true).create_new(true).open(&lock) {
+        let created = match create_whole(&lock) {
+            Ok(()) => return Ok(Some(Dotlock(lock))),
+            Err(Errno::EXIST) => Err(io::ErrorKind::AlreadyExists.into()),
+            // Not every file system can.
+            Err(_) => File::options().write(true).create_new(true).open(&lock),
+        };
+        let error = match created {
             Ok(mut file) => {
                 let taken = Dotlock(lock);
-                let pid = std::process::id();
-                let written = writeln!(file, "{pid}");
+                let written = writeln!(file, "{}", std::process::id());
                 written.map_err(|e| files::fault(&format!("locking {}", path.display()), path, &e))?;
                 return Ok(Some(taken));
             }
@@ -172,6 +177,16 @@ fn dotlock(path: &Path, deadline: Instant) -> Result<Option<Dotlock>, Fault> {
             return Err(busy(path, &format!("another program, which made {}", lock.display())));
         }
     }
+}
+
+/// Creates the dotlock with this process's number in it at once: where a process dies in between, nobody knows whose the
+/// empty one is, and it holds for minutes.
+fn create_whole(lock: &Path) -> Result<(), Errno> {
+    let (flags, mode) = (OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o644));
+    let mut file = File::from(rustix::fs::open(above(lock), flags, mode)?);
+    writeln!(file, "{}", std::process::id()).map_err(|_| Errno::IO)?;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, unnamed.as_str(), CWD, lock, AtFlags::SYMLINK_FOLLOW)
 }
 
 /// Whether a dotlock belongs to nobody: to a process that is no more, or, where it does not say to which, it is old.
