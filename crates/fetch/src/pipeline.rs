@@ -24,7 +24,11 @@ use crate::{
 };
 
 /// How many pieces of messages may wait to be staged; a piece has 64 KiB at most.
-const WAITING_MAX: usize = 32;
+const WAITING_MAX: usize = 12;
+
+/// A batch that has fewer messages, and fewer octets, is not given on while more is waiting to be staged: each costs some
+/// calls to the disk, however small it is.
+const WORTH_A_COMMIT: BatchMax = BatchMax { messages: 100, octets: 4 << 20 };
 
 /// For how long nothing is sent ahead to a server that did not answer it, in seconds.
 const ONE_BY_ONE_SECONDS: u64 = 86_400;
@@ -245,7 +249,7 @@ impl Stager<'_> {
                 Item::Broken => self.broken(),
                 Item::End => {
                     self.end()?;
-                    if !self.hand_over(loads) {
+                    if !self.hand_over(loads, !items.is_empty()) {
                         return Ok(());
                     }
                 }
@@ -385,8 +389,14 @@ impl Stager<'_> {
     }
 
     /// Gives the batch on: when it is full, or when it is waited for. `false` if nobody takes batches any more.
-    fn hand_over(&mut self, loads: &SyncSender<Load>) -> bool {
+    fn hand_over(&mut self, loads: &SyncSender<Load>, more_is_waiting: bool) -> bool {
         let Some(load) = self.load.take_if(|load| !load.staged.is_empty()) else { return true };
+        let small = load.staged.len() < WORTH_A_COMMIT.messages.min(self.max.messages)
+            && load.octets < WORTH_A_COMMIT.octets.min(self.max.octets);
+        if small && more_is_waiting {
+            self.load = Some(load);
+            return true;
+        }
         if load.staged.len() >= self.max.messages || load.octets >= self.max.octets {
             return loads.send(load).is_ok();
         }
