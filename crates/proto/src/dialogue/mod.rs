@@ -5,6 +5,7 @@
 //! comparison of answers with what was expected ([`Listener`], [`Difference`]), and what keeps secrets out of a recording
 //! ([`Redactor`], [`Recorder`]). Files, sockets and clocks are the caller's business.
 
+mod gauge;
 mod head;
 mod listen;
 mod net;
@@ -18,13 +19,14 @@ mod write;
 use alloc::vec::Vec;
 use core::{iter::RepeatN, time::Duration};
 
+pub use gauge::BodyFacts;
 pub use head::{Apop, Cleartext, Content, Head, Mail, TlsMode, filler, timestamp};
 pub use listen::{Heard, Listener};
 pub use net::{Flag, Flags, InvalidWord, Segment, TcpEvent, TlsEvent, TlsFacts, Word};
 pub use parse::{ParseError, Problem, Reader};
 pub use pattern::Difference;
-pub use record::{Bodies, Recorder};
-pub use redact::Redactor;
+pub use record::{Bodies, Observed, Recorder};
+pub use redact::{Redactor, Role};
 
 /// The longest text of a dialogue that is read, in octets.
 pub const TEXT_MAX_OCTETS: usize = 64 << 20;

@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use super::{
     Event, Kind, LINE_MAX_OCTETS, Line, Mark, Piece, Redactor, Side, TcpEvent, TlsEvent,
-    redact::{Block, content},
+    gauge::{BodyFacts, Gauge},
+    redact::{Block, Kept, Role, content},
 };
 use crate::body::{Unstuffed, Unstuffer};
 
@@ -37,6 +38,8 @@ const PARTIAL_MAX_OCTETS: usize = LINE_MAX_OCTETS - 2;
 pub struct Recorder {
     redactor: Redactor,
     bodies: Bodies,
+    /// How much of the beginning of a message that is counted is kept for who observes, in octets.
+    start_max_octets: usize,
     client: Half,
     server: Half,
     body: Option<Body>,
@@ -63,13 +66,51 @@ struct Body {
     at: Option<Duration>,
     unstuffer: Unstuffer,
     octets: u64,
+    gauge: Gauge,
+}
+
+impl Body {
+    fn new(start_max_octets: usize) -> Self {
+        Self { at: None, unstuffer: Unstuffer::default(), octets: 0, gauge: Gauge::new(start_max_octets) }
+    }
+
+    /// The event of what came of it.
+    fn observed(self, whole: bool) -> Observed {
+        let event = Event { at: self.at, kind: Kind::Body { octets: self.octets } };
+        let facts = BodyFacts { octets: self.octets, whole, ..self.gauge.facts() };
+        Observed { event, role: Some(Role::Message), body: Some(facts) }
+    }
+}
+
+/// An event with what it is in its session: for who explains a session instead of writing it down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The event, without secrets.
+    pub event: Event,
+    /// What the line is; `None` for what is no line.
+    pub role: Option<Role>,
+    /// What a message was like on the wire; only with [`Kind::Body`], and only where its octets passed.
+    pub body: Option<BodyFacts>,
 }
 
 impl Recorder {
     /// A recorder at the start of a session, before the greeting.
     pub fn new(bodies: Bodies) -> Self {
         let (client, server) = (Half::default(), Half::default());
-        Self { redactor: Redactor::new(), bodies, client, server, body: None, spoke: None }
+        let redactor = Redactor::new();
+        Self { redactor, bodies, start_max_octets: 0, client, server, body: None, spoke: None }
+    }
+
+    /// A recorder that comes in behind the greeting, or behind the login too: of a session whose beginning nobody saw.
+    pub fn resumed(bodies: Bodies, logged_in: bool) -> Self {
+        Self { redactor: Redactor::resumed(logged_in), ..Self::new(bodies) }
+    }
+
+    /// The same, with up to so many octets of the beginning of each message in its [`BodyFacts`].
+    #[must_use]
+    pub const fn with_starts(mut self, max_octets: usize) -> Self {
+        self.start_max_octets = max_octets;
+        self
     }
 
     /// This side begins a new segment, and said the one before it too.
@@ -86,13 +127,46 @@ impl Recorder {
 
     /// Takes what one side said next, and appends the events that are complete.
     pub fn octets(&mut self, from: Side, at: Option<Duration>, octets: &[u8], events: &mut Vec<Event>) {
+        self.take(from, at, octets, &mut |observed| events.push(observed.event));
+    }
+
+    /// Like [`Recorder::octets`], and tells of each event what it is.
+    ///
+    /// ```
+    /// use restante_proto::dialogue::{Bodies, Recorder, Role, Side};
+    /// let (mut recorder, mut seen) = (Recorder::new(Bodies::Elided), Vec::new());
+    /// recorder.observe(Side::Server, None, b"+OK ready\r\n", &mut seen);
+    /// assert_eq!(seen[0].role, Some(Role::Greeting));
+    /// ```
+    pub fn observe(&mut self, from: Side, at: Option<Duration>, octets: &[u8], seen: &mut Vec<Observed>) {
+        self.take(from, at, octets, &mut |observed| seen.push(observed));
+    }
+
+    /// Takes in that a message of so many octets, or a part of one, was left out of what is read. Its final `.` line is
+    /// still to come.
+    pub fn left_out(&mut self, at: Option<Duration>, octets: u64) {
+        let body = self.body.get_or_insert_with(|| Body::new(0));
+        body.at = body.at.or(at);
+        body.octets = body.octets.saturating_add(octets);
+        body.gauge.left_out();
+    }
+
+    /// Whether this side is in the middle of a line.
+    pub const fn in_line(&self, from: Side) -> bool {
+        match from {
+            Side::Client => !self.client.octets.is_empty(),
+            Side::Server => !self.server.octets.is_empty(),
+        }
+    }
+
+    fn take(&mut self, from: Side, at: Option<Duration>, octets: &[u8], sink: &mut dyn FnMut(Observed)) {
         let mut rest = octets;
         if !octets.is_empty() {
             self.spoke = Some(from);
         }
         while !rest.is_empty() {
             if from == Side::Server && self.body.is_some() {
-                rest = self.count(at, rest, events);
+                rest = self.count(at, rest, sink);
                 continue;
             }
             let half = self.half(from);
@@ -105,7 +179,7 @@ impl Recorder {
             };
             half.push(piece);
             if piece.ends_with(b"\n") {
-                self.line(from, events);
+                self.line(from, sink);
             }
             rest = behind;
         }
@@ -127,12 +201,21 @@ impl Recorder {
 
     /// Appends what is left of lines whose ends never came.
     pub fn flush(&mut self, events: &mut Vec<Event>) {
+        self.give_up(&mut |observed| events.push(observed.event));
+    }
+
+    /// Like [`Recorder::flush`], and tells of each event what it is.
+    pub fn observe_end(&mut self, seen: &mut Vec<Observed>) {
+        self.give_up(&mut |observed| seen.push(observed));
+    }
+
+    fn give_up(&mut self, sink: &mut dyn FnMut(Observed)) {
         if let Some(body) = self.body.take().filter(|body| body.octets > 0) {
-            events.push(Event { at: body.at, kind: Kind::Body { octets: body.octets } });
+            sink(body.observed(false));
         }
         for side in [Side::Client, Side::Server] {
             if !self.half(side).octets.is_empty() {
-                self.line(side, events);
+                self.line(side, sink);
             }
         }
     }
@@ -145,34 +228,49 @@ impl Recorder {
     }
 
     /// A line is complete.
-    fn line(&mut self, from: Side, events: &mut Vec<Event>) {
+    fn line(&mut self, from: Side, sink: &mut dyn FnMut(Observed)) {
         let half = core::mem::take(self.half(from));
-        let kind = match from {
-            Side::Client => Kind::Client(half.shown(self.redactor.client_keeps(&half.octets))),
-            Side::Server => Kind::Server(half.shown(self.redactor.server_keeps(&half.octets))),
+        let (kind, role) = match from {
+            Side::Client => {
+                let Kept { octets, role } = self.redactor.client_keeps(&half.octets);
+                (Kind::Client(half.shown(octets)), role)
+            }
+            Side::Server => {
+                let Kept { octets, role } = self.redactor.server_keeps(&half.octets);
+                (Kind::Server(half.shown(octets)), role)
+            }
         };
-        events.push(Event { at: half.at, kind });
+        sink(Observed { event: Event { at: half.at, kind }, role: Some(role), body: None });
         let message = from == Side::Server && self.redactor.block() == Some(Block::Message);
         if message && self.bodies == Bodies::Elided && self.body.is_none() {
-            self.body = Some(Body { at: None, unstuffer: Unstuffer::default(), octets: 0 });
+            self.body = Some(Body::new(self.start_max_octets));
         }
     }
 
     /// Counts what belongs to the body, and gives what is behind it.
-    fn count<'a>(&mut self, at: Option<Duration>, octets: &'a [u8], events: &mut Vec<Event>) -> &'a [u8] {
+    fn count<'a>(
+        &mut self,
+        at: Option<Duration>,
+        octets: &'a [u8],
+        sink: &mut dyn FnMut(Observed),
+    ) -> &'a [u8] {
         /// So much is looked at in one go, so that the copy stays small.
         const STEP_OCTETS: usize = 16 << 10;
-        let Some(body) = &mut self.body else { return octets };
+        let Some(mut body) = self.body.take() else { return octets };
         body.at = body.at.or(at);
         let (step, behind) = octets.split_at(octets.len().min(STEP_OCTETS));
         let mut message = Vec::new();
         let progress = body.unstuffer.push(step, &mut message);
         body.octets += message.len() as u64;
-        let Unstuffed::Done(taken) = progress else { return behind };
-        let first = body.at;
-        events.push(Event { at: first, kind: Kind::Body { octets: body.octets } });
-        events.push(Event { at, kind: Kind::Server(Line::of(b".\r\n")) });
-        self.body = None;
+        let Unstuffed::Done(taken) = progress else {
+            body.gauge.push(step);
+            self.body = Some(body);
+            return behind;
+        };
+        body.gauge.push(&step[..taken]);
+        sink(body.observed(true));
+        let event = Event { at, kind: Kind::Server(Line::of(b".\r\n")) };
+        sink(Observed { event, role: Some(Role::End), body: None });
         self.server.cuts.clear();
         self.redactor.end_block();
         &octets[taken..]

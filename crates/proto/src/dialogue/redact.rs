@@ -76,9 +76,57 @@ pub struct Redactor {
     after_bare_lf: bool,
 }
 
+/// What a line is in its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The server's first words (RFC 1939 §4).
+    Greeting,
+    /// A command.
+    Command {
+        /// Its verb; `None` where its word is no known one.
+        verb: Option<Verb>,
+    },
+    /// A client's line in a SASL exchange (RFC 5034 §4).
+    Response,
+    /// A server's line in a SASL exchange.
+    Challenge {
+        /// The client's response was sent already: what looked like the command behind AUTH.
+        responded: bool,
+    },
+    /// The status line that answers the oldest command.
+    Reply {
+        /// The verb of that command.
+        to: Option<Verb>,
+        /// Whether it is `+OK`.
+        ok: bool,
+    },
+    /// A line of a listing.
+    Listing,
+    /// A message, or a line of one.
+    Message,
+    /// The final `.` line of a block.
+    End,
+    /// A line of the server that answers no command.
+    Unasked,
+    /// A line that cannot be told: the session cannot be followed any more.
+    Unknown,
+}
+
+/// How much of a line passes, in octets, its line end not counted, and what the line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) octets: usize,
+    pub(super) role: Role,
+}
+
+const fn kept(octets: usize, role: Role) -> Kept {
+    Kept { octets, role }
+}
+
 /// A command that waits for its reply.
 #[derive(Debug)]
 struct Pending {
+    verb: Option<Verb>,
     what: What,
     /// What was secret in it; `None` if too much was to be kept.
     said: Option<Secret<Vec<u8>>>,
@@ -103,8 +151,18 @@ pub(super) enum Block {
     Message,
 }
 
+impl Block {
+    pub(super) const fn role(self) -> Role {
+        match self {
+            Self::Listing => Role::Listing,
+            Self::Message => Role::Message,
+        }
+    }
+}
+
 /// A client's line taken apart.
 struct Said {
+    verb: Option<Verb>,
     what: What,
     /// How much of it passes before login, and after.
     before: usize,
@@ -117,16 +175,21 @@ impl Redactor {
         Self::default()
     }
 
+    /// A redactor that comes in behind the greeting, or behind the login too: of a session whose beginning nobody saw.
+    pub fn resumed(logged_in: bool) -> Self {
+        Self { greeted: true, logged_in, ..Self::default() }
+    }
+
     /// What of the client's line may be written. The line may lack its line end, if the stream ended before it.
     pub fn client(&mut self, line: &[u8]) -> Line<Slot> {
         let kept = self.client_keeps(line);
-        shown(line, kept)
+        shown(line, kept.octets)
     }
 
     /// What of the server's line may be written.
     pub fn server(&mut self, line: &[u8]) -> Line<Pattern> {
         let kept = self.server_keeps(line);
-        shown(line, kept)
+        shown(line, kept.octets)
     }
 
     /// The block in whose middle the server is.
@@ -139,89 +202,93 @@ impl Redactor {
         self.block = None;
     }
 
-    /// How many octets of the line, not counting its line end, pass.
-    pub(super) fn client_keeps(&mut self, line: &[u8]) -> usize {
+    /// What of the client's line passes.
+    pub(super) fn client_keeps(&mut self, line: &[u8]) -> Kept {
         let content = content(line);
         if self.lost {
             self.secret_said = true;
-            return 0;
+            return kept(0, Role::Unknown);
         }
         if self.response_due {
             self.secret_said = true;
             self.response_due = false;
             self.responded(content);
-            return 0;
+            return kept(0, Role::Response);
         }
         let said = take_apart(content);
         // Behind an AUTH that is not answered yet, a line may be a command or a response: only the server knows.
         let unclear = self.exchanges > 0;
-        let kept = match (unclear, self.logged_in) {
+        let passes = match (unclear, self.logged_in) {
             (true, _) => 0,
             (false, false) => said.before,
             (false, true) => said.after,
         };
-        self.secret_said |= kept < content.len();
+        self.secret_said |= passes < content.len();
         if self.pending.len() == PENDING_MAX {
             self.secret_said = true;
             self.lose();
-            return 0;
+            return kept(0, Role::Unknown);
         }
         self.exchanges += usize::from(said.what == What::Exchange);
-        let said = Pending { what: said.what, said: self.remember(&content[kept..]) };
+        let verb = said.verb.filter(|_| !unclear);
+        let said = Pending { verb: said.verb, what: said.what, said: self.remember(&content[passes..]) };
         self.pending.push_back(said);
-        kept
+        kept(passes, Role::Command { verb })
     }
 
-    /// How many octets of the line, not counting its line end, pass.
-    pub(super) fn server_keeps(&mut self, line: &[u8]) -> usize {
+    /// What of the server's line passes.
+    pub(super) fn server_keeps(&mut self, line: &[u8]) -> Kept {
         let content = content(line);
         let status = Status::of(content);
         // What passes of a line that answers nothing that is known.
         let unasked = if self.secret_said { status.word_octets() } else { content.len() };
         if self.lost {
-            return unasked;
+            return kept(unasked, Role::Unknown);
         }
-        if self.block.is_some() {
+        if let Some(block) = self.block {
             let after_bare_lf = core::mem::replace(&mut self.after_bare_lf, !line.ends_with(b"\r\n"));
             if line == b".\r\n" && !after_bare_lf {
                 self.block = None;
+                return kept(content.len(), Role::End);
             }
-            return content.len();
+            return kept(content.len(), block.role());
         }
         self.after_bare_lf = false;
         if !self.greeted {
             self.greeted = true;
             if matches!(status, Status::Ok | Status::Err) {
-                return content.len();
+                return kept(content.len(), Role::Greeting);
             }
         }
         let Some(front) = self.pending.front() else {
             // A server that gives up says why, unasked; nothing that follows can be told from a reply.
             self.lose();
-            return if status == Status::Err { content.len() } else { unasked };
+            return kept(if status == Status::Err { content.len() } else { unasked }, Role::Unasked);
         };
         match (status, front.what) {
             (Status::Challenge, What::Exchange) => {
                 // The response was sent already, or comes next.
-                match self.pending.remove(1) {
+                let responded = self.pending.remove(1);
+                match &responded {
                     Some(response) => {
-                        let said = self.forget(&response);
+                        let said = self.forget(response);
                         self.responded(&said);
                     }
                     None => self.response_due = true,
                 }
-                return status.word_octets();
+                return kept(status.word_octets(), Role::Challenge { responded: responded.is_some() });
             }
             (Status::Ok | Status::Err, _) => {}
             (Status::Challenge | Status::None, _) => {
                 self.lose();
-                return if self.secret_said { 0 } else { content.len() };
+                return kept(if self.secret_said { 0 } else { content.len() }, Role::Unknown);
             }
         }
-        let Some(answered) = self.pending.pop_front() else { return 0 };
-        let kept = if repeats(content, &answered) { status.word_octets() } else { content.len() };
+        let Some(answered) = self.pending.pop_front() else { return kept(0, Role::Unknown) };
+        let passes = if repeats(content, &answered) { status.word_octets() } else { content.len() };
         self.forget(&answered);
-        if status == Status::Ok {
+        let ok = status == Status::Ok;
+        if ok {
             match answered.what {
                 What::Line => {}
                 What::Block(block) => self.block = Some(block),
@@ -230,7 +297,7 @@ impl Redactor {
                 What::Stls => self.drop_pending(),
             }
         }
-        kept
+        kept(passes, Role::Reply { to: answered.verb, ok })
     }
 
     /// From here on nothing can be told apart.
@@ -338,10 +405,10 @@ fn take_apart(content: &[u8]) -> Said {
         let extension = [&b"UTF8"[..], b"LANG"].into_iter().find(|known| known.eq_ignore_ascii_case(word));
         return match extension {
             Some(b"LANG") if !has_argument => {
-                Said { what: What::Block(Block::Listing), before: all, after: all }
+                Said { verb: None, what: What::Block(Block::Listing), before: all, after: all }
             }
-            Some(_) => Said { what: What::Line, before: all, after: all },
-            None => Said { what: What::Line, before: 0, after: 0 },
+            Some(_) => Said { verb: None, what: What::Line, before: all, after: all },
+            None => Said { verb: None, what: What::Line, before: 0, after: 0 },
         };
     };
     let what = match (verb, verb.reply_shape(has_argument)) {
@@ -367,7 +434,7 @@ fn take_apart(content: &[u8]) -> Said {
         }
         _ => (arguments, all),
     };
-    Said { what, before, after }
+    Said { verb: Some(verb), what, before, after }
 }
 
 /// How much passes if the first argument does: it and the space behind it.
