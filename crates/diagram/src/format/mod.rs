@@ -1,0 +1,58 @@
+//! The formats that a diagram can be drawn in: one file, one line in [`FORMATS`] and one file of tests each. A format gets
+//! whole sessions, row by row, and knows nothing of where they come from.
+
+use crate::row::{Row, Summary};
+
+/// One session as it is handed to a format.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    /// The session in figures.
+    pub summary: &'a Summary,
+    /// Its rows, in order.
+    pub rows: &'a [Row],
+}
+
+/// What a format may do as it likes it.
+#[derive(Clone, Debug)]
+pub struct Style {
+    /// How many columns the text may have.
+    pub width_columns: usize,
+    /// Whether there are colours (ANSI), for text.
+    pub colour: bool,
+    /// Whether remarks are drawn.
+    pub remarks: bool,
+    /// Whether rows of segments that carry nothing, and the facts of those that do, are drawn.
+    pub segments: bool,
+}
+
+impl Default for Style {
+    /// 100 columns, no colour, everything drawn.
+    fn default() -> Self {
+        Self { width_columns: 100, colour: false, remarks: true, segments: true }
+    }
+}
+
+/// A format at work: `start` once, `session` for each, `finish` once.
+pub trait Draw {
+    /// What stands before the first session.
+    fn start(&mut self, out: &mut Vec<u8>);
+    /// A whole session.
+    fn session(&mut self, picture: Picture<'_>, out: &mut Vec<u8>);
+    /// What stands behind the last session.
+    fn finish(&mut self, out: &mut Vec<u8>);
+}
+
+/// A format that exists.
+pub struct Format {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is good for, in a few words.
+    pub about: &'static str,
+    /// The usual ends of file names, without the dot.
+    pub extensions: &'static [&'static str],
+    /// Begins one.
+    pub new: fn(&Style) -> Box<dyn Draw>,
+}
+
+/// Every format. Help texts, man pages and errors for unknown names are renderings of this table.
+pub const FORMATS: &[Format] = &[];
