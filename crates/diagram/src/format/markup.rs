@@ -106,7 +106,8 @@ pub(super) fn size(octets: u64) -> String {
     }
 }
 
-/// How long something took, in the unit that people would choose: `38 ms`, `3.2 s`, `2 min 5 s`.
+/// How long something took, in the unit that people would choose and in nine characters or so: `38.2 ms`, `3.20 s`,
+/// `2 min 5 s`.
 pub(super) fn took(time: Duration) -> String {
     let (micros, secs) = (time.as_micros(), time.as_secs());
     match micros {
@@ -117,7 +118,12 @@ pub(super) fn took(time: Duration) -> String {
         1_000_000..60_000_000 => format!("{secs}.{:02} s", time.subsec_millis() / 10),
         60_000_000..3_600_000_000 => format!("{} min {} s", secs / 60, secs % 60),
         3_600_000_000..86_400_000_000 => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
-        _ => format!("{} d {} h", grouped(secs / 86_400), secs % 86_400 / 3600),
+        _ => match secs / 86_400 {
+            days @ ..100 => format!("{days} d {} h", secs % 86_400 / 3600),
+            days @ 100..10_000 => format!("{} d", grouped(days)),
+            // Nobody waits for that; there is no room for more.
+            _ => "≥ 9,999 d".to_owned(),
+        },
     }
 }
 
@@ -144,6 +150,9 @@ impl Clock {
     }
 
     pub(super) fn at(self, time: Duration) -> String {
+        if time.as_secs() >= 10_000_000 {
+            return took(time);
+        }
         let micros = format!("{:06}", time.subsec_micros());
         format!("{}.{}", time.as_secs(), micros.get(..self.digits).unwrap_or(&micros))
     }
@@ -177,9 +186,10 @@ pub(super) fn segments(row: &Row) -> Option<String> {
     if carried.count > 1 {
         parts.push(counted(carried.count, "segment"));
     }
-    let flags = flags(carried);
     // The label of a row that is nothing but a segment is made of its flags.
-    if !flags.is_empty() && !(row.kind == RowKind::Segment && names_flags(&row.label, carried)) {
+    let named = row.kind == RowKind::Segment && names_flags(&row.label, carried);
+    let flags = flags(carried);
+    if !named && !flags.is_empty() {
         parts.push(flags);
     }
     if let Some(seq) = carried.seq {
@@ -309,6 +319,11 @@ pub(super) fn found(rows: &[Row]) -> Vec<(Anomaly, Vec<u64>)> {
     found
 }
 
+/// How bad the worst is that was found in a row.
+pub(super) fn worst(row: &Row) -> Option<Severity> {
+    row.findings.iter().map(|finding| finding.anomaly.severity()).max()
+}
+
 /// The drawing of an icon of 16 × 16, for `fill-rule="evenodd"`.
 pub(super) const LOCK: &str = "M4 7V5a4 4 0 0 1 8 0v2h1v7.5H3V7Zm1.6 0h4.8V5a2.4 2.4 0 0 0-4.8 0Z";
 
@@ -317,7 +332,9 @@ pub(super) const fn icon(severity: Severity) -> &'static str {
     match severity {
         Severity::Slow => "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm-.8 3v4.6l3.1 1.8.8-1.3-2.4-1.4V4Z",
         Severity::Wrong => "M8 1.2 15.6 14.6H.4ZM7.2 5.8v4.4h1.6V5.8Zm0 5.5v1.6h1.6v-1.6Z",
-        Severity::Grave => "M5.1 1h5.8L15 5.1v5.8L10.9 15H5.1L1 10.9V5.1Zm2.1 3.2v5h1.6v-5Zm0 6.2V12h1.6v-1.6Z",
+        Severity::Grave => {
+            "M5.1 1h5.8L15 5.1v5.8L10.9 15H5.1L1 10.9V5.1Zm2.1 3.2v5h1.6v-5Zm0 6.2V12h1.6v-1.6Z"
+        }
     }
 }
 
@@ -335,7 +352,10 @@ mod tests {
     #[test]
     fn nothing_of_a_text_is_markup_or_hides() {
         assert_eq!(escaped("<b a=\"1\" c='2'>&"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;");
-        assert_eq!(escaped("a\u{202e}b\u{200b}\u{0}\u{1b}[1m\n"), "a\\u{202e}b\\u{200b}\\u{0}\\u{1b}[1m\\u{a}");
+        assert_eq!(
+            escaped("a\u{202e}b\u{200b}\u{0}\u{1b}[1m\n"),
+            "a\\u{202e}b\\u{200b}\\u{0}\\u{1b}[1m\\u{a}"
+        );
         assert_eq!(escaped("Grüße, 日本 👩\u{200d}🚀"), "Grüße, 日本 👩\u{200d}🚀");
     }
 

@@ -59,7 +59,4 @@ pub struct Format {
 }
 
 /// Every format. Help texts, man pages and errors for unknown names are renderings of this table.
-pub const FORMATS: &[Format] = &[
-    svg::FORMAT,
-    html::FORMAT,
-];
+pub const FORMATS: &[Format] = &[svg::FORMAT, html::FORMAT];

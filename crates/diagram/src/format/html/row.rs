@@ -5,7 +5,10 @@ use super::drawn_icon;
 use crate::{
     format::{
         Style,
-        markup::{Clock, LOCK, counted, escaped, flags, grouped, icon, id, is_long, left_out, put, segments, side, split_verb, spoken, took},
+        markup::{
+            Clock, LOCK, counted, escaped, flags, grouped, icon, id, is_long, left_out, put, segments, side,
+            split_verb, spoken, took, worst,
+        },
     },
     row::{Finding, Row, RowKind},
 };
@@ -33,8 +36,8 @@ pub(super) fn draw(page: &mut String, row: &Row, around: Around<'_>) {
     if let Some(from) = row.from {
         put!(page, " {}", side(from));
     }
-    if !row.findings.is_empty() {
-        page.push_str(" found");
+    if let Some(worst) = worst(row) {
+        put!(page, " found {}", worst.name());
     }
     put!(page, "\" id=\"{id}\">");
     when(page, row, &id, around.clock);
@@ -55,7 +58,11 @@ fn shortened(text: &str) -> String {
 }
 
 fn when(page: &mut String, row: &Row, id: &str, clock: Clock) {
-    put!(page, "<div class=\"when\"><a class=\"no\" href=\"#{id}\" aria-label=\"Row {n}\">{n}</a>", n = row.number);
+    put!(
+        page,
+        "<div class=\"when\"><a class=\"no\" href=\"#{id}\" aria-label=\"Row {n}\">{n}</a>",
+        n = row.number
+    );
     if !clock.runs {
         page.push_str("</div>");
         return;
@@ -79,7 +86,9 @@ fn bar(page: &mut String, row: &Row, clock: Clock) {
         let network = clock.part(share.network).min(whole);
         (network, clock.part(share.peer).min(whole - network))
     });
-    page.push_str("<svg class=\"bar\" viewBox=\"0 0 1000 5\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
+    page.push_str(
+        "<svg class=\"bar\" viewBox=\"0 0 1000 5\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
+    );
     let mut x = 0;
     for (class, width) in [("network", network), ("peer", peer), ("unknown", whole - network - peer)] {
         if width > 0 {
@@ -107,7 +116,8 @@ fn said(page: &mut String, row: &Row, style: &Style) {
     } else {
         put!(page, "<b>{}</b>{}", escaped(&shortened(verb)), escaped(&short));
     }
-    let carried = segments(row).filter(|carried| style.segments && !carried.is_empty()).map(|text| escaped(&text));
+    let carried =
+        segments(row).filter(|carried| style.segments && !carried.is_empty()).map(|text| escaped(&text));
     if row.kind == RowKind::Segment
         && let Some(carried) = &carried
     {
@@ -240,7 +250,11 @@ fn finding(page: &mut String, row: &Row, finding: &Finding, around: Option<Aroun
         page.push_str("<nav aria-label=\"Findings\">");
         for (place, sign, name) in [(before, "‹", "Finding before"), (behind, "›", "Next finding")] {
             if let Some(place) = place {
-                put!(page, "<a href=\"#{}\" title=\"{name}\" aria-label=\"{name}\">{sign}</a>", id(around.session, *place));
+                put!(
+                    page,
+                    "<a href=\"#{}\" title=\"{name}\" aria-label=\"{name}\">{sign}</a>",
+                    id(around.session, *place)
+                );
             }
         }
         page.push_str("</nav>");

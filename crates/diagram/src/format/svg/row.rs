@@ -50,16 +50,7 @@ pub(super) fn title(row: &Row) -> String {
 }
 
 /// Draws a row from here downwards, and gives its bottom.
-pub(super) fn draw(
-    pen: &mut Pen,
-    top: f64,
-    row: &Row,
-    session: u32,
-    columns: Columns,
-    clock: Clock,
-    style: &Style,
-) -> f64 {
-    let _ = session;
+pub(super) fn draw(pen: &mut Pen, top: f64, row: &Row, columns: Columns, clock: Clock, style: &Style) -> f64 {
     let lane = match row.kind {
         RowKind::Segment if row.from.is_some() => segment(pen, top, row, columns),
         RowKind::Fold => fold(pen, top, row, columns),
@@ -68,7 +59,7 @@ pub(super) fn draw(
     };
     let baseline = top + if row.kind == RowKind::Segment { 16.0 } else { 21.0 };
     times(pen, baseline, row, columns, clock);
-    let beside = remarks(pen, top + baseline - top - 15.0, row, columns, style);
+    let beside = remarks(pen, baseline - 15.0, row, columns, style);
     lane.max(beside).max(baseline + 10.0)
 }
 
@@ -200,7 +191,8 @@ fn block(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
 
 /// A note across both lifelines.
 fn note(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
-    let lines = SMALL.wrap(&markup::visible(&row.label), columns.server - columns.client - 24.0, LABEL_LINES_MAX);
+    let lines =
+        SMALL.wrap(&markup::visible(&row.label), columns.server - columns.client - 24.0, LABEL_LINES_MAX);
     let height = lines.len() as f64 * 16.0 + 10.0;
     let (x, width) = (columns.client - 8.0, columns.server - columns.client + 16.0);
     pen.rect(x, top + 6.0, width, height, 5.0, "note");
@@ -214,7 +206,8 @@ fn note(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
 
 /// Many rows in one, across both lifelines.
 fn fold(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
-    let lines = LABEL.wrap(&markup::visible(&row.label), columns.server - columns.client - 40.0, LABEL_LINES_MAX);
+    let lines =
+        LABEL.wrap(&markup::visible(&row.label), columns.server - columns.client - 40.0, LABEL_LINES_MAX);
     let height = lines.len() as f64 * 18.0 + 22.0;
     let (x, width) = (columns.client - 8.0, columns.server - columns.client + 16.0);
     pen.rect(x, top + 8.0, width, height, 5.0, "fold");
