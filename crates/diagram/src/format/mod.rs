@@ -56,3 +56,8 @@ pub struct Format {
 
 /// Every format. Help texts, man pages and errors for unknown names are renderings of this table.
 pub const FORMATS: &[Format] = &[];
+
+/// The format of this name.
+pub fn by_name(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}
