@@ -2,3 +2,4 @@
 //! what was [heard](crate::heard), in order, without secrets, and in bounded memory.
 
 pub mod dialogue;
+pub mod rawlog;
