@@ -1,15 +1,18 @@
 //! From octets to a drawing: the source is found out, each of its sessions is traced, and a format draws those that were
 //! chosen. Memory is bounded: a session's rows are held until it ends, others than the chosen ones only as figures.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io::BufRead, time::Duration};
 
 use restante_proto::dialogue::ParseError;
 
 use crate::{
-    format::{Draw, Format, Picture, Style},
+    format::{Draw, Format, Picture, Style, text::Text},
     heard::{Heard, What},
     row::{Row, Summary},
-    source::dialogue,
+    source::{
+        dialogue,
+        rawlog::{self, Rawlog, RawlogError},
+    },
     trace::{Settings, Trace},
 };
 
@@ -25,6 +28,8 @@ pub const MESSAGE_MAX_OCTETS: usize = 1 << 20;
 const FIRST_LINE_MAX_OCTETS: usize = 256;
 /// How many lines of a listing are shown.
 const LISTING_MAX_LINES: usize = 5;
+/// How many lines of a listing are shown where whole ones are asked for.
+const WHOLE_LISTING_MAX_LINES: usize = 100_000;
 
 /// Which sessions of a source are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +81,8 @@ impl Default for Options {
 pub enum DrawError {
     /// The dialogue is none.
     Dialogue(ParseError),
+    /// The rawlog cannot be read.
+    Rawlog(RawlogError),
     /// There are several sessions, and none was chosen.
     Several(Vec<Summary>),
     /// There is no session of this number.
@@ -95,6 +102,7 @@ impl std::fmt::Display for DrawError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Dialogue(error) => error.fmt(f),
+            Self::Rawlog(error) => error.fmt(f),
             Self::Several(sessions) => write!(f, "there are {} sessions", sessions.len()),
             Self::NoSuchSession { number, sessions: 1 } => {
                 write!(f, "there is no session {number}; there is one")
@@ -123,7 +131,7 @@ impl std::error::Error for DrawError {}
 /// ```
 pub struct Drawing {
     options: Options,
-    draw: Box<dyn Draw>,
+    pen: Pen,
     source: Source,
     open: BTreeMap<u32, Open>,
     /// The first session, which is over, as long as it is the only one.
@@ -144,10 +152,20 @@ struct Open {
     octets: usize,
 }
 
+/// When rows are drawn.
+enum Pen {
+    /// With their session, when it is over.
+    Whole(Box<dyn Draw>),
+    /// As they come; of which session the last one was.
+    Live(Box<Text>, Option<u32>),
+}
+
 enum Source {
     /// Not enough came to tell.
     Unknown(Vec<u8>),
     Dialogue(Box<dialogue::Source>),
+    /// It hands on by itself what it hears.
+    Elsewhere,
 }
 
 /// So many octets tell what a source is.
@@ -161,9 +179,20 @@ impl Drawing {
 
     /// A drawing in a format of one's own.
     pub fn with(options: Options, draw: Box<dyn Draw>) -> Self {
+        Self::drawn_by(options, Pen::Whole(draw))
+    }
+
+    /// A drawing as text that grows with its source: rows of several sessions alternate, under headings that say whose
+    /// they are. All sessions are drawn.
+    pub fn live(options: Options, style: &Style) -> Self {
+        let options = Options { choice: Choice::All, ..options };
+        Self::drawn_by(options, Pen::Live(Box::new(Text::new(style)), None))
+    }
+
+    fn drawn_by(options: Options, pen: Pen) -> Self {
         Self {
             options,
-            draw,
+            pen,
             only: None,
             source: Source::Unknown(Vec::new()),
             open: BTreeMap::new(),
@@ -195,6 +224,27 @@ impl Drawing {
         self.take(out)
     }
 
+    /// Draws a pair of Dovecot's rawlogs, which is a source of its own; [`Drawing::end`] follows.
+    pub fn rawlog(
+        &mut self,
+        client: impl BufRead,
+        server: impl BufRead,
+        out: &mut Vec<u8>,
+    ) -> Result<(), DrawError> {
+        let options = rawlog::Options { body_start_max_octets: self.start_max_octets() };
+        let mut failed = None;
+        self.source = Source::Elsewhere;
+        let read = Rawlog::new(options).read(client, server, &mut |heard| {
+            if failed.is_none() {
+                failed = self.hear(heard, out).err();
+            }
+        });
+        match failed {
+            Some(error) => Err(error),
+            None => read.map_err(DrawError::Rawlog),
+        }
+    }
+
     /// What the source is, by its first octets.
     fn find_out(&mut self, out: &mut Vec<u8>) -> Result<(), DrawError> {
         let source = dialogue::Source::new(self.start_max_octets());
@@ -208,7 +258,7 @@ impl Drawing {
 
     fn read(&mut self, octets: &[u8]) -> Result<(), DrawError> {
         match &mut self.source {
-            Source::Unknown(_) => Ok(()),
+            Source::Unknown(_) | Source::Elsewhere => Ok(()),
             Source::Dialogue(source) => source.push(octets, &mut self.heard).map_err(DrawError::Dialogue),
         }
     }
@@ -219,7 +269,7 @@ impl Drawing {
             self.find_out(out)?;
         }
         match &mut self.source {
-            Source::Unknown(_) => {}
+            Source::Unknown(_) | Source::Elsewhere => {}
             Source::Dialogue(source) => source.end(&mut self.heard).map_err(DrawError::Dialogue)?,
         }
         self.take(out)?;
@@ -239,10 +289,26 @@ impl Drawing {
         if let Some(only) = self.only.take() {
             self.draw_session(&only, out);
         }
-        if self.drawn > 0 {
-            self.draw.finish(out);
+        if let Pen::Whole(draw) = &mut self.pen
+            && self.drawn > 0
+        {
+            draw.finish(out);
         }
         Ok(())
+    }
+
+    /// Nothing comes for the moment: what is held back of a live drawing is drawn.
+    pub fn idle(&mut self, out: &mut Vec<u8>) {
+        if matches!(self.pen, Pen::Whole(_)) {
+            return;
+        }
+        for (session, open) in &mut self.open {
+            open.trace.idle(&mut self.rows);
+            let heading = open.trace.summary();
+            for row in self.rows.drain(..) {
+                live(&mut self.pen, *session, heading, &row, out);
+            }
+        }
     }
 
     /// The sessions that there were, in figures; with [`Choice::List`] and where there are several.
@@ -274,7 +340,7 @@ impl Drawing {
                 slow: self.options.slow,
                 fold: self.options.fold,
                 hide_names: self.options.hide_names,
-                listing_max_lines: if self.options.whole_bodies { usize::MAX } else { LISTING_MAX_LINES },
+                listing_max_lines: if self.options.whole_bodies { WHOLE_LISTING_MAX_LINES } else { LISTING_MAX_LINES },
             };
             let trace = Trace::new(session, opening.clone(), settings);
             self.open.insert(session, Open { trace, rows: Vec::new(), octets: 0 });
@@ -282,6 +348,11 @@ impl Drawing {
         let keeps = self.draws(session);
         let Some(open) = self.open.get_mut(&session) else { return Ok(()) };
         open.trace.heard(what, &mut self.rows);
+        if let Pen::Live(..) = self.pen {
+            for row in self.rows.drain(..) {
+                live(&mut self.pen, session, open.trace.summary(), &row, out);
+            }
+        }
         for row in self.rows.drain(..).filter(|_| keeps) {
             let octets = row_octets(&row);
             self.held += 1;
@@ -335,12 +406,36 @@ impl Drawing {
     }
 
     fn draw_session(&mut self, session: &Open, out: &mut Vec<u8>) {
-        if self.drawn == 0 {
-            self.draw.start(out);
+        let summary = session.trace.summary();
+        match &mut self.pen {
+            Pen::Whole(draw) => {
+                if self.drawn == 0 {
+                    draw.start(out);
+                }
+                draw.session(Picture { summary, rows: &session.rows }, out);
+            }
+            Pen::Live(text, current) => {
+                if *current != Some(summary.number) {
+                    text.resume(summary.number, &summary.opening, out);
+                }
+                text.end(summary, out);
+                *current = None;
+            }
         }
         self.drawn += 1;
-        self.draw.session(Picture { summary: session.trace.summary(), rows: &session.rows }, out);
     }
+}
+
+/// Draws one row now, below a heading if the row before it was another session's.
+fn live(pen: &mut Pen, session: u32, summary: &Summary, row: &Row, out: &mut Vec<u8>) {
+    let Pen::Live(text, current) = pen else { return };
+    if row.number == 1 {
+        text.begin(&summary.opening, session, out);
+    } else if *current != Some(session) {
+        text.resume(session, &summary.opening, out);
+    }
+    *current = Some(session);
+    text.row(row, out);
 }
 
 fn row_octets(row: &Row) -> usize {

@@ -166,7 +166,7 @@ impl From<Failure> for Stop {
 /// From the input to the output.
 fn draw(args: &Args, drawing: &mut Drawing, to: &mut to::To) -> Result<(), Stop> {
     let mut out = Vec::new();
-    if let Some(pair) = rawlog::pair(&args.input) {
+    if let Some(pair) = rawlog::Pair::of(&args.input) {
         return draw_rawlog(pair, drawing, to);
     }
     let mut input = Input::open(&args.input)?;
