@@ -193,6 +193,7 @@ impl Parts {
             tls,
             store,
             verifier,
+            observers: Vec::new(),
         };
         Ok(Self { settings, config, directory })
     }

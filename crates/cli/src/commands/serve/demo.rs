@@ -76,6 +76,7 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
         tls: Some(tls),
         store: Arc::new(sample()?),
         verifier: Arc::new(verifier(&password)?),
+        observers: Vec::new(),
     };
     let greet =
         |addresses: &[(SocketAddr, Port)]| output::print(&greeting(addresses, folder.path(), &password));
