@@ -168,9 +168,10 @@ impl Recording {
     /// The socket failed: what that says of the client.
     pub(crate) fn failed(&self, error: &io::Error) {
         self.told(|observed| match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-                observed.client_ended(Flag::Rst);
-            }
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected => observed.client_ended(Flag::Rst),
             // An end of the stream where TLS goes on.
             io::ErrorKind::UnexpectedEof => observed.client_ended(Flag::Fin),
             io::ErrorKind::TimedOut => observed.tcp(TcpEvent::Timeout),

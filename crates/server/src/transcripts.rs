@@ -7,10 +7,10 @@
 use std::{
     collections::HashMap,
     fmt::{self, Write as _},
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -150,9 +150,6 @@ impl Observer for Transcripts {
         let (name, head) = (format!("{started}-{}.pop3", session.session()), head.to_string());
         let queue = &self.writer.queue;
         if !queue.reserve(name.len() + head.len() + MESSAGE_OCTETS) {
-            if let Some(times) = queue.skipped.count(Instant::now()) {
-                warn!(times, "sessions are not written down: writing transcripts takes too long");
-            }
             return None;
         }
         let transcript = queue.transcripts.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +171,11 @@ impl Queue {
     /// Takes room for so many octets, if there is.
     fn reserve(&self, octets: usize) -> bool {
         let more = |taken: usize| taken.checked_add(octets).filter(|&sum| sum <= self.bounds.queue_octets);
-        self.octets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        let reserved = self.octets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if !reserved && let Some(times) = self.skipped.count(Instant::now()) {
+            warn!(times, "transcripts are not complete: writing them takes too long");
+        }
+        reserved
     }
 
     fn release(&self, octets: usize) {
@@ -320,14 +321,25 @@ fn files_of(folder: &Path) -> impl Fn(&str) -> io::Result<Box<dyn Write + Send>>
         let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path);
         let file =
             file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        Ok(Box::new(WholeLines { file, octets: 0 }))
+        Ok(Box::new(WholeLines { file, path, octets: 0 }))
     }
 }
 
-/// A file in which no piece is written in part: what is there of a transcript when the disk is full can be read.
+/// A file in which no piece is written in part: what is there of a transcript when the disk is full can be read, and
+/// nothing is there of one that never began.
 struct WholeLines {
     file: File,
+    path: PathBuf,
     octets: u64,
+}
+
+impl Drop for WholeLines {
+    fn drop(&mut self) {
+        if self.octets == 0 {
+            // What went wrong was told.
+            let _left_behind = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Write for WholeLines {
@@ -348,7 +360,7 @@ impl Write for WholeLines {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -368,6 +380,8 @@ mod tests {
         assert!(fs::read_to_string(at("other")).unwrap() == "kept" && !at("nowhere").exists());
         begin("new.pop3").unwrap().write_all(b"a\n").unwrap();
         assert_eq!(fs::read_to_string(at("new.pop3")).unwrap(), "a\n");
+        drop(begin("empty.pop3").unwrap());
+        assert!(!at("empty.pop3").exists());
     }
 
     #[test]

@@ -7,7 +7,10 @@ use restante_auth::users::{
     edit::{self, EditError},
 };
 use restante_server::{TlsConfig, TlsError, server_config};
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::{
+    fs::{Access, AtFlags, CWD, accessat},
+    io::Errno,
+};
 
 use super::{
     Cleartext, Settings, Store, Tls,
@@ -140,8 +143,14 @@ pub(crate) fn transcripts(settings: &Settings, places: &Places) -> Option<Proble
         Ok(_) => {
             let (may, as_who) = (Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
             let error = accessat(CWD, path, may, as_who).err()?;
-            let whose = owner::permission(path);
-            format!("transcripts cannot be written into {shown}: {error}; {whose}")
+            let mend = match error {
+                Errno::ROFS => format!("mount it for writing (systemd: ReadWritePaths={shown})"),
+                _ => {
+                    let (whose, me) = (owner::permission(path), owner::me());
+                    format!("{whose}, or give it to the user who runs the server: `chown {me} {shown}`")
+                }
+            };
+            format!("transcripts cannot be written into {shown}: {error}; {mend}")
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             format!("{shown}, where transcripts go, is not there; {}", mend())
