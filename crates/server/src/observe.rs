@@ -144,6 +144,10 @@ impl Recording {
                 }
                 return;
             }
+            if observed.server_ended.is_some() {
+                // It is thrown away.
+                return;
+            }
             if !observed.mid_segment {
                 observed.recorder.segment(Side::Client);
             }

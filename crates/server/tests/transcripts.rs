@@ -332,6 +332,20 @@ async fn what_is_pipelined_shows_where_it_was_cut() {
     assert_eq!(said[1..], ["C: PA\\|SS [secret]", "C: STAT", "C: LIST", "C: QU\\|IT"], "{}", texts[0]);
 }
 
+#[tokio::test]
+async fn what_nobody_reads_behind_the_last_word_is_not_there() {
+    let (running, folder) = recording(Plan::default());
+    let mut client = logged_in(running.pop3).await;
+    client.send(format!("QUIT\r\n{}", "NOOP\r\n".repeat(20_000))).await;
+    assert_eq!(client.rest().await, b"+OK POP3 Server saying Good-Bye\r\n");
+    drop(client);
+    let texts = transcripts(folder.path(), 1).await;
+    let lines = events(&texts[0]);
+    let end = ["N: S FIN", "N: C FIN", "# The session ended: quit"];
+    assert!(lines.ends_with(&end.map(String::from)), "{:?}", lines.last_chunk::<5>());
+    assert!(lines.len() < 3000, "what came with QUIT: {}", lines.len());
+}
+
 /// Text in memory.
 #[derive(Clone, Default)]
 struct Place(Arc<Mutex<Vec<u8>>>);
