@@ -6,7 +6,8 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -30,8 +31,9 @@ pub trait Observer: fmt::Debug + Send + Sync {
 /// What hears of one session. It is called by the thread that serves the session, and others: it returns at once,
 /// whatever becomes of what it was told, and leaves out what it has no room for.
 pub trait Watch: Send {
-    /// These things happened, in this order. Messages are there as their lengths alone.
-    fn events(&mut self, events: &[Event]);
+    /// These things happened, in this order. Messages are there as their lengths alone. After a
+    /// [`Break`](ControlFlow::Break) nothing is heard any more.
+    fn events(&mut self, events: &[Event]) -> ControlFlow<()>;
 
     /// The session is over, for this reason; nothing follows.
     fn ended(&mut self, why: &str);
@@ -234,14 +236,12 @@ impl Recording {
 
     fn told(&self, tell: impl FnOnce(&mut Observed)) {
         let Some(observed) = &self.0 else { return };
-        let mut observed = lock(observed);
-        tell(&mut observed);
-        observed.deliver();
+        let mut observed = observed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !observed.watches.is_empty() {
+            tell(&mut observed);
+            observed.deliver();
+        }
     }
-}
-
-fn lock(observed: &Mutex<Observed>) -> MutexGuard<'_, Observed> {
-    observed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Observed {
@@ -272,9 +272,7 @@ impl Observed {
         if self.events.is_empty() {
             return;
         }
-        for watch in &mut self.watches {
-            watch.events(&self.events);
-        }
+        self.watches.retain_mut(|watch| watch.events(&self.events).is_continue());
         self.events.clear();
         self.events.shrink_to(EVENTS_KEPT);
     }

@@ -9,6 +9,7 @@ use std::{
     fmt::{self, Write as _},
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    ops::ControlFlow,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -198,7 +199,7 @@ struct Transcript {
 }
 
 impl Watch for Transcript {
-    fn events(&mut self, events: &[Event]) {
+    fn events(&mut self, events: &[Event]) -> ControlFlow<()> {
         let (behind, beyond) = (self.behind, self.beyond);
         let (mut text, mut written) = (String::new(), 0);
         for event in events {
@@ -213,7 +214,7 @@ impl Watch for Transcript {
             written += 1;
         }
         if written == 0 {
-            return;
+            return ControlFlow::Continue(());
         }
         if self.writer.queue.reserve(text.len() + MESSAGE_OCTETS) {
             self.octets += text.len();
@@ -222,6 +223,7 @@ impl Watch for Transcript {
         } else {
             (self.behind, self.beyond) = (behind + written, beyond + events.len() - written);
         }
+        ControlFlow::Continue(())
     }
 
     fn ended(&mut self, why: &str) {

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
+    ops::ControlFlow,
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Arc, Mutex, mpsc},
@@ -478,30 +479,36 @@ async fn a_transcript_that_cannot_be_written_does_not_touch_the_session() {
     assert_eq!(events(&transcripts(folder.path(), 1).await[0])[..6], LOGIN);
 }
 
-/// Hears of sessions at one port, and keeps what it hears.
+/// Hears of sessions at one port, and keeps what it hears up to a line.
 #[derive(Debug)]
 struct Ear {
     port: Port,
+    until: &'static str,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Observer for Ear {
     fn begin(&self, session: &Begun<'_>) -> Option<Box<dyn Watch>> {
         assert!(session.client().ip().is_loopback());
-        let keep = || Box::new(Kept { session: session.session(), heard: Arc::clone(&self.heard) });
+        let keep = || {
+            Box::new(Kept { session: session.session(), until: self.until, heard: Arc::clone(&self.heard) })
+        };
         (session.port() == self.port).then(|| keep() as Box<dyn Watch>)
     }
 }
 
 struct Kept {
     session: String,
+    until: &'static str,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Watch for Kept {
-    fn events(&mut self, events: &[Event]) {
-        let lines = events.iter().map(|event| Event::new(event.kind.clone()).to_string());
+    fn events(&mut self, events: &[Event]) -> ControlFlow<()> {
+        let lines: Vec<_> = events.iter().map(|event| Event::new(event.kind.clone()).to_string()).collect();
+        let last = lines.contains(&self.until.to_owned());
         self.heard.lock().unwrap().extend(lines);
+        if last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn ended(&mut self, why: &str) {
@@ -513,8 +520,14 @@ impl Watch for Kept {
 async fn an_observer_hears_of_the_sessions_that_it_wants_as_they_run() {
     let log = world::log();
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let ear = |port| Arc::new(Ear { port, heard: Arc::clone(&heard) }) as Arc<dyn Observer>;
-    let running = Plan { observers: vec![ear(Port::Pop3s), ear(Port::Pop3)], ..Plan::default() }.start();
+    let short: Arc<Mutex<Vec<String>>> = Arc::default();
+    let ear = |port, until, heard: &Arc<_>| Arc::new(Ear { port, until, heard: Arc::clone(heard) });
+    let observers: Vec<Arc<dyn Observer>> = vec![
+        ear(Port::Pop3s, "", &heard),
+        ear(Port::Pop3, "", &heard),
+        ear(Port::Pop3, "S: +OK X1 POP3 Server", &short),
+    ];
+    let running = Plan { observers, ..Plan::default() }.start();
     let mut client = logged_in(running.pop3).await;
     assert_eq!(heard.lock().unwrap().as_slice(), LOGIN, "the session still runs");
     client.say("QUIT").await;
@@ -531,4 +544,5 @@ async fn an_observer_hears_of_the_sessions_that_it_wants_as_they_run() {
     .expect("it hears of the end");
     log.shows(&format!("session={}", last().strip_suffix(": quit").unwrap())).await;
     assert_eq!(heard.lock().unwrap().len(), 6 + 2 + 2 + 1, "and nothing twice");
+    assert_eq!(short.lock().unwrap().as_slice(), &LOGIN[..2], "who has heard enough hears no more");
 }
