@@ -1,6 +1,10 @@
 //! The formats that a diagram can be drawn in: one file, one line in [`FORMATS`] and one file of tests each. A format gets
 //! whole sessions, row by row, and knows nothing of where they come from.
 
+mod html;
+mod markup;
+mod svg;
+
 use crate::row::{Row, Summary};
 
 /// One session as it is handed to a format.
@@ -55,7 +59,7 @@ pub struct Format {
 }
 
 /// Every format. Help texts, man pages and errors for unknown names are renderings of this table.
-pub const FORMATS: &[Format] = &[];
+pub const FORMATS: &[Format] = &[svg::FORMAT, html::FORMAT];
 
 /// The format of this name.
 pub fn by_name(name: &str) -> Option<&'static Format> {
