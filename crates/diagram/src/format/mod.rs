@@ -1,6 +1,10 @@
 //! The formats that a diagram can be drawn in: one file, one line in [`FORMATS`] and one file of tests each. A format gets
 //! whole sessions, row by row, and knows nothing of where they come from.
 
+mod json;
+mod mermaid;
+pub mod text;
+
 use crate::row::{Row, Summary};
 
 /// One session as it is handed to a format.
@@ -55,4 +59,13 @@ pub struct Format {
 }
 
 /// Every format. Help texts, man pages and errors for unknown names are renderings of this table.
-pub const FORMATS: &[Format] = &[];
+pub const FORMATS: &[Format] = &[
+    Format { name: "text", about: "for terminals, in colour there", extensions: &["txt"], new: text::new },
+    Format {
+        name: "mermaid",
+        about: "for Markdown pages",
+        extensions: &["mmd", "mermaid"],
+        new: mermaid::new,
+    },
+    Format { name: "json", about: "for scripts", extensions: &["json"], new: json::new },
+];
