@@ -5,7 +5,12 @@
 //! here opens a file or a socket: octets go in, octets come out.
 
 pub mod anomaly;
+pub mod drawing;
+mod fold;
 pub mod format;
 pub mod heard;
+mod names;
 pub mod row;
 pub mod source;
+mod trace;
+pub mod words;

@@ -2,8 +2,11 @@
 //! whole sessions, row by row, and knows nothing of where they come from.
 
 mod html;
+mod json;
 mod markup;
+mod mermaid;
 mod svg;
+pub mod text;
 
 use crate::row::{Row, Summary};
 
@@ -59,4 +62,20 @@ pub struct Format {
 }
 
 /// Every format. Help texts, man pages and errors for unknown names are renderings of this table.
-pub const FORMATS: &[Format] = &[svg::FORMAT, html::FORMAT];
+pub const FORMATS: &[Format] = &[
+    Format { name: "text", about: "for terminals, in colour there", extensions: &["txt"], new: text::new },
+    svg::FORMAT,
+    html::FORMAT,
+    Format {
+        name: "mermaid",
+        about: "for Markdown pages",
+        extensions: &["mmd", "mermaid"],
+        new: mermaid::new,
+    },
+    Format { name: "json", about: "for scripts", extensions: &["json"], new: json::new },
+];
+
+/// The format of this name.
+pub fn by_name(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}

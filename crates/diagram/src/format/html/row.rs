@@ -6,11 +6,12 @@ use crate::{
     format::{
         Style,
         markup::{
-            Clock, LOCK, counted, escaped, flags, grouped, icon, id, is_long, left_out, put, segments, side,
-            split_verb, spoken, took, worst,
+            Clock, LOCK, escaped, flags, icon, id, is_long, left_out, put, segments, side, split_verb,
+            spoken, worst,
         },
     },
     row::{Finding, Row, RowKind},
+    words::{count, duration, thousands},
 };
 
 /// The most characters of a label that are drawn; all of it stands in the details.
@@ -69,7 +70,12 @@ fn when(page: &mut String, row: &Row, id: &str, clock: Clock) {
     }
     put!(page, "<span class=\"at\">{}</span>", row.at.map(|at| clock.at(at)).unwrap_or_default());
     if let Some(since) = row.since.filter(|since| !since.is_zero()) {
-        put!(page, "<span{}>+{}</span>", if is_long(since) { " class=\"long\"" } else { "" }, took(since));
+        put!(
+            page,
+            "<span{}>+{}</span>",
+            if is_long(since) { " class=\"long\"" } else { "" },
+            duration(since)
+        );
         bar(page, row, clock);
     }
     page.push_str("</div>");
@@ -171,18 +177,18 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         fact("Time", &format!("{} s", clock.at(at)));
     }
     if let Some(since) = row.since {
-        fact("Step", &took(since));
+        fact("Step", &duration(since));
     }
     if let Some(share) = row.share {
-        fact("Network", &took(share.network));
-        fact("Who answered", &took(share.peer));
+        fact("Network", &duration(share.network));
+        fact("Who answered", &duration(share.peer));
     }
     if row.label.chars().nth(LABEL_MAX_CHARS).is_some() {
         fact("Said", &row.label);
     }
     if let Some(carried) = &row.carried {
         let shared = if carried.shared { ", the first with the end of the row before" } else { "" };
-        fact("Segments", &format!("{}{shared}", grouped(carried.count)));
+        fact("Segments", &format!("{}{shared}", thousands(carried.count)));
         fact("Flags", &flags(carried));
         if let Some(seq) = carried.seq {
             fact("Sequence", &seq.to_string());
@@ -190,9 +196,9 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         if let Some(ack) = carried.ack {
             fact("Acknowledges", &ack.to_string());
         }
-        fact("Carried", &counted(carried.octets, "octet"));
+        fact("Carried", &count(carried.octets, "octet"));
         if carried.acks > 0 {
-            fact("ACKs back", &grouped(carried.acks));
+            fact("ACKs back", &thousands(carried.acks));
         }
     }
     let hides = row.lines.len() > BLOCK_LINES_MAX || row.lines.iter().any(|line| shortened(line) != *line);
@@ -203,7 +209,7 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         }
         put!(page, "<dt>Lines</dt><dd>{lines}</dd>");
     } else if row.lines_left_out > 0 {
-        put!(page, "<dt>Lines left out</dt><dd>{}</dd>", grouped(row.lines_left_out));
+        put!(page, "<dt>Lines left out</dt><dd>{}</dd>", thousands(row.lines_left_out));
     }
     if let Some(rfc) = row.remark.as_ref().and_then(|remark| remark.rfc) {
         put!(page, "<dt>Rule</dt><dd>{}</dd>", escaped(rfc));

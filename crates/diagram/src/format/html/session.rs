@@ -6,9 +6,10 @@ use super::{drawn_icon, row};
 use crate::{
     format::{
         Picture, Style,
-        markup::{Clock, escaped, figures, found, grouped, heading, icon, id, put},
+        markup::{Clock, escaped, figures, found, heading, icon, id, put},
     },
     row::{Row, RowKind, Summary},
+    words::thousands,
 };
 
 /// The most places of one kind that the head links to; the rest is reached from finding to finding.
@@ -91,7 +92,7 @@ fn head(page: &mut String, picture: Picture<'_>) {
     for (anomaly, places) in &found {
         let severity = anomaly.severity();
         let times =
-            if places.len() > 1 { format!(" × {}", grouped(places.len() as u64)) } else { String::new() };
+            if places.len() > 1 { format!(" × {}", thousands(places.len() as u64)) } else { String::new() };
         put!(
             page,
             "<li class=\"{name}\">{}<strong>{}{times}</strong><span class=\"severity\">{name}</span><p>{}</p><p>",
@@ -104,7 +105,7 @@ fn head(page: &mut String, picture: Picture<'_>) {
             put!(page, "<a href=\"#{}\">row {place}</a> ", id(summary.number, *place));
         }
         if let Some(more) = places.len().checked_sub(PLACES_MAX).filter(|more| *more > 0) {
-            put!(page, "and {} more", grouped(more as u64));
+            put!(page, "and {} more", thousands(more as u64));
         }
         page.push_str("</p></li>\n");
     }

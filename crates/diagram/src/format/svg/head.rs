@@ -5,9 +5,12 @@ use super::{
     measure::Face,
     pen::{Anchor, Pen},
 };
-use crate::format::{
-    Picture,
-    markup::{Clock, figures, found, grouped, heading, icon, id, visible},
+use crate::{
+    format::{
+        Picture,
+        markup::{Clock, figures, found, heading, icon, id, visible},
+    },
+    words::thousands,
 };
 
 /// The most places of one kind that are named; the rest is counted.
@@ -41,7 +44,7 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
         let name = severity.name();
         pen.icon(left, y - 12.0, 14.0, icon(severity), &format!("{name}i"));
         let times =
-            if places.len() > 1 { format!(" × {}", grouped(places.len() as u64)) } else { String::new() };
+            if places.len() > 1 { format!(" × {}", thousands(places.len() as u64)) } else { String::new() };
         let title = format!("{}{times}", anomaly.title());
         let spans = [("", 0.0, title.as_str()), ("small", 10.0, name)];
         pen.spans(left + 22.0, y, &format!("title sans {name}i"), Anchor::Start, &spans);
@@ -50,7 +53,7 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
             let text = if count == 0 { format!("row {place}") } else { place.to_string() };
             let width = Face::Sans(11.0).width(&text);
             if count == PLACES_MAX || x + width > right - 80.0 {
-                let more = format!("and {} more", grouped((places.len() - count) as u64));
+                let more = format!("and {} more", thousands((places.len() - count) as u64));
                 pen.text(x, y, "small sans", Anchor::Start, &more);
                 break;
             }

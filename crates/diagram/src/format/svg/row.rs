@@ -10,9 +10,10 @@ use super::{
 use crate::{
     format::{
         Style,
-        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, split_verb, spoken, took},
+        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, split_verb, spoken},
     },
     row::{Row, RowKind},
+    words::duration,
 };
 
 /// The most lines of a label, and of a finding or a remark.
@@ -41,7 +42,11 @@ pub(super) fn title(row: &Row) -> String {
         title += &format!(" ({segments})");
     }
     if let Some(share) = row.share {
-        title += &format!("; {} on the network, {} with who answered", took(share.network), took(share.peer));
+        title += &format!(
+            "; {} on the network, {} with who answered",
+            duration(share.network),
+            duration(share.peer)
+        );
     }
     for finding in &row.findings {
         title += &format!("; {}: {}", finding.anomaly.title(), finding.text);
@@ -66,11 +71,13 @@ pub(super) fn draw(pen: &mut Pen, top: f64, row: &Row, columns: Columns, clock: 
 fn times(pen: &mut Pen, y: f64, row: &Row, columns: Columns, clock: Clock) {
     pen.text(columns.number, y, "small", Anchor::End, &row.number.to_string());
     if let Some(at) = row.at {
-        pen.text(columns.at, y, "small", Anchor::End, &clock.at(at));
+        let room = columns.at - columns.number - 8.0;
+        pen.text(columns.at, y, "small", Anchor::End, &SMALL.cut(&clock.at(at), room));
     }
     let Some(since) = row.since.filter(|since| !since.is_zero()) else { return };
     let class = if is_long(since) { "small long" } else { "small" };
-    pen.text(columns.since, y, class, Anchor::Start, &format!("+{}", took(since)));
+    let room = columns.band - columns.since - 4.0;
+    pen.text(columns.since, y, class, Anchor::Start, &SMALL.cut(&format!("+{}", duration(since)), room));
     let length = |time| f64::from(clock.part(time)) * BAR / 1000.0;
     let whole = length(since);
     // Less than that is a speck of dust.

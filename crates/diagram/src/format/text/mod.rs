@@ -1,0 +1,287 @@
+//! Text for terminals and for whoever reads files: times, the state of the session, and between two lifelines an arrow
+//! for each row. It fits the width; colours are never the only sign of anything. [`Text`] also draws row by row, while
+//! a session goes on. Words are in `words`, columns in `layout`, the table of sessions in [`list`].
+
+mod layout;
+mod line;
+mod list;
+mod summary;
+pub(crate) mod words;
+
+use std::time::Duration;
+
+use restante_proto::dialogue::Side;
+
+pub use self::list::list;
+use self::{
+    layout::{Layout, Margin, Strip, Stroke, paint_of, rule},
+    line::{Paint, cut, flow, harmless, width, wrap, write_line},
+};
+use super::{Draw, Picture, Style};
+use crate::{
+    anomaly::Anomaly,
+    heard::Opening,
+    row::{Row, RowKind, Summary},
+};
+
+/// How many lines what was said may take; the rest is for formats with more room.
+const LABEL_MAX_LINES: usize = 3;
+/// How many lines a remark or a finding may take.
+const NOTE_MAX_LINES: usize = 12;
+
+/// In front of what is wrong.
+const MARK: &str = "! ";
+/// A blank at which no line is broken.
+const UNBROKEN: &str = "\u{a0}";
+/// In front of the lines of a listing or a message, to tell them from what is said about them.
+const QUOTE: &str = "┆ ";
+
+/// One session drawn as text, row by row. Sessions that go on at the same time have one each.
+///
+/// ```
+/// use restante_diagram::{format::{Style, text::Text}, heard::Opening, row::Summary};
+/// let (mut text, mut out) = (Text::new(&Style::default()), Vec::new());
+/// text.begin(&Opening::default(), 1, &mut out);
+/// text.end(&Summary { ending: "closed".into(), ..Summary::default() }, &mut out);
+/// assert!(String::from_utf8(out)?.contains("mail client"));
+/// # Ok::<(), std::string::FromUtf8Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Text {
+    style: Style,
+    layout: Layout,
+    /// The last phase that was shown.
+    phase: Option<&'static str>,
+    /// Something was drawn in this session, so that a command is set apart from what is above it.
+    below: Option<RowKind>,
+    /// How long ago the last drawn row was, in rows that were left out.
+    hidden: Duration,
+    /// When each anomaly was seen first.
+    first: Vec<(Anomaly, Option<Duration>)>,
+}
+
+impl Text {
+    /// For a session of which rows will come one by one.
+    pub fn new(style: &Style) -> Self {
+        Self::with_times(style, true)
+    }
+
+    fn with_times(style: &Style, times: bool) -> Self {
+        Self {
+            style: style.clone(),
+            layout: Layout::new(style, times),
+            phase: None,
+            below: None,
+            hidden: Duration::ZERO,
+            first: Vec::new(),
+        }
+    }
+
+    /// The heading: between whom, and since when.
+    pub fn begin(&mut self, opening: &Opening, number: u32, out: &mut Vec<u8>) {
+        (self.phase, self.below, self.hidden) = (None, None, Duration::ZERO);
+        self.first.clear();
+        let known = [opening.title.as_deref(), opening.started.as_deref()];
+        let mut heading = format!("Session {number}");
+        for text in known.into_iter().flatten() {
+            heading.push_str(" · ");
+            heading.push_str(&harmless(text));
+        }
+        for line in wrap(&heading, self.layout.width, LABEL_MAX_LINES) {
+            write_line(&line, Paint::Bold, self.style.colour, out);
+        }
+        if opening.joined {
+            let text = "It was under way when the recording began.";
+            write_line(text, Paint::Dim, self.style.colour, out);
+        }
+        out.push(b'\n');
+        let address =
+            |address: &Option<Box<str>>| harmless(address.as_deref().unwrap_or_default()).into_owned();
+        self.layout.write_heads(&address(&opening.client), &address(&opening.server), out);
+        self.layout.write(&Margin::default(), &Strip::empty(), None, out);
+    }
+
+    /// One line that says whose rows come now, for sessions that are drawn by turns.
+    pub fn resume(&mut self, number: u32, opening: &Opening, out: &mut Vec<u8>) {
+        let mut text = format!("session {number}");
+        let sides = [opening.client.as_deref(), opening.server.as_deref()];
+        for (side, sign) in sides.into_iter().zip([" · ", " → "]) {
+            text.push_str(sign);
+            text.push_str(&harmless(side.unwrap_or("?")));
+        }
+        out.push(b'\n');
+        write_line(&rule(&text, self.layout.width), Paint::Bold, self.style.colour, out);
+        // The phase is said again: the last mark of it may be far above.
+        (self.phase, self.below) = (None, None);
+    }
+
+    /// A row.
+    pub fn row(&mut self, row: &Row, out: &mut Vec<u8>) {
+        for finding in &row.findings {
+            if self.first.iter().all(|(anomaly, _)| *anomaly != finding.anomaly) {
+                self.first.push((finding.anomaly, row.at));
+            }
+        }
+        if !words::is_drawn(row, &self.style) {
+            self.hidden += row.since.unwrap_or_default();
+            return;
+        }
+        let hidden = std::mem::take(&mut self.hidden);
+        let phase = row.phase.map(|phase| phase.name()).filter(|name| self.phase != Some(*name));
+        self.separate(row, phase, out);
+        if let Some(name) = phase {
+            self.phase = phase;
+            if self.layout.has_phase_strips() {
+                self.layout.write(&Margin::default(), &Strip::phase(&self.layout, name), None, out);
+            }
+        }
+        let mut strips = self.said(row);
+        let beside = self.noted(row);
+        let beside = if self.layout.remark.is_some() {
+            beside
+        } else {
+            let strip = |(text, paint): &(String, Paint)| match row.kind {
+                RowKind::Fold => Strip::folded(text, *paint),
+                _ => Strip::text(text, *paint),
+            };
+            strips.extend(beside.iter().map(strip));
+            Vec::new()
+        };
+        let mut margin = Margin { at: row.at, since: row.since.map(|since| since + hidden), phase };
+        for place in 0..strips.len().max(beside.len()) {
+            let bare = Strip::empty();
+            self.layout.write(&margin, strips.get(place).unwrap_or(&bare), beside.get(place), out);
+            margin = Margin::default();
+        }
+        self.below = Some(row.kind);
+    }
+
+    /// The end of the lifelines, and below them the session in figures.
+    pub fn end(&mut self, summary: &Summary, out: &mut Vec<u8>) {
+        self.layout.write(&Margin::default(), &Strip::empty(), None, out);
+        out.push(b'\n');
+        summary::write(summary, &self.first, self.layout.width, self.style.colour, out);
+    }
+
+    /// Air above what begins something new, where there is air at all.
+    fn separate(&self, row: &Row, phase: Option<&str>, out: &mut Vec<u8>) {
+        let airy = self.style.remarks || self.style.segments;
+        let begins = match row.kind {
+            RowKind::Command => self.below != Some(RowKind::Command),
+            _ => phase.is_some(),
+        };
+        if airy && begins && self.below.is_some() {
+            self.layout.write(&Margin::default(), &Strip::empty(), None, out);
+        }
+    }
+
+    /// What was said, and in which segments.
+    fn said(&self, row: &Row) -> Vec<Strip> {
+        let (layout, columns) = (&self.layout, self.layout.text_columns());
+        let paint = paint_of(row.from);
+        let label = harmless(&row.label);
+        let mut facts = flow(&words::facts(row, &self.style), columns);
+        let mut label = wrap(&label, columns, LABEL_MAX_LINES).into_iter();
+        let first = label.next().unwrap_or_default();
+        let mut strips = Vec::new();
+        match (row.kind, row.from) {
+            (RowKind::Fold, _) => strips.push(Strip::folded(&first, Paint::Bold)),
+            (RowKind::Note, from) => strips.push(Strip::note(layout, from, &first)),
+            (_, None) => strips.push(Strip::note(layout, None, &first)),
+            (kind, Some(from)) => {
+                let stroke = match kind {
+                    RowKind::Segment => Stroke::Dotted,
+                    RowKind::Records => Stroke::Double,
+                    _ => Stroke::Plain,
+                };
+                // A bare segment is one line if it can be.
+                let fits = |facts: &String| width(&first) + 2 + width(facts) <= columns;
+                let one_line = kind == RowKind::Segment && label.len() == 0 && facts.len() == 1;
+                let on_arrow = if one_line && facts.first().is_some_and(fits) {
+                    facts.pop().map(|facts| format!(" {facts}"))
+                } else {
+                    None
+                };
+                strips.push(Strip::arrow(
+                    layout,
+                    from,
+                    stroke,
+                    &first,
+                    on_arrow.as_deref().unwrap_or_default(),
+                ));
+            }
+        }
+        let strip = if row.kind == RowKind::Fold { Strip::folded } else { Strip::text };
+        strips.extend(label.map(|line| strip(&line, paint)));
+        strips.extend(row.lines.iter().map(|line| {
+            let line = harmless(line);
+            strip(format!("{QUOTE}{}", cut(&line, columns - width(QUOTE))).trim_end(), paint)
+        }));
+        if row.lines_left_out > 0 {
+            let text = format!("{QUOTE}… {}", words::count(row.lines_left_out, "more line"));
+            strips.push(strip(&text, Paint::Dim));
+        }
+        strips.extend(facts.iter().map(|line| strip(line, Paint::Dim)));
+        strips
+    }
+
+    /// What is wrong, and what it means.
+    fn noted(&self, row: &Row) -> Vec<(String, Paint)> {
+        let columns = self.layout.note_columns();
+        let mut lines = Vec::new();
+        for finding in &row.findings {
+            let text = format!("{}: {}", finding.anomaly.title(), finding.text);
+            let paint = Paint::Finding(finding.anomaly.severity());
+            let wrapped = wrap(&harmless(&text), columns - width(MARK), NOTE_MAX_LINES);
+            let mark = std::iter::once(MARK).chain(std::iter::repeat("  "));
+            lines.extend(mark.zip(wrapped).map(|(mark, line)| (format!("{mark}{line}"), paint)));
+        }
+        if let Some(remark) = row.remark.as_ref().filter(|_| self.style.remarks) {
+            let mut text = harmless(&remark.text).into_owned();
+            if let Some(rfc) = remark.rfc {
+                text.push_str(&format!(" ({})", rfc.replace(' ', UNBROKEN)));
+            }
+            let wrapped = wrap(&text, columns, NOTE_MAX_LINES);
+            lines.extend(wrapped.into_iter().map(|line| (line.replace(UNBROKEN, " "), Paint::Dim)));
+        }
+        lines
+    }
+}
+
+/// A side in one word.
+pub(crate) const fn side_word(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+/// Whole sessions as text.
+struct Whole {
+    style: Style,
+    below: bool,
+}
+
+/// Begins one.
+pub(super) fn new(style: &Style) -> Box<dyn Draw> {
+    Box::new(Whole { style: style.clone(), below: false })
+}
+
+impl Draw for Whole {
+    fn start(&mut self, _: &mut Vec<u8>) {}
+
+    fn session(&mut self, picture: Picture<'_>, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.below, true) {
+            out.extend_from_slice(b"\n\n");
+        }
+        let times = picture.rows.iter().any(|row| row.at.is_some());
+        let mut text = Text::with_times(&self.style, times);
+        text.begin(&picture.summary.opening, picture.summary.number, out);
+        for row in picture.rows {
+            text.row(row, out);
+        }
+        text.end(picture.summary, out);
+    }
+
+    fn finish(&mut self, _: &mut Vec<u8>) {}
+}

@@ -1,0 +1,270 @@
+//! The text: golden files of the sample sessions at several widths, and what holds for any row: no line is wider than the
+//! width, and the lifelines are straight.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+mod plain;
+
+use std::time::Duration;
+
+use plain::{bare, draw, everything, golden, textbook};
+use proptest::prelude::*;
+use restante_diagram::{
+    anomaly::Anomaly,
+    format::{
+        Style,
+        text::{Text, list},
+    },
+    heard::Opening,
+    row::{Carried, Finding, Remark, Row, RowKind, Share, Summary},
+};
+use restante_proto::{
+    dialogue::{Flag, Flags, Side},
+    phase::Phase,
+};
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+const WIDTHS: [usize; 4] = [60, 80, 100, 160];
+
+fn style(width_columns: usize) -> Style {
+    Style { width_columns, ..Style::default() }
+}
+
+fn listed(style: &Style) -> String {
+    let summaries = [textbook(), everything(), bare()].map(|session| session.summary);
+    let mut out = Vec::new();
+    list(&summaries, style, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn columns(line: &str) -> usize {
+    line.graphemes(true).map(UnicodeWidthStr::width).sum()
+}
+
+#[test]
+fn sessions_look_as_they_should() {
+    for width in WIDTHS {
+        golden(&format!("textbook-{width}.txt"), &draw("text", &style(width), &[&textbook()]));
+        golden(&format!("everything-{width}.txt"), &draw("text", &style(width), &[&everything()]));
+    }
+    golden("bare-80.txt", &draw("text", &style(80), &[&bare()]));
+    golden("bare-160.txt", &draw("text", &style(160), &[&bare()]));
+}
+
+#[test]
+fn less_is_drawn_if_asked() {
+    let style = Style { remarks: false, segments: false, ..style(80) };
+    golden("short-80.txt", &draw("text", &style, &[&textbook(), &everything()]));
+}
+
+#[test]
+fn colours_say_nothing_of_their_own() {
+    let coloured = draw("text", &Style { colour: true, ..style(100) }, &[&textbook()]);
+    golden("colour-100.txt", &coloured.replace('\x1b', "ESC"));
+    let mut plain = String::new();
+    for (place, part) in coloured.split("\x1b[").enumerate() {
+        plain.push_str(if place == 0 { part } else { part.split_once('m').unwrap().1 });
+    }
+    assert_eq!(plain, draw("text", &style(100), &[&textbook()]));
+}
+
+#[test]
+fn sessions_are_listed() {
+    for width in [60, 80, 100, 160, 240] {
+        let text = listed(&style(width));
+        golden(&format!("list-{width}.txt"), &text);
+        assert!(text.lines().all(|line| columns(line) <= width), "{text}");
+    }
+    let mut out = Vec::new();
+    list(&[], &style(80), &mut out);
+    assert_eq!(String::from_utf8(out).unwrap().lines().count(), 1, "headings alone");
+}
+
+#[test]
+fn rows_of_several_sessions_may_come_by_turns() {
+    let sessions = [textbook(), everything()];
+    let mut texts = [Text::new(&style(80)), Text::new(&style(80))];
+    let mut out = Vec::new();
+    for (session, text) in sessions.iter().zip(&mut texts) {
+        text.begin(&session.summary.opening, session.summary.number, &mut out);
+        session.rows.iter().take(5).for_each(|row| text.row(row, &mut out));
+    }
+    for (session, text) in sessions.iter().zip(&mut texts) {
+        text.resume(session.summary.number, &session.summary.opening, &mut out);
+        session.rows.iter().skip(5).take(3).for_each(|row| text.row(row, &mut out));
+        text.end(&session.summary, &mut out);
+    }
+    golden("turns-80.txt", &String::from_utf8(out).unwrap());
+}
+
+#[test]
+fn the_time_of_rows_that_are_left_out_is_not_lost() {
+    let style = Style { segments: false, ..style(80) };
+    let text = draw("text", &style, &[&textbook()]);
+    // The greeting came 682 µs after the client's ACK, and 1,004 µs after its SYN.
+    assert!(text.contains("0.001004  +1.0 ms  │◀─ +OK X1"), "{text}");
+}
+
+/// Texts that are hard to measure: wide, stacked, hidden, long, empty.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        "\\PC{0,40}",
+        ".{0,40}",
+        "[a-z ]{0,300}",
+        "[\u{4e00}-\u{4e20}\u{1100}-\u{1120}\u{1160}\u{11a8} ]{0,120}",
+        "[e\u{300}-\u{320}\u{fe0f}\u{200d}1👩🚀🇩🇪 ]{0,60}",
+        "[\u{0}-\u{1f}\u{80}-\u{9f}\u{202a}-\u{202e}]{0,20}",
+    ]
+}
+
+fn any_duration() -> impl Strategy<Value = Option<Duration>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(Duration::MAX / 2)),
+        (0u64..100_000_000_000_000).prop_map(|nanos| Some(Duration::from_nanos(nanos))),
+    ]
+}
+
+fn any_carried() -> impl Strategy<Value = Option<Carried>> {
+    let numbers =
+        (any::<u64>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u32>()), any::<bool>());
+    proptest::option::of(numbers.prop_map(|(count, octets, acks, seq, shared)| {
+        Carried {
+            count,
+            flags: [Flag::Syn, Flag::Fin, Flag::Rst, Flag::Psh, Flag::Ack]
+                .iter()
+                .fold(Flags::default(), |all, flag| all.with(*flag)),
+            seq,
+            ack: seq,
+            octets,
+            shared,
+            acks,
+        }
+    }))
+}
+
+fn any_row() -> impl Strategy<Value = Row> {
+    let kinds = [
+        RowKind::Segment,
+        RowKind::Command,
+        RowKind::Response,
+        RowKind::Reply,
+        RowKind::Listing,
+        RowKind::Message,
+        RowKind::Records,
+        RowKind::Note,
+        RowKind::Fold,
+    ];
+    let what = (
+        proptest::sample::select(kinds.to_vec()),
+        proptest::sample::select(vec![None, Some(Side::Client), Some(Side::Server)]),
+        proptest::option::of(proptest::sample::select(Phase::ALL.to_vec())),
+    );
+    let said = (any_text(), proptest::collection::vec(any_text(), 0..4), any::<u64>());
+    let noted = (proptest::option::of(any_text()), proptest::collection::vec(any_text(), 0..3));
+    (what, (any_duration(), any_duration()), said, any_carried(), noted).prop_map(
+        |((kind, from, phase), (at, since), (label, lines, lines_left_out), carried, (remark, findings))| {
+            Row {
+                number: 1,
+                at,
+                since,
+                phase,
+                kind,
+                from,
+                label,
+                lines,
+                lines_left_out,
+                carried,
+                remark: remark.map(|text| Remark { text, rfc: Some("RFC 1939 §5") }),
+                findings: findings
+                    .into_iter()
+                    .map(|text| Finding { anomaly: Anomaly::SlowStep, text })
+                    .collect(),
+                share: at.zip(since).map(|(network, peer)| Share { network, peer }),
+            }
+        },
+    )
+}
+
+/// What stands in a column of a line.
+fn standing_at(line: &str, column: usize) -> &str {
+    let mut used = 0;
+    for character in line.graphemes(true) {
+        if used == column {
+            return character;
+        }
+        used += character.width();
+    }
+    ""
+}
+
+proptest! {
+    #[test]
+    fn lines_fit_and_lifelines_are_straight(
+        rows in proptest::collection::vec(any_row(), 1..6),
+        width in 0usize..260,
+        (remarks, segments) in any::<(bool, bool)>(),
+    ) {
+        let style = Style { width_columns: width, colour: false, remarks, segments };
+        let (mut text, mut out) = (Text::new(&style), Vec::new());
+        // Where they stand is read from the first line that has nothing but them.
+        text.begin(&Opening::default(), 1, &mut out);
+        let head = String::from_utf8(std::mem::take(&mut out)).unwrap();
+        let lifelines = head.lines().last().unwrap();
+        let left = lifelines.find('│').unwrap();
+        let right = columns(lifelines) - 1;
+        prop_assert!(right > left + 20);
+        for row in &rows {
+            text.row(row, &mut out);
+        }
+        let drawn = String::from_utf8(out).unwrap();
+        for line in drawn.lines() {
+            prop_assert!(columns(line) <= width.max(60), "{line:?}");
+            for column in [left, right] {
+                let there = standing_at(line, column);
+                prop_assert!(["│", "┊", "├", "┤"].contains(&there), "{there:?} in column {column} of {line:?}");
+            }
+            prop_assert!(!line.contains(|c: char| c.is_control()), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn heads_and_summaries_fit(texts in proptest::collection::vec(any_text(), 8), width in 0usize..260) {
+        let texts: Vec<Box<str>> = texts.into_iter().map(String::into_boxed_str).collect();
+        let opening = Opening {
+            title: Some(texts[0].clone()),
+            client: Some(texts[1].clone()),
+            server: Some(texts[2].clone()),
+            started: Some(texts[3].clone()),
+            joined: true,
+        };
+        let summary = Summary {
+            number: u32::MAX,
+            opening: opening.clone(),
+            user: Some(texts[4].to_string()),
+            tls: Some(texts[5].to_string()),
+            duration: Some(Duration::MAX),
+            commands: u64::MAX,
+            retrieved: u64::MAX,
+            retrieved_octets: u64::MAX,
+            deleted: u64::MAX,
+            segments: u64::MAX,
+            client_octets: u64::MAX,
+            server_octets: u64::MAX,
+            anomalies: Anomaly::ALL.iter().map(|anomaly| (*anomaly, u64::MAX)).collect(),
+            ending: texts[6].to_string(),
+        };
+        let style = style(width);
+        let (mut text, mut out) = (Text::new(&style), Vec::new());
+        text.begin(&opening, 1, &mut out);
+        text.resume(1, &opening, &mut out);
+        text.end(&summary, &mut out);
+        list(&[summary], &style, &mut out);
+        let drawn = String::from_utf8(out).unwrap();
+        for line in drawn.lines() {
+            prop_assert!(columns(line) <= width.max(60), "{line:?}");
+            prop_assert!(!line.contains(|c: char| c.is_control()), "{line:?}");
+        }
+    }
+}
