@@ -41,6 +41,7 @@ fn opening() -> Opening {
         server: Some("198.51.100.4:110".into()),
         started: Some("2005-04-01T07:56:00Z".into()),
         joined: false,
+        inside_tls: false,
     }
 }
 
@@ -351,6 +352,7 @@ pub(crate) fn hostile() -> (Summary, Vec<Row>) {
         server: Some(MARKUP.into()),
         started: Some(TURNED.into()),
         joined: true,
+        inside_tls: false,
     };
     (summary, rows)
 }
