@@ -38,13 +38,20 @@ fn what_can_be_left_out_is_left_out() {
 #[test]
 fn the_outputs_extension_says_the_format() {
     let folder = TempDir::new().unwrap();
-    for (name, begins) in
-        [("a.svg", "<svg"), ("a.html", "<!DOCTYPE html>"), ("a.mmd", "sequenceDiagram"), ("a.json", "{"), ("a.txt", "")]
-    {
+    for (name, begins) in [
+        ("a.svg", "<svg"),
+        ("a.html", "<!DOCTYPE html>"),
+        ("a.mmd", "sequenceDiagram"),
+        ("a.json", "{"),
+        ("a.txt", ""),
+    ] {
         let path = folder.path().join(name);
         assert_eq!(restante(&["diagram", SEED, "-o", path.to_str().unwrap()]).ok(), "");
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.trim_start().starts_with(begins) && text.contains("UIDL"), "{name}: {text}");
+        assert!(
+            text.trim_start().to_lowercase().starts_with(&begins.to_lowercase()) && text.contains("UIDL"),
+            "{name}"
+        );
     }
     let odd = folder.path().join("a.bmp");
     let error = restante(&["diagram", SEED, "-o", odd.to_str().unwrap()]).fails(2);
@@ -58,7 +65,8 @@ fn json_can_be_asked_for_as_elsewhere() {
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["sessions"][0]["commands"], 8);
     assert_eq!(json, restante(&["diagram", SEED, "--format", "json"]).ok());
-    let list: serde_json::Value = serde_json::from_str(&restante(&["diagram", SEED, "--list", "--json"]).ok()).unwrap();
+    let list: serde_json::Value =
+        serde_json::from_str(&restante(&["diagram", SEED, "--list", "--json"]).ok()).unwrap();
     assert_eq!(list["sessions"][0]["retrieved_octets"], 1317);
     assert_eq!(list["sessions"][0]["rows"], serde_json::json!([]));
 }
@@ -97,9 +105,12 @@ fn what_cannot_be_drawn_says_why_and_what_to_do() {
     let error = restante(&["diagram", folder.path().to_str().unwrap()]).fails(1);
     assert!(error.contains("is a folder"), "{error}");
     let error = restante(&["diagram", &file("a.txt", "From: somebody else\n\nhello\n")]).fails(1);
-    assert!(error.contains("line 1, column 1: unknown key") && error.contains("hint: this is read as a dialogue"), "{error}");
+    assert!(
+        error.contains("line 1, column 1: unknown key") && error.contains("hint: this is read as a dialogue"),
+        "{error}"
+    );
     let error = restante(&["diagram", &file("empty", "")]).fails(1);
-    assert!(error.contains("empty"), "{error}");
+    assert!(error.contains("there is no POP3 session in it"), "{error}");
     let error = restante(&["diagram", SEED, "--session", "2"]).fails(1);
     assert!(error.contains("there is no session 2; there is one"), "{error}");
     let error = restante(&["diagram", &file("1.in", "STAT\r\n")]).fails(1);

@@ -340,7 +340,11 @@ impl Drawing {
                 slow: self.options.slow,
                 fold: self.options.fold,
                 hide_names: self.options.hide_names,
-                listing_max_lines: if self.options.whole_bodies { WHOLE_LISTING_MAX_LINES } else { LISTING_MAX_LINES },
+                listing_max_lines: if self.options.whole_bodies {
+                    WHOLE_LISTING_MAX_LINES
+                } else {
+                    LISTING_MAX_LINES
+                },
             };
             let trace = Trace::new(session, opening.clone(), settings);
             self.open.insert(session, Open { trace, rows: Vec::new(), octets: 0 });

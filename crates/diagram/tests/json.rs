@@ -3,9 +3,9 @@
 
 mod plain;
 
+use plain::{Session, bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::format::Style;
-use plain::{Session, bare, draw, everything, golden, textbook};
 use serde_json::Value;
 
 fn read(text: &str) -> Value {

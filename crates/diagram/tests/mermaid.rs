@@ -3,9 +3,9 @@
 
 mod plain;
 
+use plain::{Session, bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::format::Style;
-use plain::{Session, bare, draw, everything, golden, textbook};
 
 #[test]
 fn sessions_look_as_they_should() {

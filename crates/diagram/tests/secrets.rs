@@ -54,12 +54,21 @@ fn sessions() -> Vec<Vec<(char, String)>> {
         vec![('C', format!("AUTH {PASSWORD}")), ('S', "-ERR".into())],
         // Nobody answers, or with what is no answer.
         vec![('C', format!("PASS {PASSWORD}"))],
-        vec![('C', "USER john".into()), ('C', format!("PASS {PASSWORD}")), ('S', format!("what? {PASSWORD}"))],
+        vec![
+            ('C', "USER john".into()),
+            ('C', format!("PASS {PASSWORD}")),
+            ('S', format!("what? {PASSWORD}")),
+        ],
     ];
     let whole = |login: Vec<(char, String)>| {
         let mut session = vec![('S', "+OK ready <1.2@x>".to_owned())];
         session.extend(login);
-        session.extend([('C', "STAT".to_owned()), ('S', "+OK 0 0".into()), ('C', "QUIT".into()), ('S', "+OK".into())]);
+        session.extend([
+            ('C', "STAT".to_owned()),
+            ('S', "+OK 0 0".into()),
+            ('C', "QUIT".into()),
+            ('S', "+OK".into()),
+        ]);
         session
     };
     logins.into_iter().map(whole).collect()

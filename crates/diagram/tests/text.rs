@@ -6,6 +6,7 @@ mod plain;
 
 use std::time::Duration;
 
+use plain::{bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::{
     anomaly::Anomaly,
@@ -20,7 +21,6 @@ use restante_proto::{
     dialogue::{Flag, Flags, Side},
     phase::Phase,
 };
-use plain::{bare, draw, everything, golden, textbook};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 

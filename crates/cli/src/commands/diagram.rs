@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Write},
+    io::BufReader,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -118,7 +118,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         slow: args.slow,
         ports: args.port.clone(),
     };
-    let is_live = input::is_stdin(&args.input) && format.name == "text" && args.output.is_none() && !args.list;
+    let is_live =
+        input::is_stdin(&args.input) && format.name == "text" && args.output.is_none() && !args.list;
     let mut drawing = match is_live && matches!(options.choice, Choice::Single | Choice::All) {
         true => Drawing::live(options, &style),
         false => Drawing::new(options, format, &style),
@@ -129,7 +130,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Ok(()) if args.list => list(&drawing, format, &style, &mut to)?,
         Ok(()) => {}
         Err(Stop::Failed(failure)) => return Err(failure),
-        Err(Stop::Drawing(DrawError::Several(sessions))) if format.name == "text" && args.output.is_none() => {
+        Err(Stop::Drawing(DrawError::Several(sessions)))
+            if format.name == "text" && args.output.is_none() =>
+        {
             let mut table = Vec::new();
             format::text::list(&sessions, &style, &mut table);
             to.write(&table)?;
@@ -188,8 +191,9 @@ fn draw(args: &Args, drawing: &mut Drawing, to: &mut to::To) -> Result<(), Stop>
 fn draw_rawlog(pair: rawlog::Pair, drawing: &mut Drawing, to: &mut to::To) -> Result<(), Stop> {
     let open = |path: &Path| {
         File::open(path).map(BufReader::new).map_err(|error| {
-            Failure::failed(format!("cannot open {}: {error}", path.display()))
-                .hint("a rawlog is a pair of files: NAME.in is what the client sent, NAME.out what the server sent")
+            Failure::failed(format!("cannot open {}: {error}", path.display())).hint(
+                "a rawlog is a pair of files: NAME.in is what the client sent, NAME.out what the server sent",
+            )
         })
     };
     let (client, server) = (open(&pair.client)?, open(&pair.server)?);
@@ -213,7 +217,9 @@ fn list(drawing: &Drawing, format: &Format, style: &Style, to: &mut to::To) -> R
     } else {
         let mut draw = (format.new)(style);
         draw.start(&mut out);
-        sessions.iter().for_each(|summary: &Summary| draw.session(format::Picture { summary, rows: &[] }, &mut out));
+        sessions
+            .iter()
+            .for_each(|summary: &Summary| draw.session(format::Picture { summary, rows: &[] }, &mut out));
         draw.finish(&mut out);
     }
     to.write(&out)
@@ -221,19 +227,23 @@ fn list(drawing: &Drawing, format: &Format, style: &Style, to: &mut to::To) -> R
 
 /// What went wrong, with what to do about it.
 fn told(args: &Args, error: DrawError) -> Failure {
-    let name = if input::is_stdin(&args.input) { "standard input".to_owned() } else { args.input.display().to_string() };
+    let name = if input::is_stdin(&args.input) {
+        "standard input".to_owned()
+    } else {
+        args.input.display().to_string()
+    };
     let failure = Failure::failed(format!("{name}: {error}"));
     match error {
         DrawError::Several(_) => failure.hint("choose one with --session N, or take all with --session all; --list shows them"),
         DrawError::NoSuchSession { .. } => failure.hint("--list shows which there are"),
         DrawError::NoSession => {
-            failure.hint("POP3 is looked for on ports 110, 995, 1110 and 1995, and wherever a server greets with +OK; name another port with --port")
+            failure.hint("in a capture POP3 is looked for on ports 110, 995, 1110 and 1995, and wherever a server greets with +OK; name another port with --port")
         }
         DrawError::TooMuch => failure.hint("choose one session with --session N, and leave --unfold and --bodies out"),
         DrawError::Dialogue(_) => {
             failure.hint("this is read as a dialogue (docs/dialogue.md), since it is no packet capture (pcap, pcapng)")
         }
-        DrawError::Capture(_) | DrawError::Rawlog(_) => failure,
+        DrawError::Rawlog(_) => failure,
     }
 }
 
@@ -249,7 +259,9 @@ fn format_for(args: &Args) -> Result<&'static Format, Failure> {
         (None, None) => named("text"),
         (None, Some(output)) => {
             let extension = output.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-            let fits = |format: &&Format| format.extensions.iter().any(|known| known.eq_ignore_ascii_case(extension));
+            let fits = |format: &&Format| {
+                format.extensions.iter().any(|known| known.eq_ignore_ascii_case(extension))
+            };
             format::FORMATS.iter().find(fits).ok_or_else(|| {
                 Failure::usage(format!("{} does not say which format it should have", output.display()))
                     .hint(format!("name it with --format: {}", names()))

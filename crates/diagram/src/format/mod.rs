@@ -66,7 +66,12 @@ pub const FORMATS: &[Format] = &[
     Format { name: "text", about: "for terminals, in colour there", extensions: &["txt"], new: text::new },
     svg::FORMAT,
     html::FORMAT,
-    Format { name: "mermaid", about: "for Markdown pages", extensions: &["mmd", "mermaid"], new: mermaid::new },
+    Format {
+        name: "mermaid",
+        about: "for Markdown pages",
+        extensions: &["mmd", "mermaid"],
+        new: mermaid::new,
+    },
     Format { name: "json", about: "for scripts", extensions: &["json"], new: json::new },
 ];
 

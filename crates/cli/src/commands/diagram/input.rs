@@ -98,7 +98,9 @@ impl Input {
                     *piece = octets;
                     Ok(Next::Octets(piece))
                 }
-                Ok(Piece::Failed(error)) => Err(Failure::failed(format!("cannot read standard input: {error}"))),
+                Ok(Piece::Failed(error)) => {
+                    Err(Failure::failed(format!("cannot read standard input: {error}")))
+                }
                 Ok(Piece::End) | Err(RecvTimeoutError::Disconnected) => Ok(Next::End),
                 Err(RecvTimeoutError::Timeout) => Ok(Next::Nothing),
             },
