@@ -61,6 +61,8 @@ struct Message {
     announced: Option<u64>,
     /// How many octets came at most.
     passed: u64,
+    /// Some of them lack.
+    holed: bool,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,13 @@ impl Follow {
         if self.lost.is_some() {
             return self.search(from, at, octets, carrier, out);
         }
+        if from == Side::Client && self.unanswered == 0 && self.message.is_some_and(|message| message.holed) {
+            // Everything was answered, and the client has something new to say: for it the message is over, and its end
+            // was in a hole.
+            self.end_lines(out);
+            self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
+            (self.message, self.server.begun, self.server.begun_octets) = (None, None, 0);
+        }
         // A client begins TLS where a line would begin, and then the server does.
         let begins: fn(&[u8]) -> bool = match from {
             Side::Client => tls::begins_handshake,
@@ -175,7 +184,7 @@ impl Follow {
         for observed in seen.drain(..) {
             if self.doubtful && matches!(observed.role, Some(Role::Unknown | Role::Unasked)) {
                 // What lacks told the two sides apart; the recorder would only guess from here on.
-                self.lose(out);
+                self.lose(None, out);
                 self.unplaced(from, at, octets.len() as u64, Spanning::new(carrier), out);
                 break;
             }
@@ -189,9 +198,11 @@ impl Follow {
             return;
         }
         // A message begins behind its reply: whether something of it came already, the last line tells.
-        let in_message = from == Side::Server
-            && self.message.is_some()
-            && !(opens_message && last_line(octets).is_some_and(|line| line.starts_with(b"+OK")));
+        let ends_in_reply = opens_message && last_line(octets).is_some_and(|line| line.starts_with(b"+OK"));
+        if let (Some(message), true) = (&mut self.message, ends_in_reply) {
+            message.passed = 0;
+        }
+        let in_message = from == Side::Server && self.message.is_some() && !ends_in_reply;
         let (in_line, fresh) = (self.recorder.in_line(from), Spanning::new(carrier));
         let half = self.half(from);
         if in_line || in_message {
@@ -214,7 +225,7 @@ impl Follow {
                 }
                 if ok && matches!(to, Some(Verb::Retr | Verb::Top)) {
                     let announced = announced(observed).filter(|_| to == Some(Verb::Retr));
-                    self.message = Some(Message { announced, passed: octets as u64 });
+                    self.message = Some(Message { announced, passed: octets as u64, holed: false });
                     return true;
                 }
             }
@@ -268,21 +279,30 @@ impl Follow {
         let inside = self.message.as_mut().filter(|_| from == Side::Server && self.lost.is_none());
         if let Some(message) = inside {
             message.passed = message.passed.saturating_add(octets);
-            if message.announced.is_some_and(|announced| message.passed <= announced) {
-                self.recorder.left_out(at, octets);
+            message.holed = true;
+            let (announced, passed) = (message.announced.unwrap_or(0), message.passed);
+            if passed <= announced {
+                // Where the message is over, so is its last line: the `.` line comes next, and must be seen as one.
+                let line_end = if passed == announced && octets >= 2 { &b"\r\n"[..] } else { b"" };
+                self.recorder.left_out(at, octets - line_end.len() as u64);
+                self.recorder.observe(Side::Server, at, line_end, &mut self.seen);
                 return self.say(missing, out);
             }
         }
-        self.lose(out);
+        self.lose(Some(from), out);
         self.say(missing, out);
     }
 
-    /// From here on the session cannot be followed, until it can be again.
-    fn lose(&mut self, out: &mut Vec<Heard>) {
-        if self.lost.is_none() {
+    /// From here on the session cannot be followed, until it can be again; octets of this side lack.
+    fn lose(&mut self, lacking: Option<Side>, out: &mut Vec<Heard>) {
+        let mut lost = self.lost.take().unwrap_or_else(|| {
+            let server_line_begins = !self.recorder.in_line(Side::Server) && self.message.is_none();
+            let lost = Lost::new(!self.recorder.in_line(Side::Client), server_line_begins);
             self.end_lines(out);
-        }
-        self.lost = Some(Lost::default());
+            lost
+        });
+        lost.lacking(lacking);
+        self.lost = Some(lost);
         (self.message, self.unanswered) = (None, 0);
         for side in [Side::Client, Side::Server] {
             let half = self.half(side);

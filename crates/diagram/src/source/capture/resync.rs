@@ -9,7 +9,12 @@
 //!    no exchange is under way (RFC 5034 §4: its challenges begin with `+ `), and nothing is unanswered;
 //! 3. it is a whole, valid command.
 
-use restante_proto::{command::Command, phase::Phase, phase::TRANSITIONS, verb::Verb};
+use restante_proto::{
+    command::Command,
+    dialogue::Side,
+    phase::{Phase, TRANSITIONS},
+    verb::Verb,
+};
 
 use super::follow::last_line;
 
@@ -32,6 +37,21 @@ pub(super) struct Found {
 }
 
 impl Lost {
+    /// The session was followed until now: whether the next octets of each side begin a line is known.
+    pub(super) const fn new(client_line_begins: bool, server_line_begins: bool) -> Self {
+        Self { client_line_ended: client_line_begins, server_line_begins, answered: false }
+    }
+
+    /// Octets of this side lack.
+    pub(super) const fn lacking(&mut self, side: Option<Side>) {
+        match side {
+            Some(Side::Client) => self.client_line_ended = false,
+            Some(Side::Server) => self.server_line_begins = false,
+            None => {}
+        }
+        self.answered = false;
+    }
+
     /// The client says this.
     pub(super) fn client(&mut self, octets: &[u8]) -> Option<Found> {
         if self.client_line_ended && self.answered {
