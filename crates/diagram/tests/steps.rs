@@ -27,10 +27,10 @@ fn the_seeds_session_has_a_row_for_each_step() {
             "reply +OK 1 1317",
             "command UIDL",
             "reply +OK 1 messages (1317 octets)",
-            "listing 1 390953946",
+            "listing 1 line, and the final dot",
             "command LIST",
             "reply +OK 1 messages (1317 octets)",
-            "listing 1 1317",
+            "listing 1 line, and the final dot",
             "command RETR 1",
             "reply +OK 1317 octets",
             "message message, 1,317 octets",
@@ -50,7 +50,7 @@ fn the_seeds_session_has_a_row_for_each_step() {
     assert!(remark("+OK 1 1317").text.starts_with("The maildrop holds 1 message, 1,317 octets in all."));
     assert_eq!(remark("RETR 1").text, "The client asks for message 1, the whole of it.");
     assert_eq!(remark("RETR 1").rfc, Some("RFC 1939 §5"));
-    assert_eq!(row(&rows, "1 390953946").lines, ["."]);
+    assert_eq!(row(&rows, "1 line, and the final dot").lines, ["1 390953946", "."]);
     assert_eq!(summary.user.as_deref(), Some("john.doe@anydomain.com"));
     assert_eq!(
         (summary.commands, summary.retrieved, summary.retrieved_octets, summary.deleted),

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Write},
+    io::BufReader,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -237,13 +237,13 @@ fn told(args: &Args, error: DrawError) -> Failure {
         DrawError::Several(_) => failure.hint("choose one with --session N, or take all with --session all; --list shows them"),
         DrawError::NoSuchSession { .. } => failure.hint("--list shows which there are"),
         DrawError::NoSession => {
-            failure.hint("POP3 is looked for on ports 110, 995, 1110 and 1995, and wherever a server greets with +OK; name another port with --port")
+            failure.hint("in a capture POP3 is looked for on ports 110, 995, 1110 and 1995, and wherever a server greets with +OK; name another port with --port")
         }
         DrawError::TooMuch => failure.hint("choose one session with --session N, and leave --unfold and --bodies out"),
         DrawError::Dialogue(_) => {
             failure.hint("this is read as a dialogue (docs/dialogue.md), since it is no packet capture (pcap, pcapng)")
         }
-        DrawError::Capture(_) | DrawError::Rawlog(_) => failure,
+        DrawError::Rawlog(_) => failure,
     }
 }
 

@@ -77,7 +77,9 @@ impl Source {
             let line = std::mem::take(&mut self.partial);
             self.line(&line, heard)?;
         }
-        self.begin(heard);
+        if !self.begun {
+            return Ok(());
+        }
         self.recorder.observe_end(&mut self.seen);
         self.say(heard);
         let ending = if self.over { Ending::Closed } else { Ending::Source };

@@ -25,10 +25,7 @@ impl Trace {
                 draft.topic = block.of.topic;
                 self.row(self.last_at, draft, None, rows);
             } else {
-                if block.lines.is_empty() {
-                    block.lines.push("(no line of it came)".to_owned());
-                    block.at = self.last_at;
-                }
+                block.at = block.at.or(self.last_at);
                 self.listed(block, rows);
             }
         }

@@ -113,6 +113,8 @@ struct Block {
     bare_lf: u64,
     findings: Vec<Finding>,
     message: bool,
+    /// Its final dot came.
+    whole: bool,
 }
 
 /// How far STLS is.
@@ -469,7 +471,7 @@ impl Trace {
     /// A side said something, whose last segment is that of the span.
     fn speak(&mut self, side: Side, at: Option<Duration>, span: Option<Span>) {
         let end = span.and_then(|span| self.tcp.passed_at(span.last)).and_then(|passed| passed.at);
-        self.spoke[place(side)] = end.max(at).or(self.spoke[place(side)]);
+        self.spoke[place(side)] = end.max(at).or_else(|| self.spoke[place(side)]);
     }
 
     fn pass(&mut self, at: Option<Duration>) {
@@ -512,8 +514,7 @@ impl Trace {
         if let Some((span, from)) = carried {
             findings.extend(self.tcp.findings(from, span));
             let told = &mut self.told[place(from)];
-            let shared = *told == span.first && draft.kind != RowKind::Segment
-                || draft.label == "FIN" && *told == span.first;
+            let shared = *told == span.first && (draft.kind != RowKind::Segment || draft.label == "FIN");
             *told = span.last.max(*told);
             if draft.kind == RowKind::Segment {
                 let passed = self.tcp.passed_at(span.first).map(|passed| passed.segment);
@@ -596,9 +597,10 @@ impl Trace {
         self.summary.duration =
             self.first_at.zip(self.last_at).map(|(first, last)| last.saturating_sub(first));
         self.summary.anomalies.sort_by_key(|(anomaly, _)| (std::cmp::Reverse(anomaly.severity()), *anomaly));
-        if self.tcp.count > 0 {
-            self.summary.client_octets = self.tcp.octets(Side::Client);
-            self.summary.server_octets = self.tcp.octets(Side::Server);
+        // Programs that see no segments write what they know of a connection's end as such.
+        let carried = [Side::Client, Side::Server].map(|side| self.tcp.octets(side));
+        if carried != [0; 2] {
+            [self.summary.client_octets, self.summary.server_octets] = carried;
         }
     }
 }

@@ -81,7 +81,7 @@ impl Trace {
             .remark(remarks::remark(text, Some("RFC 5034 §4")))
     }
 
-    fn unasked(&mut self, label: String) -> Draft {
+    fn unasked(&self, label: String) -> Draft {
         let mut draft = Draft::new(RowKind::Reply, Some(Side::Server), label);
         if self.stls == Stls::Granted {
             draft.find(
@@ -113,7 +113,7 @@ impl Trace {
             }
             _ => ("", None),
         };
-        let mut draft = Draft::new(RowKind::Reply, Some(Side::Server), label.clone());
+        let mut draft = Draft::new(RowKind::Reply, Some(Side::Server), label);
         draft.topic = exchange.topic;
         let verb = exchange.verb.or(to);
         if ok {
@@ -142,6 +142,7 @@ impl Trace {
                 bare_lf: 0,
                 findings: Vec::new(),
                 message,
+                whole: false,
             });
         }
         draft
@@ -264,18 +265,18 @@ impl Trace {
         block.span = join(block.span, span);
         if block.count == block.lines.len() as u64 {
             block.lines.push(dot);
-            block.count += 1;
         }
+        block.whole = true;
         self.listed(block, rows);
     }
 
     /// A listing is told, whole or not.
     pub(super) fn listed(&mut self, block: Block, rows: &mut Vec<Row>) {
-        let mut lines = block.lines.into_iter();
-        let label = lines.next().unwrap_or_default();
+        let end = if block.whole { "and the final dot" } else { "and no end" };
+        let label = format!("{}, {end}", words::count(block.count, "line"));
         let mut draft = Draft::new(RowKind::Listing, Some(Side::Server), label);
-        draft.lines = lines.collect();
-        draft.lines_left_out = block.count.saturating_sub(draft.lines.len() as u64 + 1);
+        draft.lines_left_out = block.count.saturating_sub(block.lines.len() as u64);
+        draft.lines = block.lines;
         draft.findings = block.findings;
         draft.topic = block.of.topic;
         if block.bare_lf > 0 {

@@ -322,7 +322,7 @@ impl Tcp {
     /// The facts of the segments that carried a row, which is told now.
     pub(super) fn carried_row(&mut self, from: Side, span: Span, shared: bool) -> Carried {
         let anchor = self.sides[place(from)].anchor.filter(|(number, _)| *number == span.first);
-        let first = self.passed_at(span.first).or(anchor.map(|(_, passed)| passed));
+        let first = self.passed_at(span.first).or_else(|| anchor.map(|(_, passed)| passed));
         self.sides[place(from)].anchor = None;
         Carried {
             count: span.count.into(),

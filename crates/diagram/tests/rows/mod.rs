@@ -10,8 +10,10 @@ use restante_diagram::{
     row::{Row, RowKind, Summary},
 };
 
+type Sessions = Vec<(Summary, Vec<Row>)>;
+
 #[derive(Clone, Default)]
-pub(crate) struct Kept(Arc<Mutex<Vec<(Summary, Vec<Row>)>>>);
+pub(crate) struct Kept(Arc<Mutex<Sessions>>);
 
 impl Draw for Kept {
     fn start(&mut self, _: &mut Vec<u8>) {}
