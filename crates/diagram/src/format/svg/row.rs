@@ -81,7 +81,7 @@ fn times(pen: &mut Pen, y: f64, row: &Row, columns: Columns, clock: Clock) {
     let length = |time| f64::from(clock.part(time)) * BAR / 1000.0;
     let whole = length(since);
     // Less than that is a speck of dust.
-    if whole < 3.0 {
+    if whole < 4.5 {
         return;
     }
     let Some(share) = row.share else {
