@@ -9,3 +9,4 @@ pub mod format;
 pub mod heard;
 pub mod row;
 pub mod source;
+pub mod states;
