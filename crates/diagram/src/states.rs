@@ -114,7 +114,6 @@ pub fn mermaid() -> String {
     };
     // Which indent the arrows within a state have, and all others.
     let (outer, inner) = (1, 2);
-    line(outer, format_args!("[*] --> {:?}", Phase::Authorization));
     let mut group = None;
     for phase in Phase::ALL {
         let name = phase.name();
@@ -124,6 +123,9 @@ pub fn mermaid() -> String {
             group = Some(name);
         }
         line(indent, format_args!("state \"{}\" as {phase:?}", title(phase)));
+        if phase == Phase::Authorization {
+            line(indent, format_args!("[*] --> {phase:?}"));
+        }
         for stay in stays(phase) {
             line(indent, format_args!("{phase:?} : {stay}"));
         }
