@@ -213,6 +213,15 @@ fn where_dovecot_is_the_client_the_files_are_the_other_way_round() {
 }
 
 #[test]
+fn tls_on_a_port_in_clear_is_a_line_that_nobody_understands() {
+    let heard = read(
+        b"2.000000 \x16\x03\x01\x00\x02\x01a\n",
+        b"1.000000 +OK ready\r\n3.000000 -ERR Unknown command.\r\n",
+    );
+    assert_eq!(lines(&heard), ["S: +OK ready", "C: [secret]\\n\\", "S: -ERR Unknown command."]);
+}
+
+#[test]
 fn a_log_behind_the_login_may_lack_the_logins_answer() {
     let heard =
         read(b"10.000000 STAT\r\n10.000002 RETR 1\r\n", b"10.000001 +OK 1 2\r\n10.000003 -ERR no\r\n");

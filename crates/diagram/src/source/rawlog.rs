@@ -154,7 +154,8 @@ impl Session {
         let client_says = client.map_or(&b""[..], |piece| &piece.octets);
         let server_says = server.map_or(&b""[..], |piece| &piece.octets);
         let is_tls = |octets: &[u8]| octets.first() == Some(&tls::HANDSHAKE);
-        let in_tls = is_tls(client_says) || is_tls(server_says);
+        // A client that begins TLS where the server speaks in clear only says what nobody understands.
+        let in_tls = (is_tls(client_says) || is_tls(server_says)) && !is_status(server_says);
         let joined = !in_tls && is_behind_login(client_says, server_says);
         // Whether the server's first words are the login's answer: they came before anything else. Without times only
         // their text tells.
