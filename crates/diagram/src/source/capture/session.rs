@@ -80,6 +80,7 @@ impl Session {
                 server: Some(server.to_string().into()),
                 started: started.and_then(written),
                 joined,
+                inside_tls: false,
             };
             follow.say(What::Begin(opening), out);
         }
