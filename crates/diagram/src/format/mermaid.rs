@@ -230,7 +230,7 @@ fn broken(text: &str) -> Vec<String> {
 }
 
 /// A text that means nothing but itself to Mermaid. Characters become its entities, `#59;`: those that end a text, begin
-/// one, or are HTML, and the first letter of words that it looks for.
+/// one, are HTML, or stand for entities while it reads (`ﬂ°`, `¶ß`), and the first letter of words that it looks for.
 fn escaped(text: &str) -> String {
     let text = printable(text, TEXT_MAX_CHARS);
     let mut out = String::with_capacity(text.len());
@@ -238,7 +238,7 @@ fn escaped(text: &str) -> String {
     for (at, c) in text.char_indices() {
         let rest = text.get(at..).unwrap_or_default();
         let special = match c {
-            '#' | ';' | '<' | '>' | '"' | '&' | '`' | '\\' | '$' | '%' => true,
+            '#' | ';' | '<' | '>' | '"' | '&' | '`' | '\\' | '$' | '%' | 'ﬂ' | '¶' => true,
             _ if !c.is_ascii_alphabetic() => false,
             _ => {
                 begins_word(rest, "end") && !before.is_some_and(char::is_alphanumeric) || begins_marked(rest)
@@ -283,6 +283,7 @@ mod tests {
             ("$$x$$", "#36;#36;x#36;#36;"),
             ("a\nb\u{202e}c", "a?b?c"),
             ("日本 é", "日本 é"),
+            ("ﬂ°°60¶ß", "#64258;°°60#182;ß"),
         ] {
             assert_eq!(escaped(text), shown);
         }

@@ -167,7 +167,7 @@ impl Text {
     fn separate(&self, row: &Row, phase: Option<&str>, out: &mut Vec<u8>) {
         let airy = self.style.remarks || self.style.segments;
         let begins = match row.kind {
-            RowKind::Command => self.below != Some(RowKind::Command),
+            RowKind::Command | RowKind::Fold => self.below != Some(row.kind),
             _ => phase.is_some(),
         };
         if airy && begins && self.below.is_some() {
@@ -178,14 +178,14 @@ impl Text {
     /// What was said, and in which segments.
     fn said(&self, row: &Row) -> Vec<Strip> {
         let (layout, columns) = (&self.layout, self.layout.text_columns());
-        let paint = paint_of(row.from);
+        let paint = if row.kind == RowKind::Fold { Paint::Bold } else { paint_of(row.from) };
         let label = harmless(&row.label);
-        let mut facts = flow(&words::facts(row, &self.style), columns);
+        let mut facts = flow(&words::facts(row, &self.style), layout.aside_columns());
         let mut label = wrap(&label, columns, LABEL_MAX_LINES).into_iter();
         let first = label.next().unwrap_or_default();
         let mut strips = Vec::new();
         match (row.kind, row.from) {
-            (RowKind::Fold, _) => strips.push(Strip::folded(&first, Paint::Bold)),
+            (RowKind::Fold, _) => strips.push(Strip::folded(&first, paint)),
             (RowKind::Note, from) => strips.push(Strip::note(layout, from, &first)),
             (_, None) => strips.push(Strip::note(layout, None, &first)),
             (kind, Some(from)) => {
@@ -227,7 +227,7 @@ impl Text {
 
     /// What is wrong, and what it means.
     fn noted(&self, row: &Row) -> Vec<(String, Paint)> {
-        let columns = self.layout.note_columns();
+        let columns = self.layout.remark_columns();
         let mut lines = Vec::new();
         for finding in &row.findings {
             let text = format!("{}: {}", finding.anomaly.title(), finding.text);
