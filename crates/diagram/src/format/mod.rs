@@ -1,7 +1,7 @@
 //! The formats that a diagram can be drawn in: one file, one line in [`FORMATS`] and one file of tests each. A format gets
 //! whole sessions, row by row, and knows nothing of where they come from.
 
-mod json;
+pub mod json;
 mod mermaid;
 pub mod text;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use restante_proto::dialogue::Side;
 
 use super::{
-    line::{Line, Paint, cut, cut_middle, fit, width},
+    line::{Line, Paint, cut, cut_middle, width},
     words,
 };
 use crate::format::Style;
@@ -309,10 +309,4 @@ pub(super) const fn paint_of(from: Option<Side>) -> Paint {
         Some(Side::Server) => Paint::Server,
         None => Paint::Plain,
     }
-}
-
-/// A heading for when another session goes on: `── session 2 · client → server ──`.
-pub(super) fn rule(text: &str, columns: usize) -> String {
-    let text = cut(text, columns.saturating_sub(6));
-    fit(&format!("── {text} ──"), columns).trim_end().to_owned()
 }

@@ -141,14 +141,6 @@ pub(super) fn cut_middle(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}{tail}"))
 }
 
-/// A harmless text in exactly this many columns.
-pub(super) fn fit(text: &str, columns: usize) -> String {
-    let mut out = cut(text, columns).into_owned();
-    let used = width(&out);
-    out.extend(std::iter::repeat_n(' ', columns.saturating_sub(used)));
-    out
-}
-
 /// As many whole characters as go into this many columns, and the rest.
 fn split(text: &str, columns: usize) -> (&str, &str) {
     let mut used = 0;
@@ -224,15 +216,15 @@ mod tests {
     #[test]
     fn columns_are_those_of_the_terminal() {
         for (text, columns, shown) in [
-            ("plain", 8, "plain   "),
+            ("plain", 8, "plain"),
             ("plain text", 6, "plain…"),
-            ("plain text", 7, "plain… "),
+            ("plain text", 7, "plain…"),
             ("日本語", 5, "日本…"),
-            ("日本語", 4, "日… "),
+            ("日本語", 4, "日…"),
             ("e\u{301}e\u{301}e\u{301}", 2, "e\u{301}…"),
             ("abc", 0, ""),
         ] {
-            assert_eq!(fit(text, columns), shown, "{text:?}");
+            assert_eq!(cut(text, columns), shown, "{text:?}");
         }
         let address = "[2001:db8:4006:812:1234:5678:9abc:def0]:50312";
         assert_eq!(cut_middle(address, 26), "[2001:db8:4006:812…]:50312");

@@ -14,8 +14,8 @@ use restante_proto::dialogue::Side;
 
 pub use self::list::list;
 use self::{
-    layout::{Layout, Margin, Strip, Stroke, paint_of, rule},
-    line::{Paint, cut, flow, harmless, width, wrap, write_line},
+    layout::{Layout, Margin, Strip, Stroke, paint_of},
+    line::{Paint, cut, cut_middle, flow, harmless, width, wrap, write_line},
 };
 use super::{Draw, Picture, Style};
 use crate::{
@@ -77,7 +77,7 @@ impl Text {
         }
     }
 
-    /// The heading: between whom, and since when.
+    /// The heading: between whom, and since when. An empty line above it is the caller's, who knows what stands there.
     pub fn begin(&mut self, opening: &Opening, number: u32, out: &mut Vec<u8>) {
         (self.phase, self.below, self.hidden) = (None, None, Duration::ZERO);
         self.first.clear();
@@ -103,14 +103,14 @@ impl Text {
 
     /// One line that says whose rows come now, for sessions that are drawn by turns.
     pub fn resume(&mut self, number: u32, opening: &Opening, out: &mut Vec<u8>) {
-        let mut text = format!("session {number}");
-        let sides = [opening.client.as_deref(), opening.server.as_deref()];
-        for (side, sign) in sides.into_iter().zip([" · ", " → "]) {
-            text.push_str(sign);
-            text.push_str(&harmless(side.unwrap_or("?")));
-        }
+        let name = format!("session {number}");
+        // The two addresses share what is left of the line.
+        let room = self.layout.width.saturating_sub(width(&name) + "──  ·  →  ──".chars().count()) / 2;
+        let side = |address: Option<&str>| cut_middle(&harmless(address.unwrap_or("?")), room).into_owned();
+        let (client, server) = (side(opening.client.as_deref()), side(opening.server.as_deref()));
         out.push(b'\n');
-        write_line(&rule(&text, self.layout.width), Paint::Bold, self.style.colour, out);
+        let text = format!("── {name} · {client} → {server} ──");
+        write_line(&text, Paint::Bold, self.style.colour, out);
         // The phase is said again: the last mark of it may be far above.
         (self.phase, self.below) = (None, None);
     }
