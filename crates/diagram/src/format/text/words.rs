@@ -123,23 +123,19 @@ fn segment_facts(row: &Row, carried: &Carried, pieces: &mut Vec<String>) {
         if carried.count > 1 {
             pieces.push(count(carried.count, "segment"));
         }
-        let flags = flags(carried).collect::<Vec<_>>().join(" ");
-        // The label of a bare segment is often just its flags.
-        let told = row.kind == RowKind::Segment && row.label.split(", ").next() == Some(&flags);
+        let flags: Vec<&str> = flags(carried).collect();
+        // The label of a bare segment begins with its flags, and may say more of it.
+        let mut words = row.label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let told = row.kind == RowKind::Segment && flags.iter().all(|flag| words.next() == Some(flag));
         if !flags.is_empty() && !told {
-            pieces.push(flags);
+            pieces.push(flags.join(", "));
         }
-        // Where the label of a bare segment has the numbers, they are not said twice.
-        let numbered = row.kind == RowKind::Segment && row.label.contains("seq");
-        if let Some(seq) = carried.seq.filter(|_| !numbered) {
-            pieces.push(format!("seq {seq}"));
+        pieces.extend(carried.seq.map(|seq| format!("seq {seq}")));
+        pieces.extend(carried.ack.map(|ack| format!("ack {ack}")));
+        let told = row.kind == RowKind::Segment && row.label.contains("octet");
+        if carried.octets > 0 && !told {
+            pieces.push(count(carried.octets, "octet"));
         }
-        if let Some(ack) = carried.ack.filter(|_| !numbered) {
-            pieces.push(format!("ack {ack}"));
-        }
-    }
-    if carried.octets > 0 && !carried.shared {
-        pieces.push(count(carried.octets, "octet"));
     }
     if carried.acks > 0 {
         pieces.push(format!("{} back", count(carried.acks, "ACK")));
@@ -153,6 +149,8 @@ pub(crate) fn is_drawn(row: &Row, style: &Style) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use restante_proto::dialogue::{Flags, Side};
+
     use super::*;
 
     #[test]
@@ -190,6 +188,41 @@ mod tests {
         ] {
             assert_eq!(clock(Duration::from_micros(micros)), text);
         }
+    }
+
+    #[test]
+    fn what_a_label_says_is_not_said_again() {
+        let mut row = Row {
+            number: 1,
+            at: None,
+            since: None,
+            phase: None,
+            kind: RowKind::Segment,
+            from: Some(Side::Client),
+            label: "SYN, ACK".to_owned(),
+            lines: Vec::new(),
+            lines_left_out: 0,
+            carried: Some(Carried {
+                count: 1,
+                flags: Flags::default().with(Flag::Syn).with(Flag::Ack),
+                seq: Some(0),
+                ack: Some(1),
+                octets: 20,
+                shared: false,
+                acks: 0,
+            }),
+            remark: None,
+            findings: Vec::new(),
+            share: None,
+        };
+        let style = Style::default();
+        assert_eq!(facts(&row, &style), ["seq 0", "ack 1", "20 octets"]);
+        row.label = "SYN, ACK: 20 octets again".to_owned();
+        assert_eq!(facts(&row, &style), ["seq 0", "ack 1"]);
+        row.label = "SYN".to_owned();
+        assert_eq!(facts(&row, &style), ["SYN, ACK", "seq 0", "ack 1", "20 octets"]);
+        row.kind = RowKind::Reply;
+        assert_eq!(facts(&row, &style), ["SYN, ACK", "seq 0", "ack 1", "20 octets"]);
     }
 
     #[test]
