@@ -134,7 +134,7 @@ fn columns(summaries: &[Summary]) -> ([Vec<Column<'_>>; 2], Column<'_>) {
         number("messages", &|summary| summary.retrieved),
         number("octets", &|summary| summary.retrieved_octets),
     ];
-    ([who, what], text("ended", &|summary| Some(&summary.ending)))
+    ([who, what], text("end", &|summary| Some(&summary.ending)))
 }
 
 /// When a session began; without the day if it is known.

@@ -32,7 +32,7 @@ pub(super) fn write(
             line.end(out);
         }
     };
-    value("ended", &summary.ending, Paint::Bold);
+    value("end", &summary.ending, Paint::Bold);
     if let Some(user) = &summary.user {
         value("user", user, Paint::Plain);
     }

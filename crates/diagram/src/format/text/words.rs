@@ -6,10 +6,12 @@ use restante_proto::dialogue::Flag;
 
 use crate::{
     format::Style,
-    row::{Carried, Row, RowKind},
+    row::{Carried, Row, RowKind, Share},
 };
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
+/// Of shorter steps nobody asks where their time went.
+const SHARE_FROM: Duration = Duration::from_millis(10);
 
 /// A duration's number and its unit: `31` and `µs`, `1.2` and `ms`, `44.5` and `s`.
 pub(crate) fn duration_parts(duration: Duration) -> (String, &'static str) {
@@ -105,8 +107,9 @@ pub(crate) fn facts(row: &Row, style: &Style) -> Vec<String> {
     if let Some(carried) = row.carried.as_ref().filter(|_| style.segments) {
         segment_facts(row, carried, &mut pieces);
     }
-    // A slow step says where its time went, whether segments are drawn or not.
-    if let Some(share) = row.share.filter(|_| style.segments || !row.findings.is_empty()) {
+    // Where the time went is told of steps that a person would notice, or that are wrong.
+    let noticed = |share: &Share| share.network.saturating_add(share.peer) >= SHARE_FROM;
+    if let Some(share) = row.share.filter(|share| noticed(share) || !row.findings.is_empty()) {
         let peer = row.from.map_or("peer", super::side_word);
         pieces.push(format!("network {}, {peer} {}", duration(share.network), duration(share.peer)));
     }
@@ -222,7 +225,10 @@ mod tests {
         row.label = "SYN".to_owned();
         assert_eq!(facts(&row, &style), ["SYN, ACK", "seq 0", "ack 1", "20 octets"]);
         row.kind = RowKind::Reply;
+        row.share = Some(Share { network: Duration::from_micros(31), peer: Duration::from_micros(9_900) });
         assert_eq!(facts(&row, &style), ["SYN, ACK", "seq 0", "ack 1", "20 octets"]);
+        row.share = Some(Share { network: Duration::from_micros(31), peer: Duration::from_millis(200) });
+        assert_eq!(facts(&row, &Style { segments: false, ..style }), ["network 31 µs, client 200 ms"]);
     }
 
     #[test]
