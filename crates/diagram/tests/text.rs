@@ -200,6 +200,8 @@ fn standing_at(line: &str, column: usize) -> &str {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn lines_fit_and_lifelines_are_straight(
         rows in proptest::collection::vec(any_row(), 1..6),

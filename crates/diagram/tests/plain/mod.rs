@@ -115,7 +115,7 @@ impl Rows {
     fn segment(&mut self, micros: u64, from: Side, flags: &[Flag]) -> &mut Row {
         let (mine, other) = if from == Side::Client { (0, 1) } else { (1, 0) };
         let names = flags.iter().map(|flag| format!("{flag:?}").to_uppercase());
-        let label = names.collect::<Vec<_>>().join(" ");
+        let label = names.collect::<Vec<_>>().join(", ");
         let (seq, ack) = (self.seq[mine], self.seq[other]);
         // They take a number of their own.
         self.seq[mine] += u32::from(flags.iter().any(|flag| matches!(flag, Flag::Syn | Flag::Fin)));

@@ -14,8 +14,8 @@ use restante_proto::dialogue::Side;
 
 pub use self::list::list;
 use self::{
-    layout::{Layout, Margin, Strip, Stroke, paint_of, rule},
-    line::{Paint, cut, flow, harmless, width, wrap, write_line},
+    layout::{Layout, Margin, Strip, Stroke, paint_of},
+    line::{Paint, cut, cut_middle, flow, harmless, width, wrap, write_line},
 };
 use super::{Draw, Picture, Style};
 use crate::{
@@ -77,7 +77,7 @@ impl Text {
         }
     }
 
-    /// The heading: between whom, and since when.
+    /// The heading: between whom, and since when. An empty line above it is the caller's, who knows what stands there.
     pub fn begin(&mut self, opening: &Opening, number: u32, out: &mut Vec<u8>) {
         (self.phase, self.below, self.hidden) = (None, None, Duration::ZERO);
         self.first.clear();
@@ -103,14 +103,14 @@ impl Text {
 
     /// One line that says whose rows come now, for sessions that are drawn by turns.
     pub fn resume(&mut self, number: u32, opening: &Opening, out: &mut Vec<u8>) {
-        let mut text = format!("session {number}");
-        let sides = [opening.client.as_deref(), opening.server.as_deref()];
-        for (side, sign) in sides.into_iter().zip([" · ", " → "]) {
-            text.push_str(sign);
-            text.push_str(&harmless(side.unwrap_or("?")));
-        }
+        let name = format!("session {number}");
+        // The two addresses share what is left of the line.
+        let room = self.layout.width.saturating_sub(width(&name) + "──  ·  →  ──".chars().count()) / 2;
+        let side = |address: Option<&str>| cut_middle(&harmless(address.unwrap_or("?")), room).into_owned();
+        let (client, server) = (side(opening.client.as_deref()), side(opening.server.as_deref()));
         out.push(b'\n');
-        write_line(&rule(&text, self.layout.width), Paint::Bold, self.style.colour, out);
+        let text = format!("── {name} · {client} → {server} ──");
+        write_line(&text, Paint::Bold, self.style.colour, out);
         // The phase is said again: the last mark of it may be far above.
         (self.phase, self.below) = (None, None);
     }
@@ -167,7 +167,7 @@ impl Text {
     fn separate(&self, row: &Row, phase: Option<&str>, out: &mut Vec<u8>) {
         let airy = self.style.remarks || self.style.segments;
         let begins = match row.kind {
-            RowKind::Command => self.below != Some(RowKind::Command),
+            RowKind::Command | RowKind::Fold => self.below != Some(row.kind),
             _ => phase.is_some(),
         };
         if airy && begins && self.below.is_some() {
@@ -178,14 +178,14 @@ impl Text {
     /// What was said, and in which segments.
     fn said(&self, row: &Row) -> Vec<Strip> {
         let (layout, columns) = (&self.layout, self.layout.text_columns());
-        let paint = paint_of(row.from);
+        let paint = if row.kind == RowKind::Fold { Paint::Bold } else { paint_of(row.from) };
         let label = harmless(&row.label);
-        let mut facts = flow(&words::facts(row, &self.style), columns);
+        let mut facts = flow(&words::facts(row, &self.style), layout.aside_columns());
         let mut label = wrap(&label, columns, LABEL_MAX_LINES).into_iter();
         let first = label.next().unwrap_or_default();
         let mut strips = Vec::new();
         match (row.kind, row.from) {
-            (RowKind::Fold, _) => strips.push(Strip::folded(&first, Paint::Bold)),
+            (RowKind::Fold, _) => strips.push(Strip::folded(&first, paint)),
             (RowKind::Note, from) => strips.push(Strip::note(layout, from, &first)),
             (_, None) => strips.push(Strip::note(layout, None, &first)),
             (kind, Some(from)) => {
@@ -227,7 +227,7 @@ impl Text {
 
     /// What is wrong, and what it means.
     fn noted(&self, row: &Row) -> Vec<(String, Paint)> {
-        let columns = self.layout.note_columns();
+        let columns = self.layout.remark_columns();
         let mut lines = Vec::new();
         for finding in &row.findings {
             let text = format!("{}: {}", finding.anomaly.title(), finding.text);
