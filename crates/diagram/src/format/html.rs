@@ -8,11 +8,12 @@ mod session;
 
 use super::{
     Draw, Format, Picture, Style,
-    markup::{escaped, heading, icon, put, took},
+    markup::{escaped, heading, icon, put},
 };
 use crate::{
     anomaly::Severity,
     row::{RowKind, Summary},
+    words::{duration, thousands},
 };
 
 /// The format as the table has it.
@@ -26,7 +27,7 @@ pub(super) const FORMAT: Format = Format {
 const CSS: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of the two in base64, for the page's policy; a test says what they have to be.
-const CSS_HASH: &str = "yESTB3j30j2jX6b6QYTR5WbnjwMJ8grxK/0z5O+yaWE=";
+const CSS_HASH: &str = "YeZBeBo/C7nMFRAMfUjfFmrxNaIyQLYb07TscupiO58=";
 const SCRIPT_HASH: &str = "jvKgIZOO6OmXPGNp0hdreQyngpEwnJ+JkH0npxur5xQ=";
 
 struct Html {
@@ -71,7 +72,11 @@ impl Html {
     fn top(&self, page: &mut String) {
         page.push_str("<header class=\"top\">\n");
         if let [_, _, ..] = self.sessions.as_slice() {
-            put!(page, "<h1>{}</h1>\n<nav aria-label=\"Sessions\">\n<table class=\"index\">\n<thead><tr>", escaped(&self.title()));
+            put!(
+                page,
+                "<h1>{}</h1>\n<nav aria-label=\"Sessions\">\n<table class=\"index\">\n<thead><tr>",
+                escaped(&self.title())
+            );
             for head in ["Session", "Began", "Between", "Took", "Commands", "Retrieved", "Found", "End"] {
                 put!(page, "<th scope=\"col\">{head}</th>");
             }
@@ -85,7 +90,9 @@ impl Html {
             page.push_str("<h1 class=\"over\">Sequence diagram of a POP3 session</h1>\n");
         }
         if self.sessions.is_empty() {
-            page.push_str("<h1>No POP3 session</h1>\n<p class=\"nothing\">There is no POP3 session in it.</p>\n");
+            page.push_str(
+                "<h1>No POP3 session</h1>\n<p class=\"nothing\">There is no POP3 session in it.</p>\n",
+            );
         }
         page.push_str("</header>\n");
     }
@@ -114,17 +121,19 @@ fn index_row(page: &mut String, entry: &Entry) {
     let summary = &entry.summary;
     let opening = &summary.opening;
     let text = |text: &Option<Box<str>>| text.as_deref().map(escaped).unwrap_or_default();
-    let between = |client, server| format!("{} → {}", text(client), text(server));
+    let between = match (&opening.client, &opening.server) {
+        (None, None) => String::new(),
+        (client, server) => format!("{} → {}", text(client), text(server)),
+    };
     put!(
         page,
-        "<tr><td><a href=\"#s{}\">{}</a></td><td>{}</td><td class=\"between\">{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>",
+        "<tr><td><a href=\"#s{}\">{}</a></td><td>{}</td><td class=\"between\">{between}</td><td class=\"nowrap\">{}</td><td class=\"n\">{}<span class=\"unit\"> commands</span></td><td class=\"n\">{}<span class=\"unit\"> retrieved</span></td><td>",
         summary.number,
         escaped(&heading(summary)),
         text(&opening.started),
-        between(&opening.client, &opening.server),
-        summary.duration.map(took).unwrap_or_default(),
-        summary.commands,
-        summary.retrieved
+        summary.duration.map(duration).unwrap_or_default(),
+        thousands(summary.commands),
+        thousands(summary.retrieved)
     );
     for (severity, count) in entry.findings.iter().filter(|(_, count)| *count > 0) {
         let name = severity.name();
@@ -145,7 +154,8 @@ impl Draw for Html {
     fn session(&mut self, picture: Picture<'_>, _out: &mut Vec<u8>) {
         session::draw(&mut self.body, picture, &self.style);
         let rows = picture.rows;
-        let count = |what: &dyn Fn(&crate::row::Row) -> bool| rows.iter().filter(|row| what(row)).count() as u64;
+        let count =
+            |what: &dyn Fn(&crate::row::Row) -> bool| rows.iter().filter(|row| what(row)).count() as u64;
         self.segments += count(&|row| row.kind == RowKind::Segment);
         self.blocks += count(&|row| !row.lines.is_empty() || row.lines_left_out > 0);
         self.remarks += count(&|row| row.remark.is_some());
@@ -157,7 +167,8 @@ impl Draw for Html {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
-        let mut page = String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+        let mut page =
+            String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
         put!(
             page,
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{CSS_HASH}'; script-src 'sha256-{SCRIPT_HASH}'; base-uri 'none'; form-action 'none'\">\n"

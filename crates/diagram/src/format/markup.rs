@@ -7,6 +7,7 @@ use restante_proto::dialogue::{Flag, Side};
 use crate::{
     anomaly::{Anomaly, Severity},
     row::{Carried, Row, RowKind, Summary},
+    words::{count, duration, size, thousands},
 };
 
 /// The flags of a segment in the order in which people name them.
@@ -65,62 +66,6 @@ macro_rules! put {
 }
 pub(super) use put;
 
-/// A number with its thousands set apart: `9,998`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// So many of something: `1 octet`, `20 octets`.
-pub(super) fn counted(number: u64, one: &str) -> String {
-    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
-
-/// A size for people: `20 octets`, `81.3 MB`.
-pub(super) fn size(octets: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if octets < 10_000 {
-        return counted(octets, "octet");
-    }
-    // In tenths of the unit, so that nothing is rounded twice.
-    let mut tenths = octets / 100;
-    let mut unit = UNITS[0];
-    for larger in &UNITS[1..] {
-        if tenths < 10_000 {
-            break;
-        }
-        tenths /= 1000;
-        unit = larger;
-    }
-    if tenths < 1000 {
-        format!("{}.{} {unit}", tenths / 10, tenths % 10)
-    } else {
-        format!("{} {unit}", grouped(tenths / 10))
-    }
-}
-
-/// How long something took, in the unit that people would choose: `38 ms`, `3.2 s`, `2 min 5 s`.
-pub(super) fn took(time: Duration) -> String {
-    let (micros, secs) = (time.as_micros(), time.as_secs());
-    match micros {
-        ..1000 => format!("{micros} µs"),
-        1000..10_000 => format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10),
-        10_000..100_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
-        100_000..1_000_000 => format!("{} ms", micros / 1000),
-        1_000_000..60_000_000 => format!("{secs}.{:02} s", time.subsec_millis() / 10),
-        60_000_000..3_600_000_000 => format!("{} min {} s", secs / 60, secs % 60),
-        3_600_000_000..86_400_000_000 => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
-        _ => format!("{} d {} h", grouped(secs / 86_400), secs % 86_400 / 3600),
-    }
-}
-
 /// How a session's times are written: in seconds, with as many digits as there is room for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
@@ -175,11 +120,12 @@ pub(super) fn segments(row: &Row) -> Option<String> {
         parts.push("in the same segment".to_owned());
     }
     if carried.count > 1 {
-        parts.push(counted(carried.count, "segment"));
+        parts.push(count(carried.count, "segment"));
     }
-    let flags = flags(carried);
     // The label of a row that is nothing but a segment is made of its flags.
-    if !flags.is_empty() && !(row.kind == RowKind::Segment && names_flags(&row.label, carried)) {
+    let named = row.kind == RowKind::Segment && names_flags(&row.label, carried);
+    let flags = flags(carried);
+    if !named && !flags.is_empty() {
         parts.push(flags);
     }
     if let Some(seq) = carried.seq {
@@ -189,12 +135,12 @@ pub(super) fn segments(row: &Row) -> Option<String> {
         parts.push(format!("ack {ack}"));
     }
     if carried.octets > 0 || row.kind != RowKind::Segment {
-        parts.push(counted(carried.octets, "octet"));
+        parts.push(count(carried.octets, "octet"));
     }
     match carried.acks {
         0 => {}
         1 => parts.push("1 ACK back".to_owned()),
-        acks => parts.push(format!("{} ACKs back", grouped(acks))),
+        acks => parts.push(format!("{} ACKs back", thousands(acks))),
     }
     // A part is not broken over lines.
     Some(parts.iter().map(|part| part.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(" · "))
@@ -249,7 +195,7 @@ pub(super) fn split_verb(row: &Row) -> (&str, &str) {
 
 /// `… 9,998 more lines`
 pub(super) fn left_out(lines: u64) -> String {
-    format!("… {} more line{}", grouped(lines), if lines == 1 { "" } else { "s" })
+    format!("… {} more line{}", thousands(lines), if lines == 1 { "" } else { "s" })
 }
 
 /// The heading of a session.
@@ -266,22 +212,22 @@ pub(super) fn figures(summary: &Summary) -> Vec<(&'static str, String)> {
     if let Some(started) = &summary.opening.started {
         figures.push(("Began", started.to_string()));
     }
-    if let Some(duration) = summary.duration {
-        figures.push(("Took", took(duration)));
+    if let Some(whole) = summary.duration {
+        figures.push(("Took", duration(whole)));
     }
     if let Some(user) = &summary.user {
         figures.push(("User", user.clone()));
     }
     figures.push(("TLS", summary.tls.clone().unwrap_or_else(|| "none".to_owned())));
-    figures.push(("Commands", grouped(summary.commands)));
-    let mut messages = grouped(summary.retrieved);
+    figures.push(("Commands", thousands(summary.commands)));
+    let mut messages = thousands(summary.retrieved);
     if summary.retrieved > 0 {
         messages += &format!(" ({})", size(summary.retrieved_octets));
     }
     figures.push(("Retrieved", messages));
-    figures.push(("Deleted", grouped(summary.deleted)));
+    figures.push(("Deleted", thousands(summary.deleted)));
     if summary.segments > 0 {
-        figures.push(("Segments", grouped(summary.segments)));
+        figures.push(("Segments", thousands(summary.segments)));
     }
     if summary.client_octets + summary.server_octets > 0 {
         figures.push(("Client sent", size(summary.client_octets)));
@@ -309,6 +255,11 @@ pub(super) fn found(rows: &[Row]) -> Vec<(Anomaly, Vec<u64>)> {
     found
 }
 
+/// How bad the worst is that was found in a row.
+pub(super) fn worst(row: &Row) -> Option<Severity> {
+    row.findings.iter().map(|finding| finding.anomaly.severity()).max()
+}
+
 /// The drawing of an icon of 16 × 16, for `fill-rule="evenodd"`.
 pub(super) const LOCK: &str = "M4 7V5a4 4 0 0 1 8 0v2h1v7.5H3V7Zm1.6 0h4.8V5a2.4 2.4 0 0 0-4.8 0Z";
 
@@ -317,7 +268,9 @@ pub(super) const fn icon(severity: Severity) -> &'static str {
     match severity {
         Severity::Slow => "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm-.8 3v4.6l3.1 1.8.8-1.3-2.4-1.4V4Z",
         Severity::Wrong => "M8 1.2 15.6 14.6H.4ZM7.2 5.8v4.4h1.6V5.8Zm0 5.5v1.6h1.6v-1.6Z",
-        Severity::Grave => "M5.1 1h5.8L15 5.1v5.8L10.9 15H5.1L1 10.9V5.1Zm2.1 3.2v5h1.6v-5Zm0 6.2V12h1.6v-1.6Z",
+        Severity::Grave => {
+            "M5.1 1h5.8L15 5.1v5.8L10.9 15H5.1L1 10.9V5.1Zm2.1 3.2v5h1.6v-5Zm0 6.2V12h1.6v-1.6Z"
+        }
     }
 }
 
@@ -335,21 +288,10 @@ mod tests {
     #[test]
     fn nothing_of_a_text_is_markup_or_hides() {
         assert_eq!(escaped("<b a=\"1\" c='2'>&"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;");
-        assert_eq!(escaped("a\u{202e}b\u{200b}\u{0}\u{1b}[1m\n"), "a\\u{202e}b\\u{200b}\\u{0}\\u{1b}[1m\\u{a}");
+        assert_eq!(
+            escaped("a\u{202e}b\u{200b}\u{0}\u{1b}[1m\n"),
+            "a\\u{202e}b\\u{200b}\\u{0}\\u{1b}[1m\\u{a}"
+        );
         assert_eq!(escaped("Grüße, 日本 👩\u{200d}🚀"), "Grüße, 日本 👩\u{200d}🚀");
-    }
-
-    #[test]
-    fn figures_are_for_people() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!(
-            [1, 9_999, 10_000, 999_999, 81_300_000, 4_200_000_000_000_000].map(size),
-            ["1 octet", "9,999 octets", "10.0 kB", "999 kB", "81.3 MB", "4,200 TB"]
-        );
-        let micros = [7, 1_234, 38_210, 999_999, 3_201_000, 125_000_000, 3_723_000_000, 90_000_000_000];
-        assert_eq!(
-            micros.map(|micros| took(Duration::from_micros(micros))),
-            ["7 µs", "1.23 ms", "38.2 ms", "999 ms", "3.20 s", "2 min 5 s", "1 h 2 min", "1 d 1 h"]
-        );
     }
 }

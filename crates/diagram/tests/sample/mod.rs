@@ -41,6 +41,7 @@ fn opening() -> Opening {
         server: Some("198.51.100.4:110".into()),
         started: Some("2005-04-01T07:56:00Z".into()),
         joined: false,
+        inside_tls: false,
     }
 }
 
@@ -67,8 +68,10 @@ fn summary(number: u32, rows: &[Row], ending: &str) -> Summary {
 /// The seed's session, as a capture shows it.
 pub(crate) fn seed() -> (Summary, Vec<Row>) {
     let mut rows = Rows::default();
-    rows.segment(0, Client, "SYN", SYN, 0, None)
-        .remark("The client asks for a TCP connection: the first of three steps of the handshake.", "RFC 9293 §3.5");
+    rows.segment(0, Client, "SYN", SYN, 0, None).remark(
+        "The client asks for a TCP connection: the first of three steps of the handshake.",
+        "RFC 9293 §3.5",
+    );
     rows.segment(182, Server, "SYN, ACK", SYN_ACK, 0, Some(1))
         .remark("The server agrees, and asks for its own direction.", "RFC 9293 §3.5");
     rows.segment(64, Client, "ACK", ACK, 1, Some(1)).remark("The connection stands.", "RFC 9293 §3.5");
@@ -79,11 +82,15 @@ pub(crate) fn seed() -> (Summary, Vec<Row>) {
     rows.say(1_204, Client, "USER john.doe@anydomain.com", 1, 21)
         .remark("The client names the maildrop that it wants.", "RFC 1939 §7");
     rows.phase(Phase::Named);
-    rows.say(410, Server, "+OK send your password", 21, 30)
-        .acks(1)
-        .remark("The server takes the name, whether it knows it or not, and asks for the password.", "RFC 1939 §7");
+    rows.say(410, Server, "+OK send your password", 21, 30).acks(1).remark(
+        "The server takes the name, whether it knows it or not, and asks for the password.",
+        "RFC 1939 §7",
+    );
     rows.say(388, Client, "PASS <secret>", 30, 45)
-        .remark("The client proves who it is. Without TLS the password can be read on the whole way.", "RFC 1939 §7")
+        .remark(
+            "The client proves who it is. Without TLS the password can be read on the whole way.",
+            "RFC 1939 §7",
+        )
         .finding(Anomaly::PasswordInClear, "The password went over the connection without TLS.");
     rows.segment(40_102, Server, "ACK", ACK, 45, Some(43));
     rows.phase(Phase::Transaction);
@@ -91,20 +98,26 @@ pub(crate) fn seed() -> (Summary, Vec<Row>) {
         .share(900, 137_602)
         .remark("The password was right. The maildrop is locked for this session.", "RFC 1939 §4");
     rows.say(812, Client, "STAT", 43, 76).remark("The client asks how much mail there is.", "RFC 1939 §5");
-    rows.say(244, Server, "+OK 1 1317", 76, 49).remark("There is 1 message of 1,317 octets in all.", "RFC 1939 §5");
-    rows.say(690, Client, "UIDL", 49, 88)
-        .remark("The client asks for the unique-ids: by them it knows what it fetched before.", "RFC 1939 §7");
+    rows.say(244, Server, "+OK 1 1317", 76, 49)
+        .remark("There is 1 message of 1,317 octets in all.", "RFC 1939 §5");
+    rows.say(690, Client, "UIDL", 49, 88).remark(
+        "The client asks for the unique-ids: by them it knows what it fetched before.",
+        "RFC 1939 §7",
+    );
     rows.say(301, Server, "+OK 1 messages", 88, 55);
     rows.listing(0, &["1 390953946"], 0, 104, 55).remark(
         "The message has a unique-id that stays the same in every session. The line of one dot ends the listing.",
         "RFC 1939 §7",
     );
-    rows.say(702, Client, "LIST", 55, 120).remark("The client asks for the length of each message.", "RFC 1939 §5");
+    rows.say(702, Client, "LIST", 55, 120)
+        .remark("The client asks for the length of each message.", "RFC 1939 §5");
     rows.say(289, Server, "+OK 1 messages (1317 octets)", 120, 61);
     rows.listing(0, &["1 1317"], 0, 150, 61).remark("Message 1 has 1,317 octets.", "RFC 1939 §5");
     rows.say(655, Client, "RETR 1", 61, 161).remark("The client asks for message 1.", "RFC 1939 §5");
-    rows.say(1_410, Server, "+OK 1317 octets", 161, 69)
-        .remark("The message follows. The length is that of the message itself, without stuffed dots.", "RFC 1939 §11");
+    rows.say(1_410, Server, "+OK 1317 octets", 161, 69).remark(
+        "The message follows. The length is that of the message itself, without stuffed dots.",
+        "RFC 1939 §11",
+    );
     rows.message(0, "message 1, 1,317 octets", &["Received: from mx.example.net by x1"], 31, 178, 69)
         .remark("The message came whole; the line of one dot says so.", "RFC 1939 §3");
     rows.segment(88, Client, "ACK", ACK, 69, Some(1_500));
@@ -121,7 +134,8 @@ pub(crate) fn seed() -> (Summary, Vec<Row>) {
         .remark("The server sends no more.", "RFC 9293 §3.6");
     rows.segment(120, Client, "FIN, ACK", FIN_ACK, 83, Some(1_551))
         .remark("The client sends no more either.", "RFC 9293 §3.6");
-    rows.segment(30, Server, "ACK", ACK, 1_551, Some(84)).remark("The connection is closed.", "RFC 9293 §3.6");
+    rows.segment(30, Server, "ACK", ACK, 1_551, Some(84))
+        .remark("The connection is closed.", "RFC 9293 §3.6");
     let rows = rows.done();
     let mut summary = summary(1, &rows, "QUIT, and both sides closed");
     summary.user = Some("john.doe@anydomain.com".into());
@@ -152,14 +166,28 @@ pub(crate) fn everything() -> (Summary, Vec<Row>) {
     rows.say(700, Server, "+OK Capability list follows", 6, 7);
     rows.listing(
         0,
-        &["TOP", "USER", "SASL PLAIN SCRAM-SHA-256", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UTF8 USER", "STLS", "LANG"],
+        &[
+            "TOP",
+            "USER",
+            "SASL PLAIN SCRAM-SHA-256",
+            "UIDL",
+            "RESP-CODES",
+            "AUTH-RESP-CODE",
+            "PIPELINING",
+            "UTF8 USER",
+            "STLS",
+            "LANG",
+        ],
         4,
         35,
         7,
     );
     rows.say(300, Client, "STLS", 7, 300);
     rows.say(300, Server, "-ERR TLS is not available right now", 300, 13)
-        .finding(Anomaly::StlsStripped, "STLS was offered and then refused, and the client logs in all the same.")
+        .finding(
+            Anomaly::StlsStripped,
+            "STLS was offered and then refused, and the client logs in all the same.",
+        )
         .finding(Anomaly::StlsInjection, "23 octets stood behind STLS in the same segment.");
     rows.say(900, Client, "AUTH PLAIN", 13, 337);
     rows.say(300, Server, "+ ", 337, 25);
@@ -204,8 +232,10 @@ pub(crate) fn everything() -> (Summary, Vec<Row>) {
     rows.add(3_200_000, None, RowKind::Fold, "RETR 2 … 998, 997 messages, 81.3 MB, 3.20 s");
     rows.say(300, Client, "DELE 1", 83, 80_000_000);
     rows.say(300, Server, "+OK", 80_000_000, 91);
-    rows.say(300, Client, "QUIT", 91, 80_000_005)
-        .finding(Anomaly::DeletionWithoutQuit, "1 message was marked, and the session ended without an answer to QUIT.");
+    rows.say(300, Client, "QUIT", 91, 80_000_005).finding(
+        Anomaly::DeletionWithoutQuit,
+        "1 message was marked, and the session ended without an answer to QUIT.",
+    );
     rows.phase(Phase::Update);
     rows.say(300, Server, "-ERR some deleted messages not removed", 80_000_005, 97)
         .finding(Anomaly::QuitRefused, "The server answered QUIT with -ERR.");
@@ -236,7 +266,12 @@ pub(crate) fn secured() -> (Summary, Vec<Row>) {
     rows.records(9_800, Server, "ServerHello, TLS 1.3, TLS_AES_128_GCM_SHA256", 127)
         .remark("The server chose version and cipher. All that follows is encrypted.", "RFC 8446 §4.1.3");
     rows.records(100, Server, "9 records of application data", 3_811).several(4);
-    rows.add(0, None, RowKind::Note, "From here on everything is encrypted: lengths and times are all that can be seen.");
+    rows.add(
+        0,
+        None,
+        RowKind::Note,
+        "From here on everything is encrypted: lengths and times are all that can be seen.",
+    );
     rows.records(300, Client, "1 record of application data", 58);
     rows.segment(9_000, Server, "FIN, ACK", FIN_ACK, 3_939, Some(576));
     let rows = rows.done();
@@ -252,7 +287,8 @@ pub(crate) fn untimed() -> (Summary, Vec<Row>) {
     rows.phase(Phase::Authorization);
     for (from, text) in [(Server, "+OK ready"), (Client, "QUIT"), (Server, "+OK")] {
         let kind = if from == Client { RowKind::Command } else { RowKind::Reply };
-        rows.add(0, Some(from), kind, text).remark("What is said is what a person wrote down.", "RFC 1939 §4");
+        rows.add(0, Some(from), kind, text)
+            .remark("What is said is what a person wrote down.", "RFC 1939 §4");
     }
     let mut rows = rows.done();
     for row in &mut rows {
@@ -265,7 +301,8 @@ pub(crate) fn untimed() -> (Summary, Vec<Row>) {
 }
 
 /// What an attacker would like to be read as markup, or to turn the page around.
-pub(crate) const MARKUP: &str = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>&amp;]]>-->";
+pub(crate) const MARKUP: &str =
+    "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>&amp;]]>-->";
 pub(crate) const TURNED: &str = "abc \u{202e}drowssap\u{2066}\u{200b} \u{0}\u{1b}[31m\u{7f} ﷽ עברית العربية";
 
 /// Every text is of a stranger.
@@ -276,7 +313,15 @@ pub(crate) fn hostile() -> (Summary, Vec<Row>) {
     rows.phase(Phase::Transaction);
     for (at, text) in texts.iter().enumerate() {
         let from = if at % 2 == 0 { Server } else { Client };
-        let kinds = [RowKind::Command, RowKind::Reply, RowKind::Listing, RowKind::Segment, RowKind::Note, RowKind::Fold, RowKind::Records];
+        let kinds = [
+            RowKind::Command,
+            RowKind::Reply,
+            RowKind::Listing,
+            RowKind::Segment,
+            RowKind::Note,
+            RowKind::Fold,
+            RowKind::Records,
+        ];
         for kind in kinds {
             let row = rows.add(1_000, Some(from), kind, text).remark(text, "RFC 1939 §5");
             let mut row = row.carried(PSH_ACK, u32::MAX, Some(u32::MAX), u64::MAX);
@@ -307,6 +352,7 @@ pub(crate) fn hostile() -> (Summary, Vec<Row>) {
         server: Some(MARKUP.into()),
         started: Some(TURNED.into()),
         joined: true,
+        inside_tls: false,
     };
     (summary, rows)
 }

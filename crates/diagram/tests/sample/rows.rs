@@ -81,7 +81,14 @@ impl Rows {
         self.add(micros, Some(from), kind, label).carried(PSH_ACK, seq, Some(ack), octets)
     }
 
-    pub(super) fn listing(&mut self, micros: u64, lines: &[&str], left_out: u64, seq: u32, ack: u32) -> Last<'_> {
+    pub(super) fn listing(
+        &mut self,
+        micros: u64,
+        lines: &[&str],
+        left_out: u64,
+        seq: u32,
+        ack: u32,
+    ) -> Last<'_> {
         let count = lines.len() as u64 + left_out;
         let label = if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
         let octets = lines.iter().map(|line| line.len() as u64 + 2).sum::<u64>() + 3;
@@ -123,7 +130,8 @@ impl Rows {
 impl Last<'_> {
     pub(super) fn carried(self, flags: &[Flag], seq: u32, ack: Option<u32>, octets: u64) -> Self {
         let flags = flags.iter().fold(Flags::default(), |all, flag| all.with(*flag));
-        self.0.carried = Some(Carried { count: 1, flags, seq: Some(seq), ack, octets, shared: false, acks: 0 });
+        self.0.carried =
+            Some(Carried { count: 1, flags, seq: Some(seq), ack, octets, shared: false, acks: 0 });
         self
     }
 

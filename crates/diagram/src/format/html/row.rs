@@ -5,9 +5,13 @@ use super::drawn_icon;
 use crate::{
     format::{
         Style,
-        markup::{Clock, LOCK, counted, escaped, flags, grouped, icon, id, is_long, left_out, put, segments, side, split_verb, spoken, took},
+        markup::{
+            Clock, LOCK, escaped, flags, icon, id, is_long, left_out, put, segments, side, split_verb,
+            spoken, worst,
+        },
     },
     row::{Finding, Row, RowKind},
+    words::{count, duration, thousands},
 };
 
 /// The most characters of a label that are drawn; all of it stands in the details.
@@ -33,8 +37,8 @@ pub(super) fn draw(page: &mut String, row: &Row, around: Around<'_>) {
     if let Some(from) = row.from {
         put!(page, " {}", side(from));
     }
-    if !row.findings.is_empty() {
-        page.push_str(" found");
+    if let Some(worst) = worst(row) {
+        put!(page, " found {}", worst.name());
     }
     put!(page, "\" id=\"{id}\">");
     when(page, row, &id, around.clock);
@@ -55,14 +59,23 @@ fn shortened(text: &str) -> String {
 }
 
 fn when(page: &mut String, row: &Row, id: &str, clock: Clock) {
-    put!(page, "<div class=\"when\"><a class=\"no\" href=\"#{id}\" aria-label=\"Row {n}\">{n}</a>", n = row.number);
+    put!(
+        page,
+        "<div class=\"when\"><a class=\"no\" href=\"#{id}\" aria-label=\"Row {n}\">{n}</a>",
+        n = row.number
+    );
     if !clock.runs {
         page.push_str("</div>");
         return;
     }
     put!(page, "<span class=\"at\">{}</span>", row.at.map(|at| clock.at(at)).unwrap_or_default());
     if let Some(since) = row.since.filter(|since| !since.is_zero()) {
-        put!(page, "<span{}>+{}</span>", if is_long(since) { " class=\"long\"" } else { "" }, took(since));
+        put!(
+            page,
+            "<span{}>+{}</span>",
+            if is_long(since) { " class=\"long\"" } else { "" },
+            duration(since)
+        );
         bar(page, row, clock);
     }
     page.push_str("</div>");
@@ -79,7 +92,9 @@ fn bar(page: &mut String, row: &Row, clock: Clock) {
         let network = clock.part(share.network).min(whole);
         (network, clock.part(share.peer).min(whole - network))
     });
-    page.push_str("<svg class=\"bar\" viewBox=\"0 0 1000 5\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
+    page.push_str(
+        "<svg class=\"bar\" viewBox=\"0 0 1000 5\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
+    );
     let mut x = 0;
     for (class, width) in [("network", network), ("peer", peer), ("unknown", whole - network - peer)] {
         if width > 0 {
@@ -107,7 +122,8 @@ fn said(page: &mut String, row: &Row, style: &Style) {
     } else {
         put!(page, "<b>{}</b>{}", escaped(&shortened(verb)), escaped(&short));
     }
-    let carried = segments(row).filter(|carried| style.segments && !carried.is_empty()).map(|text| escaped(&text));
+    let carried =
+        segments(row).filter(|carried| style.segments && !carried.is_empty()).map(|text| escaped(&text));
     if row.kind == RowKind::Segment
         && let Some(carried) = &carried
     {
@@ -161,18 +177,18 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         fact("Time", &format!("{} s", clock.at(at)));
     }
     if let Some(since) = row.since {
-        fact("Step", &took(since));
+        fact("Step", &duration(since));
     }
     if let Some(share) = row.share {
-        fact("Network", &took(share.network));
-        fact("Who answered", &took(share.peer));
+        fact("Network", &duration(share.network));
+        fact("Who answered", &duration(share.peer));
     }
     if row.label.chars().nth(LABEL_MAX_CHARS).is_some() {
         fact("Said", &row.label);
     }
     if let Some(carried) = &row.carried {
         let shared = if carried.shared { ", the first with the end of the row before" } else { "" };
-        fact("Segments", &format!("{}{shared}", grouped(carried.count)));
+        fact("Segments", &format!("{}{shared}", thousands(carried.count)));
         fact("Flags", &flags(carried));
         if let Some(seq) = carried.seq {
             fact("Sequence", &seq.to_string());
@@ -180,9 +196,9 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         if let Some(ack) = carried.ack {
             fact("Acknowledges", &ack.to_string());
         }
-        fact("Carried", &counted(carried.octets, "octet"));
+        fact("Carried", &count(carried.octets, "octet"));
         if carried.acks > 0 {
-            fact("ACKs back", &grouped(carried.acks));
+            fact("ACKs back", &thousands(carried.acks));
         }
     }
     let hides = row.lines.len() > BLOCK_LINES_MAX || row.lines.iter().any(|line| shortened(line) != *line);
@@ -193,7 +209,7 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         }
         put!(page, "<dt>Lines</dt><dd>{lines}</dd>");
     } else if row.lines_left_out > 0 {
-        put!(page, "<dt>Lines left out</dt><dd>{}</dd>", grouped(row.lines_left_out));
+        put!(page, "<dt>Lines left out</dt><dd>{}</dd>", thousands(row.lines_left_out));
     }
     if let Some(rfc) = row.remark.as_ref().and_then(|remark| remark.rfc) {
         put!(page, "<dt>Rule</dt><dd>{}</dd>", escaped(rfc));
@@ -240,7 +256,11 @@ fn finding(page: &mut String, row: &Row, finding: &Finding, around: Option<Aroun
         page.push_str("<nav aria-label=\"Findings\">");
         for (place, sign, name) in [(before, "‹", "Finding before"), (behind, "›", "Next finding")] {
             if let Some(place) = place {
-                put!(page, "<a href=\"#{}\" title=\"{name}\" aria-label=\"{name}\">{sign}</a>", id(around.session, *place));
+                put!(
+                    page,
+                    "<a href=\"#{}\" title=\"{name}\" aria-label=\"{name}\">{sign}</a>",
+                    id(around.session, *place)
+                );
             }
         }
         page.push_str("</nav>");

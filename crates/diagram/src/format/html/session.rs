@@ -6,9 +6,10 @@ use super::{drawn_icon, row};
 use crate::{
     format::{
         Picture, Style,
-        markup::{Clock, escaped, figures, found, grouped, heading, icon, id, put},
+        markup::{Clock, escaped, figures, found, heading, icon, id, put},
     },
     row::{Row, RowKind, Summary},
+    words::thousands,
 };
 
 /// The most places of one kind that the head links to; the rest is reached from finding to finding.
@@ -35,7 +36,11 @@ pub(super) fn draw(page: &mut String, picture: Picture<'_>, style: &Style) {
         }
         page.push_str("</ol></section>\n");
     }
-    put!(page, "<div class=\"end\"><div class=\"lane\">{}</div></div>\n", escaped(&summary.ending));
+    put!(
+        page,
+        "<div class=\"end\"><div class=\"lane\"><span>{}</span></div></div>\n",
+        escaped(&summary.ending)
+    );
     page.push_str("</div>\n</section>\n");
 }
 
@@ -69,7 +74,9 @@ fn head(page: &mut String, picture: Picture<'_>) {
         put!(page, "<p class=\"lead\">{} → {}</p>\n", escaped(client), escaped(server));
     }
     if opening.joined {
-        page.push_str("<p class=\"lead\">Its beginning was not heard: the source begins in the middle of it.</p>\n");
+        page.push_str(
+            "<p class=\"lead\">Its beginning was not heard: the source begins in the middle of it.</p>\n",
+        );
     }
     page.push_str("<dl class=\"figures\">\n");
     for (name, value) in figures(summary) {
@@ -84,9 +91,11 @@ fn head(page: &mut String, picture: Picture<'_>) {
     }
     for (anomaly, places) in &found {
         let severity = anomaly.severity();
+        let times =
+            if places.len() > 1 { format!(" × {}", thousands(places.len() as u64)) } else { String::new() };
         put!(
             page,
-            "<li class=\"{name}\">{}<strong>{}</strong><span class=\"severity\">{name}</span><p>{}</p><p>",
+            "<li class=\"{name}\">{}<strong>{}{times}</strong><span class=\"severity\">{name}</span><p>{}</p><p>",
             drawn_icon(icon(severity)),
             anomaly.title(),
             escaped(anomaly.advice()),
@@ -96,7 +105,7 @@ fn head(page: &mut String, picture: Picture<'_>) {
             put!(page, "<a href=\"#{}\">row {place}</a> ", id(summary.number, *place));
         }
         if let Some(more) = places.len().checked_sub(PLACES_MAX).filter(|more| *more > 0) {
-            put!(page, "and {} more", grouped(more as u64));
+            put!(page, "and {} more", thousands(more as u64));
         }
         page.push_str("</p></li>\n");
     }

@@ -5,9 +5,12 @@ use super::{
     measure::Face,
     pen::{Anchor, Pen},
 };
-use crate::format::{
-    Picture,
-    markup::{Clock, figures, found, grouped, heading, icon, id},
+use crate::{
+    format::{
+        Picture,
+        markup::{Clock, figures, found, heading, icon, id, visible},
+    },
+    words::thousands,
 };
 
 /// The most places of one kind that are named; the rest is counted.
@@ -18,7 +21,13 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
     let Picture { summary, rows } = picture;
     let (left, right) = (MARGIN, WIDTH - MARGIN);
     let mut y = top + 18.0;
-    pen.text(left, y, "h1 sans", Anchor::Start, &Face::Bold(20.0).cut(&heading(summary), right - left));
+    pen.text(
+        left,
+        y,
+        "h1 sans",
+        Anchor::Start,
+        &Face::Bold(20.0).cut(&visible(&heading(summary)), right - left),
+    );
     if summary.opening.joined {
         y += 22.0;
         let text = "Its beginning was not heard: the source begins in the middle of it.";
@@ -34,7 +43,8 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
         let severity = anomaly.severity();
         let name = severity.name();
         pen.icon(left, y - 12.0, 14.0, icon(severity), &format!("{name}i"));
-        let times = if places.len() > 1 { format!(" × {}", grouped(places.len() as u64)) } else { String::new() };
+        let times =
+            if places.len() > 1 { format!(" × {}", thousands(places.len() as u64)) } else { String::new() };
         let title = format!("{}{times}", anomaly.title());
         let spans = [("", 0.0, title.as_str()), ("small", 10.0, name)];
         pen.spans(left + 22.0, y, &format!("title sans {name}i"), Anchor::Start, &spans);
@@ -43,7 +53,7 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
             let text = if count == 0 { format!("row {place}") } else { place.to_string() };
             let width = Face::Sans(11.0).width(&text);
             if count == PLACES_MAX || x + width > right - 80.0 {
-                let more = format!("and {} more", grouped((places.len() - count) as u64));
+                let more = format!("and {} more", thousands((places.len() - count) as u64));
                 pen.text(x, y, "small sans", Anchor::Start, &more);
                 break;
             }
@@ -70,7 +80,7 @@ fn facts(pen: &mut Pen, top: f64, left: f64, right: f64, figures: &[(&'static st
     let value_face = Face::Mono(12.5);
     let (mut x, mut y) = (left, top);
     for (name, value) in figures {
-        let value = value_face.cut(value, right - left);
+        let value = value_face.cut(&visible(value), right - left);
         let width = Face::Sans(11.0).width(name).max(value_face.width(&value));
         if x > left && x + width > right {
             x = left;
@@ -86,7 +96,9 @@ fn facts(pen: &mut Pen, top: f64, left: f64, right: f64, figures: &[(&'static st
 /// What the colours of the bars say.
 fn legend(pen: &mut Pen, y: f64, left: f64) -> f64 {
     let mut x = left;
-    for (class, text) in [("network", "on the network"), ("peer", "with who answered"), ("bar", "not known where")] {
+    for (class, text) in
+        [("network", "on the network"), ("peer", "with who answered"), ("bar", "not known where")]
+    {
         pen.rect(x, y - 6.0, 16.0, 4.0, 2.0, class);
         pen.text(x + 22.0, y, "small sans", Anchor::Start, text);
         x += 22.0 + Face::Sans(11.0).width(text) + 18.0;

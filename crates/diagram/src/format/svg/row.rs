@@ -10,9 +10,10 @@ use super::{
 use crate::{
     format::{
         Style,
-        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, split_verb, spoken, took},
+        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, split_verb, spoken},
     },
     row::{Row, RowKind},
+    words::duration,
 };
 
 /// The most lines of a label, and of a finding or a remark.
@@ -41,7 +42,11 @@ pub(super) fn title(row: &Row) -> String {
         title += &format!(" ({segments})");
     }
     if let Some(share) = row.share {
-        title += &format!("; {} on the network, {} with who answered", took(share.network), took(share.peer));
+        title += &format!(
+            "; {} on the network, {} with who answered",
+            duration(share.network),
+            duration(share.peer)
+        );
     }
     for finding in &row.findings {
         title += &format!("; {}: {}", finding.anomaly.title(), finding.text);
@@ -50,16 +55,7 @@ pub(super) fn title(row: &Row) -> String {
 }
 
 /// Draws a row from here downwards, and gives its bottom.
-pub(super) fn draw(
-    pen: &mut Pen,
-    top: f64,
-    row: &Row,
-    session: u32,
-    columns: Columns,
-    clock: Clock,
-    style: &Style,
-) -> f64 {
-    let _ = session;
+pub(super) fn draw(pen: &mut Pen, top: f64, row: &Row, columns: Columns, clock: Clock, style: &Style) -> f64 {
     let lane = match row.kind {
         RowKind::Segment if row.from.is_some() => segment(pen, top, row, columns),
         RowKind::Fold => fold(pen, top, row, columns),
@@ -68,18 +64,20 @@ pub(super) fn draw(
     };
     let baseline = top + if row.kind == RowKind::Segment { 16.0 } else { 21.0 };
     times(pen, baseline, row, columns, clock);
-    let beside = remarks(pen, top + baseline - top - 15.0, row, columns, style);
+    let beside = remarks(pen, baseline - 15.0, row, columns, style);
     lane.max(beside).max(baseline + 10.0)
 }
 
 fn times(pen: &mut Pen, y: f64, row: &Row, columns: Columns, clock: Clock) {
     pen.text(columns.number, y, "small", Anchor::End, &row.number.to_string());
     if let Some(at) = row.at {
-        pen.text(columns.at, y, "small", Anchor::End, &clock.at(at));
+        let room = columns.at - columns.number - 8.0;
+        pen.text(columns.at, y, "small", Anchor::End, &SMALL.cut(&clock.at(at), room));
     }
     let Some(since) = row.since.filter(|since| !since.is_zero()) else { return };
     let class = if is_long(since) { "small long" } else { "small" };
-    pen.text(columns.since, y, class, Anchor::Start, &format!("+{}", took(since)));
+    let room = columns.band - columns.since - 4.0;
+    pen.text(columns.since, y, class, Anchor::Start, &SMALL.cut(&format!("+{}", duration(since)), room));
     let length = |time| f64::from(clock.part(time)) * BAR / 1000.0;
     let whole = length(since);
     // Less than that is a speck of dust.
@@ -200,7 +198,8 @@ fn block(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
 
 /// A note across both lifelines.
 fn note(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
-    let lines = SMALL.wrap(&markup::visible(&row.label), columns.server - columns.client - 24.0, LABEL_LINES_MAX);
+    let lines =
+        SMALL.wrap(&markup::visible(&row.label), columns.server - columns.client - 24.0, LABEL_LINES_MAX);
     let height = lines.len() as f64 * 16.0 + 10.0;
     let (x, width) = (columns.client - 8.0, columns.server - columns.client + 16.0);
     pen.rect(x, top + 6.0, width, height, 5.0, "note");
@@ -214,7 +213,8 @@ fn note(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
 
 /// Many rows in one, across both lifelines.
 fn fold(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
-    let lines = LABEL.wrap(&markup::visible(&row.label), columns.server - columns.client - 40.0, LABEL_LINES_MAX);
+    let lines =
+        LABEL.wrap(&markup::visible(&row.label), columns.server - columns.client - 40.0, LABEL_LINES_MAX);
     let height = lines.len() as f64 * 18.0 + 22.0;
     let (x, width) = (columns.client - 8.0, columns.server - columns.client + 16.0);
     pen.rect(x, top + 8.0, width, height, 5.0, "fold");

@@ -1,6 +1,6 @@
 //! One session: its head, the two lifelines with the rows between them, the phases as a band beside them, and its end.
 
-use restante_proto::{dialogue::Side, phase::Phase};
+use restante_proto::phase::Phase;
 
 use super::{
     MARGIN, WIDTH, head,
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     format::{
         Picture, Style,
-        markup::{Clock, id},
+        markup::{Clock, id, visible, worst},
     },
     row::{Row, RowKind, Summary},
 };
@@ -41,7 +41,8 @@ pub(super) struct Columns {
 const BAND: f64 = 20.0;
 /// How wide the boxes of client and server are.
 const ACTOR: f64 = 210.0;
-const ACTOR_HEIGHT: f64 = 44.0;
+/// The most lines of an address in them.
+const ADDRESS_LINES_MAX: usize = 3;
 
 impl Columns {
     fn of(clock: Clock, style: &Style) -> Self {
@@ -52,7 +53,16 @@ impl Columns {
         // Without remarks only findings stand at the right.
         let server = if style.remarks { 720.0 } else { 840.0 };
         let right = WIDTH - MARGIN;
-        Self { number, at: number + 82.0, since: number + 96.0, band, client, server, remark: server + 30.0, right }
+        Self {
+            number,
+            at: number + 82.0,
+            since: number + 96.0,
+            band,
+            client,
+            server,
+            remark: server + 30.0,
+            right,
+        }
     }
 
     /// The middle between the lifelines.
@@ -74,12 +84,11 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, style: &Style)
     let clock = Clock::of(rows);
     let columns = Columns::of(clock, style);
     let mut y = head::draw(pen, top, picture, clock) + 22.0;
-    actors(pen, columns, y, summary);
+    y = actors(pen, columns, y, summary);
     if clock.runs {
-        pen.text(columns.at, y + 38.0, "key sans", Anchor::End, "time, s");
-        pen.text(columns.since, y + 38.0, "key sans", Anchor::Start, "step");
+        pen.text(columns.at, y - 6.0, "key sans", Anchor::End, "time, s");
+        pen.text(columns.since, y - 6.0, "key sans", Anchor::Start, "step");
     }
-    y += ACTOR_HEIGHT;
     let first = y;
     y += 8.0;
 
@@ -89,8 +98,12 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, style: &Style)
     let mut gaps: Vec<(f64, f64)> = Vec::new();
     for row in rows.iter().filter(|row| style.segments || !is_mere_segment(row)) {
         drawn.open(&id(summary.number, row.number), &row::title(row));
-        let bottom = row::draw(&mut drawn, y, row, summary.number, columns, clock, style);
+        let bottom = row::draw(&mut drawn, y, row, columns, clock, style);
         drawn.close();
+        if let Some(worst) = worst(row) {
+            let (x, width) = (columns.client, columns.server - columns.client);
+            pen.rect(x, y, width, bottom - y, 0.0, &format!("{} tint", worst.name()));
+        }
         if row.kind == RowKind::Fold {
             gaps.push((y, bottom));
         }
@@ -118,22 +131,27 @@ fn is_mere_segment(row: &Row) -> bool {
     row.kind == RowKind::Segment && row.findings.is_empty()
 }
 
-fn actors(pen: &mut Pen, columns: Columns, y: f64, summary: &Summary) {
-    let opening = &summary.opening;
-    for side in [Side::Client, Side::Server] {
-        let (name, address, x, class) = match side {
-            Side::Client => ("Mail client", &opening.client, columns.client - 14.0, "ch"),
-            Side::Server => ("POP3 server", &opening.server, columns.server + 14.0 - ACTOR, "sh"),
-        };
-        pen.rect(x, y, ACTOR, ACTOR_HEIGHT, 6.0, "panel");
+/// The boxes above the lifelines, with room for the longer address; gives their bottom.
+fn actors(pen: &mut Pen, columns: Columns, y: f64, summary: &Summary) -> f64 {
+    let face = Face::Mono(11.0);
+    let address = |address: &Option<Box<str>>| {
+        let address = address.as_deref().map(visible).unwrap_or_default();
+        face.wrap(&address, ACTOR - 16.0, ADDRESS_LINES_MAX)
+    };
+    let (client, server) = (address(&summary.opening.client), address(&summary.opening.server));
+    let height = 29.0 + 15.0 * client.len().max(server.len()) as f64;
+    for (name, address, x, class) in [
+        ("Mail client", client, columns.client - 14.0, "ch"),
+        ("POP3 server", server, columns.server + 14.0 - ACTOR, "sh"),
+    ] {
+        pen.rect(x, y, ACTOR, height, 6.0, "panel");
         let middle = x + ACTOR / 2.0;
-        let Some(address) = address else {
-            pen.text(middle, y + 27.0, &format!("h2 sans {class}"), Anchor::Middle, name);
-            continue;
-        };
-        pen.text(middle, y + 18.0, &format!("h2 sans {class}"), Anchor::Middle, name);
-        pen.text(middle, y + 35.0, "small", Anchor::Middle, &Face::Mono(11.0).cut(address, ACTOR - 12.0));
+        pen.text(middle, y + 19.0, &format!("h2 sans {class}"), Anchor::Middle, name);
+        for (place, line) in address.iter().enumerate() {
+            pen.text(middle, y + 36.0 + 15.0 * place as f64, "small", Anchor::Middle, line);
+        }
     }
+    y + height
 }
 
 fn band(pen: &mut Pen, columns: Columns, stretch: &Stretch) {
@@ -147,7 +165,8 @@ fn band(pen: &mut Pen, columns: Columns, stretch: &Stretch) {
     pen.rect(columns.band, top, BAND, height, 4.0, &format!("p{number}"));
     // Letter-spacing is told to the face as size. A short band has smaller letters.
     let whole = stretch.phase.name();
-    let (size, class) = if Face::Bold(11.5).width(whole) <= height - 8.0 { (11.5, "phase") } else { (8.5, "phase tight") };
+    let (size, class) =
+        if Face::Bold(11.5).width(whole) <= height - 8.0 { (11.5, "phase") } else { (8.5, "phase tight") };
     let name = Face::Bold(size).cut(whole, height - 3.0);
     if name.chars().count() < 3 {
         return;
@@ -188,7 +207,7 @@ fn ending(pen: &mut Pen, columns: Columns, y: f64, summary: &Summary) -> f64 {
     if summary.ending.is_empty() {
         return y + 4.0;
     }
-    let text = Face::Sans(12.5).cut(&summary.ending, columns.server - columns.client - 40.0);
+    let text = Face::Sans(12.5).cut(&visible(&summary.ending), columns.server - columns.client - 40.0);
     pen.text(columns.middle(), y + 16.0, "remark sans", Anchor::Middle, &text);
     y + 26.0
 }
