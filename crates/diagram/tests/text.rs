@@ -240,6 +240,7 @@ proptest! {
             server: Some(texts[2].clone()),
             started: Some(texts[3].clone()),
             joined: true,
+            inside_tls: false,
         };
         let summary = Summary {
             number: u32::MAX,
@@ -256,6 +257,7 @@ proptest! {
             server_octets: u64::MAX,
             anomalies: Anomaly::ALL.iter().map(|anomaly| (*anomaly, u64::MAX)).collect(),
             ending: texts[6].to_string(),
+            ..Summary::default()
         };
         let style = style(width);
         let (mut text, mut out) = (Text::new(&style), Vec::new());
