@@ -16,6 +16,7 @@ pub mod maildir;
 mod peers;
 mod poll;
 mod program;
+mod recording;
 mod server;
 mod wire;
 
@@ -25,5 +26,6 @@ pub use letters::{Letter, assert_same, canonical, corpus, fresh, stuffed};
 pub use peers::{COURIER, DOVECOT, EXIM, Kind, MAILUTILS, Peer, Service, TWISTED};
 pub use poll::until;
 pub use program::{Outcome, Program, with_security};
+pub use recording::{Capture, Recording, Segment};
 pub use server::{PASSWORD, Security, Server, USER};
 pub use wire::messages as on_the_wire;
