@@ -20,7 +20,7 @@ use restante_proto::{
     dialogue::{Flag, Flags, Side},
     phase::Phase,
 };
-use sample::{bare, draw, everything, golden, textbook};
+use sample::{Session, bare, draw, everything, golden, textbook};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -103,6 +103,16 @@ fn the_time_of_rows_that_are_left_out_is_not_lost() {
     let text = draw("text", &style, &[&textbook()]);
     // The greeting came 682 µs after the client's ACK, and 1,004 µs after its SYN.
     assert!(text.contains("0.001004  +1.0 ms  │◀─ +OK X1"), "{text}");
+}
+
+#[test]
+fn a_remark_is_made_once_in_a_session() {
+    let Session { summary, mut rows } = bare();
+    rows.extend(rows.clone());
+    let text = draw("text", &style(160), &[&Session { summary, rows }, &bare()]);
+    let said = "Nobody was logged in: nothing is removed.";
+    assert_eq!(text.matches(said).count(), 2, "once in each session: {text}");
+    assert_eq!(text.matches("+OK bye").count(), 3);
 }
 
 /// Texts that are hard to measure: wide, stacked, hidden, long, empty.

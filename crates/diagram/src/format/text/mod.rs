@@ -1,6 +1,6 @@
 //! Text for terminals and for whoever reads files: times, the state of the session, and between two lifelines an arrow
-//! for each row. It fits the width; colours are never the only sign of anything. [`Text`] also draws row by row, while
-//! a session goes on. Words are in `words`, columns in `layout`, the table of sessions in [`list`].
+//! for each row. It fits the width; colours are never the only sign of anything, and no remark of a session is made twice in
+//! the same words. [`Text`] also draws row by row, while a session goes on. Words are in `words`, columns in `layout`, the table of sessions in [`list`].
 
 mod layout;
 mod line;
@@ -8,7 +8,11 @@ mod list;
 mod summary;
 pub(crate) mod words;
 
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 use restante_proto::dialogue::Side;
 
@@ -21,11 +25,13 @@ use super::{Draw, Picture, Style};
 use crate::{
     anomaly::Anomaly,
     heard::Opening,
-    row::{Row, RowKind, Summary},
+    row::{Remark, Row, RowKind, Summary},
 };
 
 /// How many lines what was said may take; the rest is for formats with more room.
 const LABEL_MAX_LINES: usize = 3;
+/// How many remarks of a session are remembered, so that none is said twice.
+const REMARKS_MAX: usize = 256;
 /// How many lines a remark or a finding may take.
 const NOTE_MAX_LINES: usize = 12;
 
@@ -56,6 +62,8 @@ pub struct Text {
     below: Option<RowKind>,
     /// How long ago the last drawn row was, in rows that were left out.
     hidden: Duration,
+    /// Which remarks were made; the very same text would only push the arrows apart.
+    remarks: HashSet<u64>,
     /// When each anomaly was seen first.
     first: Vec<(Anomaly, Option<Duration>)>,
 }
@@ -73,6 +81,7 @@ impl Text {
             phase: None,
             below: None,
             hidden: Duration::ZERO,
+            remarks: HashSet::new(),
             first: Vec::new(),
         }
     }
@@ -80,6 +89,7 @@ impl Text {
     /// The heading: between whom, and since when. An empty line above it is the caller's, who knows what stands there.
     pub fn begin(&mut self, opening: &Opening, number: u32, out: &mut Vec<u8>) {
         (self.phase, self.below, self.hidden) = (None, None, Duration::ZERO);
+        self.remarks.clear();
         self.first.clear();
         let known = [opening.title.as_deref(), opening.started.as_deref()];
         let mut heading = format!("Session {number}");
@@ -218,7 +228,10 @@ impl Text {
             strip(format!("{QUOTE}{}", cut(&line, columns - width(QUOTE))).trim_end(), paint)
         }));
         if row.lines_left_out > 0 {
-            let text = format!("{QUOTE}… {}", words::count(row.lines_left_out, "more line"));
+            let text = match row.kind {
+                RowKind::Fold => words::left_out(row),
+                _ => format!("{QUOTE}{}", words::left_out(row)),
+            };
             strips.push(strip(&text, Paint::Dim));
         }
         strips.extend(facts.iter().map(|line| strip(line, Paint::Dim)));
@@ -226,7 +239,7 @@ impl Text {
     }
 
     /// What is wrong, and what it means.
-    fn noted(&self, row: &Row) -> Vec<(String, Paint)> {
+    fn noted(&mut self, row: &Row) -> Vec<(String, Paint)> {
         let columns = self.layout.remark_columns();
         let mut lines = Vec::new();
         for finding in &row.findings {
@@ -236,7 +249,7 @@ impl Text {
             let mark = std::iter::once(MARK).chain(std::iter::repeat("  "));
             lines.extend(mark.zip(wrapped).map(|(mark, line)| (format!("{mark}{line}"), paint)));
         }
-        if let Some(remark) = row.remark.as_ref().filter(|_| self.style.remarks) {
+        if let Some(remark) = row.remark.as_ref().filter(|remark| self.style.remarks && self.is_new(remark)) {
             let mut text = harmless(&remark.text).into_owned();
             if let Some(rfc) = remark.rfc {
                 text.push_str(&format!(" ({})", rfc.replace(' ', UNBROKEN)));
@@ -245,6 +258,18 @@ impl Text {
             lines.extend(wrapped.into_iter().map(|line| (line.replace(UNBROKEN, " "), Paint::Dim)));
         }
         lines
+    }
+
+    /// Whether a remark is made for the first time.
+    fn is_new(&mut self, remark: &Remark) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (&remark.text, remark.rfc).hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.remarks.len() < REMARKS_MAX {
+            self.remarks.insert(hash)
+        } else {
+            !self.remarks.contains(&hash)
+        }
     }
 }
 
