@@ -83,13 +83,12 @@ fn sessions_are_listed() {
 #[test]
 fn rows_of_several_sessions_may_come_by_turns() {
     let sessions = [textbook(), everything()];
-    let mut texts = [Text::new(&style(80)), Text::new(&style(80))];
-    let mut out = Vec::new();
-    for (session, text) in sessions.iter().zip(&mut texts) {
+    let (mut text, mut out) = (Text::new(&style(80)), Vec::new());
+    for session in &sessions {
         text.begin(&session.summary.opening, session.summary.number, &mut out);
         session.rows.iter().take(5).for_each(|row| text.row(row, &mut out));
     }
-    for (session, text) in sessions.iter().zip(&mut texts) {
+    for session in &sessions {
         text.resume(session.summary.number, &session.summary.opening, &mut out);
         session.rows.iter().skip(5).take(3).for_each(|row| text.row(row, &mut out));
         text.end(&session.summary, &mut out);
