@@ -22,7 +22,9 @@ mod wire;
 pub use demo::Demo;
 pub use fetch::{Fetch, Origin, suite};
 pub use letters::{Letter, assert_same, canonical, corpus, fresh, stuffed};
-pub use peers::{COURIER, DOVECOT, EXIM, Kind, MAILUTILS, Peer, Service, TWISTED};
+pub use peers::{
+    COURIER, DOVECOT, DOVECOT_RAWLOG, EXIM, Kind, MAILUTILS, Peer, RAWLOG, RAWLOG_LOGIN, Service, TWISTED,
+};
 pub use poll::until;
 pub use program::{Outcome, Program, with_security};
 pub use server::{PASSWORD, Security, Server, USER};

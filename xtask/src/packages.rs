@@ -10,11 +10,13 @@ use crate::{
 
 /// A program that a test drives, and the Debian package (bookworm and trixie) that it comes in.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("chromium", "chromium"),
     ("curl", "curl"),
     ("fetchmail", "fetchmail"),
     ("getmail", "getmail6"),
     ("mpop", "mpop"),
     ("openssl", "openssl"),
+    ("pdftotext", "poppler-utils"),
     ("python3", "python3"),
     ("strace", "strace"),
 ];

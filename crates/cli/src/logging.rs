@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// Begins to log. The first call in a process counts.
-pub(crate) fn start(log: Log) {
+pub(crate) fn start(log: &Log) {
     if let Err(error) = subscriber(log, output::stderr_takes_colour(), io::stderr).try_init() {
         output::warn(&[format!("the log goes on as before: {error}")]);
     }
 }
 
-fn subscriber<W>(log: Log, colour: bool, writer: W) -> impl Subscriber
+fn subscriber<W>(log: &Log, colour: bool, writer: W) -> impl Subscriber
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -73,7 +73,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         tracing::subscriber::with_default(
-            subscriber(Log { level, format }, false, move || writer.clone()),
+            subscriber(&Log { level, format, ..Log::default() }, false, move || writer.clone()),
             || {
                 tracing::info!(target: "restante_server::session", user = "ann", octets = 7, "session ended");
                 tracing::debug!(target: "restante_server::session", "a detail");

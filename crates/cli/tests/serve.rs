@@ -212,6 +212,84 @@ fn sighup_reads_the_configuration_again() {
     assert_eq!(old.say("USER john.doe@anydomain.com"), "+OK send your password", "and nobody was dropped");
 }
 
+/// The transcripts in a folder.
+fn transcripts(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+}
+
+#[test]
+fn sessions_are_written_down_where_the_configuration_says() {
+    let (folder, file) = world("X1");
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    let write = |transcripts: &Path| {
+        write_config(Path::new(&file), "X1", folder.path());
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{text}[log]\ntranscripts = \"{}\"\n", transcripts.display())).unwrap();
+    };
+    // A folder that is not there is told with the fix, by both who look.
+    write(&one);
+    for command in ["serve", "config check"] {
+        let command: Vec<_> = command.split(' ').chain(["--config", &file]).collect();
+        let told = binary::restante(&command).fails(1);
+        assert!(
+            told.contains("restante.toml:9:15: ") && told.contains("is not there; `install -d "),
+            "{told}"
+        );
+    }
+    fs::create_dir(&one).unwrap();
+    fs::create_dir(&other).unwrap();
+    let mut served = Served::start(&["--config", &file]);
+    let address = served.address("pop3");
+    let session = || {
+        let mut client = Client::connect(address);
+        client.line();
+        client.say("USER john.doe@anydomain.com");
+        assert_eq!(client.say("PASS abcxyz"), "+OK maildrop locked and ready");
+        client
+    };
+    assert_eq!(session().say("QUIT"), "+OK POP3 Server saying Good-Bye");
+    write(&folder.path().join("gone"));
+    served.signal(Signal::HUP);
+    let line = served.logs("the configuration stays as it was");
+    assert!(line.contains("/gone, where transcripts go, is not there"), "{line}");
+    write(&other);
+    served.signal(Signal::HUP);
+    served.logs("were read again");
+    let mut client = session();
+    served.signal(Signal::TERM);
+    served.logs("sessions may reach QUIT");
+    assert_eq!(client.say("QUIT"), "+OK POP3 Server saying Good-Bye");
+    drop(client);
+    assert!(served.ends().success());
+    // What was said last was written before the end.
+    for folder in [one, other] {
+        let texts = transcripts(&folder);
+        let [text] = texts.as_slice() else { panic!("{texts:?}") };
+        assert!(
+            text.contains(" C: USER john.doe@anydomain.com\n") && text.contains(" C: PASS [secret]\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("\n# The session ended: quit\n") && !text.contains("abcxyz"), "{text}");
+    }
+}
+
+#[test]
+fn transcripts_that_cannot_be_written_are_told_and_change_nothing_else() {
+    let (folder, file) = world("X1");
+    let gone = folder.path().join("gone");
+    fs::create_dir(&gone).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}[log]\ntranscripts = \"{}\"\n", gone.display())).unwrap();
+    let mut served = Served::start(&["--config", &file]);
+    let address = served.address("pop3");
+    fs::remove_dir(&gone).unwrap();
+    let mut client = Client::connect(address);
+    assert_eq!(client.line(), "+OK X1 POP3 Server");
+    let line = served.logs("transcripts cannot be written");
+    assert!(line.contains(gone.to_str().unwrap()) && line.contains("times=1"), "{line}");
+    assert_eq!(client.say("QUIT"), "+OK POP3 Server saying Good-Bye");
+}
+
 #[test]
 fn users_who_are_added_may_log_in_without_a_reload() {
     let (folder, file) = world("X1");
@@ -247,11 +325,21 @@ fn an_address_that_cannot_be_had_is_named_with_the_fix() {
 
 #[test]
 fn the_demo_greets_and_serves_sample_mail() {
-    let mut served = Served::start(&["--demo", "--demo-pop3", "127.0.0.1:0", "--demo-pop3s", "127.0.0.1:0"]);
+    let folder = tempfile::tempdir().unwrap();
+    let written_down = folder.path().join("written/down");
+    let mut served = Served::start(&[
+        "--demo",
+        "--demo-pop3",
+        "127.0.0.1:0",
+        "--demo-pop3s",
+        "127.0.0.1:0",
+        "--transcripts",
+        written_down.to_str().unwrap(),
+    ]);
     let (pop3, pop3s) = (served.address("pop3"), served.address("pop3s"));
     let mut out = BufReader::new(served.child.stdout.take().unwrap());
     let mut greeting = String::new();
-    while !greeting.contains(" play --ca-file") {
+    while !greeting.contains(" is written down in ") {
         assert!(out.read_line(&mut greeting).unwrap() > 0, "{greeting}");
     }
     let value = |name: &str| {
@@ -278,6 +366,12 @@ fn the_demo_greets_and_serves_sample_mail() {
     served.signal(Signal::INT);
     assert!(served.ends().success());
     assert!(!Path::new(&certificate).exists(), "nothing is left behind");
+    let texts = transcripts(&written_down);
+    assert!(texts.len() == 1 && texts[0].contains(" S: +OK 1 1317\n"), "{texts:?}");
+    assert!(
+        texts[0].ends_with("\n# The session ended: quit\n") && !texts[0].contains(&password),
+        "{texts:?}"
+    );
 }
 
 #[test]

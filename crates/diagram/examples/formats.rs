@@ -6,8 +6,8 @@ use std::io::Write;
 
 use restante_diagram::format::{Style, text};
 
-#[path = "../tests/sample/mod.rs"]
-mod sample;
+#[path = "../tests/plain/mod.rs"]
+mod plain;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -18,7 +18,7 @@ fn main() {
         remarks: !has("no-remarks"),
         segments: !has("no-segments"),
     };
-    let sessions = [sample::textbook(), sample::everything(), sample::bare()];
+    let sessions = [plain::textbook(), plain::everything(), plain::bare()];
     let mut out = Vec::new();
     match args.first().map(String::as_str) {
         Some("list") => text::list(&sessions.map(|session| session.summary), &style, &mut out),
@@ -29,7 +29,7 @@ fn main() {
                     has(&session.summary.number.to_string()) || !(has("1") || has("2") || has("3"))
                 })
                 .collect();
-            out = sample::draw(format, &style, &chosen).into_bytes();
+            out = plain::draw(format, &style, &chosen).into_bytes();
         }
         None => out
             .extend_from_slice(b"formats FORMAT|list [WIDTH] [1|2|3] [colour] [no-remarks] [no-segments]\n"),

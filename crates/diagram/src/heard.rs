@@ -66,6 +66,8 @@ pub struct Opening {
     pub started: Option<Box<str>>,
     /// The source began when the session was under way.
     pub joined: bool,
+    /// TLS, if there was any, had been taken off before the source heard anything: whether there was is not known.
+    pub inside_tls: bool,
 }
 
 /// How a session came to its end in the source.

@@ -1,11 +1,11 @@
 //! JSON: golden files of the sample sessions, and that what is read back is what was drawn.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod sample;
+mod plain;
 
+use plain::{Session, bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::format::Style;
-use sample::{Session, bare, draw, everything, golden, textbook};
 use serde_json::Value;
 
 fn read(text: &str) -> Value {

@@ -1,11 +1,11 @@
 //! Mermaid: golden files of the sample sessions, which its own parser has read, and what holds for any text.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod sample;
+mod plain;
 
+use plain::{Session, bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::format::Style;
-use sample::{Session, bare, draw, everything, golden, textbook};
 
 #[test]
 fn sessions_look_as_they_should() {

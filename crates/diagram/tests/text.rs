@@ -2,10 +2,11 @@
 //! width, and the lifelines are straight.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod sample;
+mod plain;
 
 use std::time::Duration;
 
+use plain::{Session, bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::{
     anomaly::Anomaly,
@@ -20,7 +21,6 @@ use restante_proto::{
     dialogue::{Flag, Flags, Side},
     phase::Phase,
 };
-use sample::{Session, bare, draw, everything, golden, textbook};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -249,6 +249,7 @@ proptest! {
             server: Some(texts[2].clone()),
             started: Some(texts[3].clone()),
             joined: true,
+            inside_tls: false,
         };
         let summary = Summary {
             number: u32::MAX,

@@ -15,6 +15,7 @@ pub mod client;
 pub mod command;
 mod decimal;
 pub mod dialogue;
+pub mod explain;
 pub mod line;
 pub mod maildrop;
 pub mod phase;

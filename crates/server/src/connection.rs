@@ -10,7 +10,10 @@ use std::{
 };
 
 use getrandom::fill;
-use restante_proto::server::{Link, Session};
+use restante_proto::{
+    dialogue::TlsEvent,
+    server::{Link, Session},
+};
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc, watch},
@@ -23,6 +26,7 @@ use crate::{
     drive::{self, Driver, Stage},
     gate::Place,
     listen::Port,
+    observe::{Begun, Recording},
     outcome::{Outcome, SessionId, Why},
     server::{Live, Shared},
     settings::Cleartext,
@@ -65,6 +69,10 @@ impl Connection {
             begun: std::time::Instant::now(),
             why: Why::Stopped,
         };
+        let recording = match live.observers.as_slice() {
+            [] => Recording::default(),
+            observers => Recording::begin(observers, &Begun { id, port, peer, stream: &stream, live: &live }),
+        };
         let (kick, logged_in) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         let login_by = sleep(live.settings.limits.login);
         let asker = Asker {
@@ -94,8 +102,9 @@ impl Connection {
             () = kick.notified() => Why::TakenOver,
             _ = ending.wait_for(|stage| *stage == Stage::Ending) => Why::Stopped,
             () = too_late => Why::LoginTimeout,
-            why = serve(stream, asker, stage, port, &mut outcome, &mut wire) => why,
+            why = serve(stream, asker, stage, port, &mut outcome, &mut wire, &recording) => why,
         };
+        recording.over(&outcome.why);
         let polite = outcome.why.is_polite();
         drop(outcome);
         if let Some(wire) = wire
@@ -103,6 +112,8 @@ impl Connection {
         {
             wire.linger(LINGER).await;
         }
+        recording.end();
+        drop(recording);
         drop((place, alive));
     }
 }
@@ -114,6 +125,7 @@ async fn serve(
     port: Port,
     outcome: &mut Outcome,
     slot: &mut Option<Wire>,
+    recording: &Recording,
 ) -> Why {
     let live = Arc::clone(&asker.live);
     let cleartext = match live.settings.cleartext {
@@ -123,14 +135,14 @@ async fn serve(
     };
     let mut link = Link { tls: None, cleartext };
     match port {
-        Port::Pop3 => *slot = Some(Wire::plain(stream)),
-        Port::Pop3s => match Box::pin(implicit_tls(stream, &live)).await {
+        Port::Pop3 => *slot = Some(Wire::plain(stream, recording.clone())),
+        Port::Pop3s => match Box::pin(implicit_tls(stream, &live, recording)).await {
             Err(why) => return why,
             Ok(stream) => {
                 let facts = tls::facts(stream.get_ref().1);
                 outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
                 link.tls = Some(Box::new(facts));
-                *slot = Some(Wire::tls(stream));
+                *slot = Some(Wire::tls(stream, recording.clone()));
             }
         },
     }
@@ -146,24 +158,40 @@ async fn serve(
 }
 
 /// TLS from the first octet.
-async fn implicit_tls(stream: TcpStream, live: &Live) -> Result<TlsStream<TcpStream>, Why> {
+async fn implicit_tls(
+    stream: TcpStream,
+    live: &Live,
+    recording: &Recording,
+) -> Result<TlsStream<TcpStream>, Why> {
     let Some(config) = &live.tls else {
         return Err(Why::Handshake("TLS is not configured".into()));
     };
     let by = Instant::now() + live.settings.limits.tls_handshake;
-    match not_tls(&stream, by).await {
-        Some(why) => Err(why),
-        None => drive::handshake(config, stream, by).await,
+    match not_tls(&stream, by, recording).await {
+        Some(why) => {
+            recording.tls(|| TlsEvent::Failed);
+            Err(why)
+        }
+        None => drive::handshake(config, stream, by, recording).await,
     }
 }
 
 /// Looks at the first octets without taking them: a TLS handshake begins with 0x16 (RFC 8446 §5.1).
-async fn not_tls(stream: &TcpStream, by: Instant) -> Option<Why> {
+async fn not_tls(stream: &TcpStream, by: Instant, recording: &Recording) -> Option<Why> {
     let mut first = [0; 8];
     match timeout_at(by, stream.peek(&mut first)).await {
-        Err(_) => Some(Why::Handshake("the client sent nothing".into())),
-        Ok(Err(error)) => Some(Why::Connection(error.to_string())),
-        Ok(Ok(0)) => Some(Why::Handshake("the client went away".into())),
+        Err(_) => {
+            recording.timed_out();
+            Some(Why::Handshake("the client sent nothing".into()))
+        }
+        Ok(Err(error)) => {
+            recording.failed(&error);
+            Some(Why::Connection(error.to_string()))
+        }
+        Ok(Ok(0)) => {
+            recording.heard(b"", false, false);
+            Some(Why::Handshake("the client went away".into()))
+        }
         Ok(Ok(_)) if first[0] == 0x16 => None,
         Ok(Ok(octets)) if is_http(&first[..octets]) => Some(Why::HttpOnTlsPort),
         Ok(Ok(_)) => Some(Why::ClearTextOnTlsPort),

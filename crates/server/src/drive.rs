@@ -11,6 +11,7 @@ use std::{
 
 use restante_proto::{
     body::Part,
+    dialogue::TlsEvent,
     server::{Ask, Next, Session},
 };
 use restante_store::Source;
@@ -25,6 +26,7 @@ use tracing::warn;
 use crate::{
     ask::Asker,
     listen::DEAD_AFTER,
+    observe::Recording,
     outcome::{Outcome, Why},
     pool::{Input, Output},
     send::{self, Broken},
@@ -258,15 +260,16 @@ impl Driver<'_> {
 
     /// The TLS handshake of STLS. When it fails the connection is of no use any more (RFC 2595 §4).
     async fn secure(&mut self, slot: &mut Option<Wire>) -> Result<(), Why> {
-        let (Some(stream), Some(config)) = (slot.take().and_then(Wire::into_plain), &self.live.tls) else {
+        let plain = slot.take().and_then(Wire::into_plain);
+        let (Some((stream, recording)), Some(config)) = (plain, &self.live.tls) else {
             return Err(Why::Handshake("TLS is not configured".into()));
         };
         let by = Instant::now() + self.live.settings.limits.tls_handshake;
-        let stream = handshake(config, stream, by).await?;
+        let stream = handshake(config, stream, by, &recording).await?;
         let facts = tls::facts(stream.get_ref().1);
         self.outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
         self.session.secured(facts);
-        *slot = Some(Wire::tls(stream));
+        *slot = Some(Wire::tls(stream, recording));
         Ok(())
     }
 }
@@ -276,12 +279,24 @@ pub(crate) async fn handshake(
     config: &Arc<rustls::ServerConfig>,
     stream: TcpStream,
     by: Instant,
+    recording: &Recording,
 ) -> Result<TlsStream<TcpStream>, Why> {
     let acceptor = TlsAcceptor::from(Arc::clone(config));
     match timeout_at(by, acceptor.accept(stream)).await {
-        Err(_) => Err(Why::Handshake("it took too long".into())),
-        Ok(Err(error)) => Err(Why::Handshake(tls::explain(&error))),
-        Ok(Ok(stream)) => Ok(stream),
+        Err(_) => {
+            recording.timed_out();
+            recording.tls(|| TlsEvent::Failed);
+            Err(Why::Handshake("it took too long".into()))
+        }
+        Ok(Err(error)) => {
+            recording.tls(|| TlsEvent::Failed);
+            recording.failed(&error);
+            Err(Why::Handshake(tls::explain(&error)))
+        }
+        Ok(Ok(stream)) => {
+            recording.tls(|| tls::event(stream.get_ref().1));
+            Ok(stream)
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 //! [`restante_proto::server::Session`].
 //!
 //! Start reading at [`Server`], then `drive.rs` (the loop of one connection) and `ask.rs` (its questions answered by
-//! store and directory). No rule of the protocol lives here, and no page: what happens is told by `tracing`.
+//! store and directory). No rule of the protocol lives here, and no page: what happens is told by
+//! `tracing`, and what is said to an [`Observer`], such as [`Transcripts`].
 
 mod ask;
 mod connection;
 mod drive;
 mod gate;
 mod listen;
+mod observe;
 mod outcome;
 mod pool;
 mod registry;
@@ -16,10 +18,13 @@ mod send;
 mod server;
 mod settings;
 mod tls;
+mod transcripts;
 mod wire;
 
 pub use listen::{BindError, Port};
+pub use observe::{Begun, Observer, Watch};
 pub use rustls::ServerConfig as TlsConfig;
 pub use server::{Config, Handle, ReloadError, Server};
 pub use settings::{Cleartext, Limits, Settings};
 pub use tls::{PemKind, PemProblem, TlsError, server_config};
+pub use transcripts::{Bounds, Transcripts};

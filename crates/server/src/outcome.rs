@@ -22,6 +22,11 @@ impl Why {
             | Self::Connection(_) => false,
         }
     }
+
+    /// Whether it is that the client let the server wait.
+    pub(crate) const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Autologout | Self::LoginTimeout | Self::WriteTimeout | Self::Dead)
+    }
 }
 
 /// What happened in a session. It is logged when it is dropped, so that a session that is cut off has its line too.

@@ -229,7 +229,7 @@ mod tests {
         // The kernel would let them grow to megabytes.
         socket2::SockRef::from(&server).set_send_buffer_size(50_000).unwrap();
         socket2::SockRef::from(&client).set_recv_buffer_size(50_000).unwrap();
-        (Wire::plain(server), client)
+        (Wire::plain(server, crate::observe::Recording::default()), client)
     }
 
     fn transfer(source: Source, octets: usize) -> Transfer<Source> {

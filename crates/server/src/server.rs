@@ -29,6 +29,7 @@ use crate::{
     drive::Stage,
     gate::{Gate, Refusals},
     listen::{self, BindError, Port},
+    observe::Observer,
     outcome::SessionId,
     registry::Registry,
     settings::Settings,
@@ -45,6 +46,8 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// Who users are.
     pub verifier: Arc<Verifier>,
+    /// What hears of sessions: usually nothing.
+    pub observers: Vec<Arc<dyn Observer>>,
 }
 
 /// A server that listens, and serves once it is [run](Self::run).
@@ -85,6 +88,7 @@ pub(crate) struct Live {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) verifier: Arc<Verifier>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
 }
 
 /// What all connections share.
@@ -100,7 +104,7 @@ pub(crate) struct Shared {
 
 impl Live {
     fn new(config: Config) -> Self {
-        let Config { settings, tls, store, verifier } = config;
+        let Config { settings, tls, store, verifier, observers } = config;
         let mechanisms = restante_sasl::MECHANISMS
             .iter()
             .map(|mechanism| Offer { name: mechanism.name, cleartext: mechanism.cleartext })
@@ -112,7 +116,7 @@ impl Live {
             login_failures_max: settings.limits.login_failures,
             bad_commands_max: settings.limits.bad_commands,
         });
-        Self { settings, policy, tls, store, verifier }
+        Self { settings, policy, tls, store, verifier, observers }
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use restante_proto::server::TlsFacts;
+use restante_proto::{
+    dialogue::{self, TlsEvent, Word},
+    server::TlsFacts,
+};
 use rustls::{
     ServerConfig, ServerConnection,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
@@ -190,6 +193,19 @@ pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
         connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str().map(str::to_owned));
     let cipher = cipher.unwrap_or_default().replace("TLS13_", "TLS_"); // the registered names
     TlsFacts { version: version.unwrap_or_default().replace('_', "."), cipher }
+}
+
+/// What was agreed, as a dialogue tells it.
+pub(crate) fn event(connection: &ServerConnection) -> TlsEvent {
+    let TlsFacts { version, cipher } = facts(connection);
+    // What is no word, as a name that is a page long, is left out.
+    let word = |text: &str| Word::new(text).ok();
+    TlsEvent::Handshake(dialogue::TlsFacts {
+        version: word(&version),
+        cipher: word(&cipher),
+        name: connection.server_name().and_then(word),
+        alpn: connection.alpn_protocol().and_then(|name| str::from_utf8(name).ok()).and_then(word),
+    })
 }
 
 /// A failed handshake in words for the log.

@@ -1,5 +1,5 @@
 //! The socket of a connection, plain or TLS: reading it with a lent buffer, and writing to a peer that may be slow, or
-//! gone.
+//! gone. Here alone a session's octets are observed, as they are read and as they are taken for the peer.
 
 use std::{
     future::poll_fn,
@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     listen::DEAD_AFTER,
+    observe::Recording,
     pool::{Input, Output},
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Wire {
     stream: Stream,
     /// What was written in this turn, in octets.
     turn_octets: usize,
+    recording: Recording,
 }
 
 #[derive(Debug)]
@@ -78,18 +80,18 @@ pub(crate) enum Taken {
 }
 
 impl Wire {
-    pub(crate) const fn plain(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(stream), turn_octets: 0 }
+    pub(crate) const fn plain(stream: TcpStream, recording: Recording) -> Self {
+        Self { stream: Stream::Plain(stream), turn_octets: 0, recording }
     }
 
-    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), turn_octets: 0 }
+    pub(crate) fn tls(stream: TlsStream<TcpStream>, recording: Recording) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), turn_octets: 0, recording }
     }
 
     /// The socket, where nothing but clear text was spoken yet.
-    pub(crate) fn into_plain(self) -> Option<TcpStream> {
+    pub(crate) fn into_plain(self) -> Option<(TcpStream, Recording)> {
         match self.stream {
-            Stream::Plain(stream) => Some(stream),
+            Stream::Plain(stream) => Some((stream, self.recording)),
             Stream::Tls(_) => None,
         }
     }
@@ -100,10 +102,15 @@ impl Wire {
             // The buffer is lent only while the socket is asked: a connection that waits holds none.
             let mut buffer = Input::lend();
             let into: &mut Vec<u8> = &mut buffer;
-            let polled = match &mut self.stream {
-                Stream::Plain(stream) => pin!(stream.read_buf(into)).poll(context),
-                Stream::Tls(stream) => pin!(stream.read_buf(into)).poll(context),
+            let (polled, tls) = match &mut self.stream {
+                Stream::Plain(stream) => (pin!(stream.read_buf(into)).poll(context), false),
+                Stream::Tls(stream) => (pin!(stream.read_buf(into)).poll(context), true),
             };
+            match &polled {
+                Poll::Ready(Ok(_)) => self.recording.heard(&buffer, buffer.len() == buffer.capacity(), tls),
+                Poll::Ready(Err(error)) => self.recording.failed(error),
+                Poll::Pending => {}
+            }
             polled.map_ok(|_| buffer)
         })
         .await
@@ -196,6 +203,18 @@ impl Wire {
     }
 
     fn poll(&mut self, context: &mut Context<'_>, step: Step<'_>) -> Poll<io::Result<usize>> {
+        let polled = self.poll_step(context, step);
+        match (&polled, step) {
+            (Poll::Ready(Ok(written)), Step::Write(octets)) => {
+                self.recording.said(octets.get(..*written).unwrap_or_default());
+            }
+            (Poll::Ready(Err(error)), _) => self.recording.failed(error),
+            _ => {}
+        }
+        polled
+    }
+
+    fn poll_step(&mut self, context: &mut Context<'_>, step: Step<'_>) -> Poll<io::Result<usize>> {
         let written = match (&mut self.stream, step) {
             (Stream::Plain(stream), Step::Write(octets)) => {
                 ready!(Pin::new(stream).poll_write(context, octets))?
@@ -251,7 +270,10 @@ impl Wire {
         loop {
             match self.socket().ready(Interest::ERROR).await {
                 Ok(ready) if !ready.is_error() => yield_now().await,
-                _ => return,
+                _ => {
+                    self.recording.reset();
+                    return;
+                }
             }
         }
     }
@@ -260,8 +282,12 @@ impl Wire {
     /// the last words into a reset.
     pub(crate) async fn linger(mut self, patience: Duration) {
         let rest = async {
-            if poll_fn(|context| self.poll_shutdown(context)).await.is_err() {
-                return;
+            match poll_fn(|context| self.poll_shutdown(context)).await {
+                Ok(()) => self.recording.shut(matches!(self.stream, Stream::Tls(_))),
+                Err(error) => {
+                    self.recording.failed(&error);
+                    return;
+                }
             }
             let mut thrown_octets = 0;
             while let Ok(buffer) = self.read().await {

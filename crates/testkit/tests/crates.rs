@@ -112,6 +112,7 @@ const CRATES: &[Rule] = &[
             "restante-store",
             "restante-server",
             "restante-client",
+            "restante-diagram",
         ],
         others: Others::Marked(MARKED),
     },

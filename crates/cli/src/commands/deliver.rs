@@ -87,7 +87,7 @@ pub(crate) fn for_an_mta(work: impl FnOnce() -> Result<(), Failure> + UnwindSafe
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     outlive_the_file_size_limit()?;
     let settings = settings::load(&args.config)?.settings;
-    logging::start(settings.log);
+    logging::start(&settings.log);
     let user = known_user(&args.user, &settings)?;
     match settings.store() {
         Store::Maildir(template) => deliver(&user, template, settings.limits.message_octets),

@@ -14,6 +14,7 @@ mod bench;
 mod completions;
 mod config;
 mod deliver;
+mod diagram;
 mod doctor;
 mod fetch;
 mod mail;
@@ -49,6 +50,7 @@ subcommands! {
     Account = account;
     Mail = mail;
     Play = play;
+    Diagram = diagram;
     Doctor = doctor;
     Bench = bench;
     Config = config;
@@ -56,7 +58,7 @@ subcommands! {
     Man = man;
 }
 
-/// POP3 server, mail client that delivers each message exactly once, and tools that play dialogues and load servers
+/// POP3 server, mail client that delivers each message exactly once, and tools that draw, play and load sessions
 #[derive(Parser)]
 #[command(name = "restante", version, max_term_width = 100)]
 #[command(

@@ -9,7 +9,9 @@ use std::{
 
 use clap::Args as ClapArgs;
 use restante_auth::{UsersFileDirectory, Verifier};
-use restante_server::{Cleartext, Config, Handle, Limits, Port, Server, Settings as ServerSettings};
+use restante_server::{
+    Cleartext, Config, Handle, Limits, Observer, Port, Server, Settings as ServerSettings, Transcripts,
+};
 use restante_store::{MaildirStore, MemoryStore, Store, maildir};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,10 +52,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         return demo::run(&args.places);
     }
     let loaded = settings::load(&args.config)?;
-    logging::start(loaded.settings.log);
+    logging::start(&loaded.settings.log);
     let mut parts = Parts::new(loaded, None)?;
-    raise_file_limit(&parts.settings.limits);
-    serve(
+    raise_file_limit(&parts.settings);
+    let served = serve(
         parts.config.clone(),
         |_| Ok(()),
         async |handle| {
@@ -66,11 +68,24 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
                 Err(failure) => error!("the configuration stays as it was: {failure}"),
             }
         },
-    )
+    );
+    finish(parts.transcripts.as_ref());
+    served
 }
 
-/// Lets the process have as many files as it may: each connection is one, and a maildrop that is open another.
-fn raise_file_limit(limits: &settings::Limits) {
+/// How long the end waits for transcripts to be written.
+const TRANSCRIPTS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Lets the transcripts of sessions that have just ended be written.
+fn finish(transcripts: Option<&Transcripts>) {
+    if transcripts.is_some_and(|transcripts| !transcripts.written(TRANSCRIPTS_PATIENCE)) {
+        warn!("the last transcripts are not complete: writing them takes too long");
+    }
+}
+
+/// Lets the process have as many files as it may: each connection is one, a maildrop that is open another, and a
+/// transcript a third.
+fn raise_file_limit(settings: &Settings) {
     let files = getrlimit(Resource::Nofile);
     if files.current != files.maximum {
         let raised = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
@@ -78,7 +93,8 @@ fn raise_file_limit(limits: &settings::Limits) {
             warn!(error = error.to_string().as_str(), "the limit of open files cannot be raised");
         }
     }
-    let wanted = 2 * u64::from(limits.connections) + 64;
+    let each = 2 + u64::from(settings.log.transcripts.is_some());
+    let wanted = each * u64::from(settings.limits.connections) + 64;
     if let Some(files) = getrlimit(Resource::Nofile).current.filter(|&files| files < wanted) {
         warn!(
             files,
@@ -146,6 +162,8 @@ struct Parts {
     settings: Settings,
     config: Config,
     directory: Arc<UsersFileDirectory>,
+    /// What writes transcripts, or did before a reload.
+    transcripts: Option<Transcripts>,
 }
 
 impl Parts {
@@ -159,6 +177,16 @@ impl Parts {
             // It may be mounted yet; until then opening a maildrop is told as a failure.
             warn!("{}", places.tell(&problem));
         }
+        if let Some(problem) = settings::check::transcripts(&settings, &places) {
+            return Err(settings::fail(&places, &[problem]));
+        }
+        let writer = before.and_then(|before| before.transcripts.as_ref());
+        let transcripts = match (&settings.log.transcripts, writer) {
+            (Some(folder), Some(writer)) => Some(writer.moved(folder)),
+            (Some(folder), None) => Some(transcripts(folder)?),
+            (None, writer) => writer.cloned(),
+        };
+        let written_down = transcripts.clone().filter(|_| settings.log.transcripts.is_some());
         let limits = &settings.limits;
         let same_store = |before: &&Self| {
             before.settings.store() == settings.store()
@@ -193,9 +221,20 @@ impl Parts {
             tls,
             store,
             verifier,
+            observers: observers(written_down),
         };
-        Ok(Self { settings, config, directory })
+        Ok(Self { settings, config, directory, transcripts })
     }
+}
+
+fn transcripts(folder: &Path) -> Result<Transcripts, Failure> {
+    Transcripts::in_folder(folder)
+        .map_err(|error| Failure::failed(format!("cannot start the thread that writes transcripts: {error}")))
+}
+
+/// Who hears of sessions.
+fn observers(transcripts: Option<Transcripts>) -> Vec<Arc<dyn Observer>> {
+    transcripts.map(|transcripts| Arc::new(transcripts) as Arc<dyn Observer>).into_iter().collect()
 }
 
 fn store(settings: &Settings) -> Arc<dyn Store> {

@@ -7,6 +7,10 @@ use restante_auth::users::{
     edit::{self, EditError},
 };
 use restante_server::{TlsConfig, TlsError, server_config};
+use rustix::{
+    fs::{Access, AtFlags, CWD, accessat},
+    io::Errno,
+};
 
 use super::{
     Cleartext, Settings, Store, Tls,
@@ -118,6 +122,7 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
         }
     }
     problems.extend(roots(settings, places));
+    problems.extend(transcripts(settings, places));
     problems
 }
 
@@ -126,6 +131,35 @@ pub(crate) fn roots(settings: &Settings, places: &Places) -> Vec<Problem> {
     let Store::Maildir(template) = settings.store() else { return Vec::new() };
     let wrong = folder(template.root()).err();
     wrong.into_iter().map(|message| places.problem_of_value("store.maildir", message)).collect()
+}
+
+/// What is wrong with the folder that transcripts go into.
+pub(crate) fn transcripts(settings: &Settings, places: &Places) -> Option<Problem> {
+    let path = settings.log.transcripts.as_deref()?;
+    let shown = path.display();
+    let mend = || format!("`install -d -o vmail -m 0700 {shown}` makes it, for the user who runs the server");
+    let wrong = match fs::metadata(path) {
+        Ok(found) if !found.is_dir() => format!("{shown} is no directory; transcripts go into one"),
+        Ok(_) => {
+            let (may, as_who) = (Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+            let error = accessat(CWD, path, may, as_who).err()?;
+            let mend = match error {
+                Errno::ROFS => format!("mount it for writing (systemd: ReadWritePaths={shown})"),
+                _ => {
+                    let (whose, me) = (owner::permission(path), owner::me());
+                    format!("{whose}, or give it to the user who runs the server: `chown {me} {shown}`")
+                }
+            };
+            format!("transcripts cannot be written into {shown}: {error}; {mend}")
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            format!("{shown}, where transcripts go, is not there; {}", mend())
+        }
+        Err(error) => {
+            format!("cannot look into {shown}, where transcripts go: {error}; {}", owner::permission(path))
+        }
+    };
+    Some(places.problem_of_value("log.transcripts", wrong))
 }
 
 fn folder(path: &Path) -> Result<(), String> {

@@ -167,7 +167,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section { name: "limits", doc: "Every bound that the server keeps.", keys: LIMITS },
     Section {
         name: "log",
-        doc: "What is written to standard error.",
+        doc: "What is written to standard error, and where sessions are written down.",
         keys: &[
             Key {
                 name: "level",
@@ -180,6 +180,15 @@ pub(crate) const SECTIONS: &[Section] = &[
                 takes: Takes::Word(&["text", "json"]),
                 default: Fallback::Value("\"text\""),
                 doc: "Lines for people, or a JSON object a line.",
+            },
+            Key {
+                name: "transcripts",
+                takes: PATH,
+                default: Fallback::Words {
+                    words: "no session is written down",
+                    example: "\"/var/lib/restante/transcripts\"",
+                },
+                doc: "A folder in which every session is written down as a dialogue, in a file of its own, without passwords and without what is in messages.",
             },
         ],
     },

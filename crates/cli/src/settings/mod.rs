@@ -129,11 +129,13 @@ pub(crate) struct Limits {
     pub(crate) index_octets: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
     pub(crate) level: Level,
     pub(crate) format: LogFormat,
+    /// Without it no session is written down.
+    pub(crate) transcripts: Option<PathBuf>,
 }
 
 /// The least important messages that are written.
@@ -206,7 +208,7 @@ impl Default for Limits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: Level::Info, format: LogFormat::Text }
+        Self { level: Level::Info, format: LogFormat::Text, transcripts: None }
     }
 }
 

@@ -7,7 +7,7 @@ const PASSWD_MAX_OCTETS: u64 = 1 << 20;
 
 /// Whose file it is, or whose folder hides it, and as whom to try again.
 pub(super) fn permission(path: &Path) -> String {
-    let me = user_name(rustix::process::geteuid().as_raw());
+    let me = me();
     for place in path.ancestors() {
         let Ok(found) = fs::metadata(place) else { continue };
         let owner = user_name(found.uid());
@@ -19,6 +19,11 @@ pub(super) fn permission(path: &Path) -> String {
         );
     }
     format!("this is {me}; try it as the owner")
+}
+
+/// The name of the user that this is.
+pub(super) fn me() -> String {
+    user_name(rustix::process::geteuid().as_raw())
 }
 
 /// The name of a user of this machine, as far as `/etc/passwd` knows it.

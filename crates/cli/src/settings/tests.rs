@@ -112,7 +112,10 @@ fn unknown_names_are_errors_with_the_place_and_the_fix() {
         "[auth]\nhostnam = 1",
         "t.toml:2:1: unknown key \"hostnam\" in [auth]; did you mean \"hostname\" in the top of the file?",
     );
-    told("[log]\nzzz = 1", "t.toml:2:1: unknown key \"zzz\" in [log]; the keys here are level, format");
+    told(
+        "[log]\nzzz = 1",
+        "t.toml:2:1: unknown key \"zzz\" in [log]; the keys here are level, format, transcripts",
+    );
     told("[limit]\n", "t.toml:1:2: unknown section [limit]; did you mean [limits]?");
     told(
         "[x]",

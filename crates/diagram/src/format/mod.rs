@@ -1,8 +1,11 @@
 //! The formats that a diagram can be drawn in: one file, one line in [`FORMATS`] and one file of tests each. A format gets
 //! whole sessions, row by row, and knows nothing of where they come from.
 
+mod html;
 pub mod json;
+mod markup;
 mod mermaid;
+mod svg;
 pub mod text;
 
 use crate::row::{Row, Summary};
@@ -61,6 +64,8 @@ pub struct Format {
 /// Every format. Help texts, man pages and errors for unknown names are renderings of this table.
 pub const FORMATS: &[Format] = &[
     Format { name: "text", about: "for terminals, in colour there", extensions: &["txt"], new: text::new },
+    svg::FORMAT,
+    html::FORMAT,
     Format {
         name: "mermaid",
         about: "for Markdown pages",
@@ -69,3 +74,8 @@ pub const FORMATS: &[Format] = &[
     },
     Format { name: "json", about: "for scripts", extensions: &["json"], new: json::new },
 ];
+
+/// The format of this name.
+pub fn by_name(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}

@@ -1,319 +1,358 @@
-//! Sessions made by hand, for the tests of the formats: the session of a textbook with its segments, and one that has
-//! a row of every kind and every anomaly. Also [`golden`], which compares with a file.
-#![allow(dead_code)] // each file of tests uses its part
+//! Sessions made by hand, for the tests of formats: the seed's as it would be captured, some with every kind of row and
+//! everything that can be wrong, and one whose every text comes from a stranger who means harm.
 
-use std::{path::Path, time::Duration};
+mod rows;
+
+use std::time::Duration;
 
 use restante_diagram::{
     anomaly::Anomaly,
-    format::{FORMATS, Picture, Style},
     heard::Opening,
-    row::{Carried, Finding, Remark, Row, RowKind, Share, Summary},
+    row::{Row, RowKind, Share, Summary},
 };
 use restante_proto::{
-    dialogue::{Flag, Flags, Side},
+    dialogue::{Flag, Side},
     phase::Phase,
 };
 
-/// A session and its rows.
-pub(crate) struct Session {
-    pub(crate) summary: Summary,
-    pub(crate) rows: Vec<Row>,
+use rows::{ACK, FIN_ACK, PSH_ACK, Rows, SYN, SYN_ACK};
+
+use Side::{Client, Server};
+
+/// Sessions that are drawn into one picture.
+pub(crate) struct Sample {
+    pub(crate) name: &'static str,
+    pub(crate) sessions: Vec<(Summary, Vec<Row>)>,
 }
 
-impl Session {
-    pub(crate) fn picture(&self) -> Picture<'_> {
-        Picture { summary: &self.summary, rows: &self.rows }
+/// All of them.
+pub(crate) fn all() -> Vec<Sample> {
+    vec![
+        Sample { name: "seed", sessions: vec![seed()] },
+        Sample { name: "everything", sessions: vec![everything(), secured(), untimed()] },
+        Sample { name: "hostile", sessions: vec![hostile()] },
+    ]
+}
+
+fn opening() -> Opening {
+    Opening {
+        title: None,
+        client: Some("192.0.2.17:49152".into()),
+        server: Some("198.51.100.4:110".into()),
+        started: Some("2005-04-01T07:56:00Z".into()),
+        joined: false,
+        inside_tls: false,
     }
 }
 
-/// Draws sessions in the format of this name.
-pub(crate) fn draw(format: &str, style: &Style, sessions: &[&Session]) -> String {
-    let format = FORMATS.iter().find(|known| known.name == format).expect("the format exists");
-    let (mut drawing, mut out) = ((format.new)(style), Vec::new());
-    drawing.start(&mut out);
-    for session in sessions {
-        drawing.session(session.picture(), &mut out);
+/// What is counted by hand is the figures alone.
+fn summary(number: u32, rows: &[Row], ending: &str) -> Summary {
+    let mut anomalies: Vec<(Anomaly, u64)> = Vec::new();
+    for finding in rows.iter().flat_map(|row| &row.findings) {
+        match anomalies.iter_mut().find(|(anomaly, _)| *anomaly == finding.anomaly) {
+            Some((_, count)) => *count += 1,
+            None => anomalies.push((finding.anomaly, 1)),
+        }
     }
-    drawing.finish(&mut out);
-    String::from_utf8(out).expect("it is UTF-8")
-}
-
-/// Compares `text` with `tests/golden/NAME`. With `UPDATE_SNAPSHOTS=1` in the environment the file is written instead: look
-/// at the difference before you commit it.
-#[track_caller]
-pub(crate) fn golden(name: &str, text: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(&file, text).expect("the file can be written");
-        return;
-    }
-    let expected = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    assert_eq!(text, expected, "{} differs; UPDATE_SNAPSHOTS=1 cargo test accepts it", file.display());
-}
-
-/// Rows in order: each is added with what it has in common with the others, and changed as it needs.
-#[derive(Default)]
-struct Rows {
-    rows: Vec<Row>,
-    now: Duration,
-    phase: Option<Phase>,
-    seq: [u32; 2],
-}
-
-impl Rows {
-    /// A row so many microseconds after the one before it.
-    fn add(&mut self, micros: u64, kind: RowKind, from: Option<Side>, label: &str) -> &mut Row {
-        let since = Duration::from_micros(micros);
-        self.now += since;
-        let number = self.rows.len() as u64 + 1;
-        self.rows.push(Row {
-            number,
-            at: Some(self.now),
-            since: (number > 1).then_some(since),
-            phase: self.phase,
-            kind,
-            from,
-            label: label.to_owned(),
-            lines: Vec::new(),
-            lines_left_out: 0,
-            carried: None,
-            remark: None,
-            findings: Vec::new(),
-            share: None,
-        });
-        self.rows.last_mut().unwrap()
-    }
-
-    /// Something said in one segment, with its CRLF.
-    fn say(&mut self, micros: u64, kind: RowKind, from: Side, label: &str, octets: u32) -> &mut Row {
-        let (mine, other) = if from == Side::Client { (0, 1) } else { (1, 0) };
-        let (seq, ack) = (self.seq[mine], self.seq[other]);
-        self.seq[mine] += octets;
-        let row = self.add(micros, kind, Some(from), label);
-        row.carried = Some(Carried {
-            count: 1,
-            flags: Flags::default().with(Flag::Psh).with(Flag::Ack),
-            seq: Some(seq),
-            ack: Some(ack),
-            octets: octets.into(),
-            shared: false,
-            acks: 0,
-        });
-        row
-    }
-
-    fn command(&mut self, micros: u64, label: &str) -> &mut Row {
-        self.say(micros, RowKind::Command, Side::Client, label, label.len() as u32 + 2)
-    }
-
-    fn reply(&mut self, micros: u64, label: &str) -> &mut Row {
-        self.say(micros, RowKind::Reply, Side::Server, label, label.len() as u32 + 2)
-    }
-
-    /// A segment that carries nothing.
-    fn segment(&mut self, micros: u64, from: Side, flags: &[Flag]) -> &mut Row {
-        let (mine, other) = if from == Side::Client { (0, 1) } else { (1, 0) };
-        let names = flags.iter().map(|flag| format!("{flag:?}").to_uppercase());
-        let label = names.collect::<Vec<_>>().join(", ");
-        let (seq, ack) = (self.seq[mine], self.seq[other]);
-        // They take a number of their own.
-        self.seq[mine] += u32::from(flags.iter().any(|flag| matches!(flag, Flag::Syn | Flag::Fin)));
-        let row = self.add(micros, RowKind::Segment, Some(from), &label);
-        row.carried = Some(Carried {
-            count: 1,
-            flags: flags.iter().fold(Flags::default(), |all, flag| all.with(*flag)),
-            seq: Some(seq),
-            ack: flags.contains(&Flag::Ack).then_some(ack),
-            octets: 0,
-            shared: false,
-            acks: 0,
-        });
-        row
+    Summary {
+        number,
+        opening: opening(),
+        duration: rows.last().and_then(|row| row.at),
+        commands: rows.iter().filter(|row| row.kind == RowKind::Command).count() as u64,
+        anomalies,
+        ending: ending.to_owned(),
+        ..Summary::default()
     }
 }
 
-fn remark(text: &str, rfc: &'static str) -> Option<Remark> {
-    Some(Remark { text: text.to_owned(), rfc: Some(rfc) })
-}
-
-fn finding(anomaly: Anomaly, text: &str) -> Finding {
-    Finding { anomaly, text: text.to_owned() }
-}
-
-/// The session of a textbook: one message is retrieved and deleted.
-pub(crate) fn textbook() -> Session {
+/// The seed's session, as a capture shows it.
+pub(crate) fn seed() -> (Summary, Vec<Row>) {
     let mut rows = Rows::default();
-    rows.segment(0, Side::Client, &[Flag::Syn]).remark = remark(
-        "The client asks for a connection, and tells where its octets are counted from.",
+    rows.segment(0, Client, "SYN", SYN, 0, None).remark(
+        "The client asks for a TCP connection: the first of three steps of the handshake.",
         "RFC 9293 §3.5",
     );
-    rows.segment(310, Side::Server, &[Flag::Syn, Flag::Ack]);
-    rows.segment(12, Side::Client, &[Flag::Ack]).remark = remark("The connection stands.", "RFC 9293 §3.5");
-    rows.phase = Some(Phase::Authorization);
-    rows.reply(682, "+OK X1 POP3 Server").remark =
-        remark("The greeting: the server is ready, and waits for a login.", "RFC 1939 §4");
-    let user = rows.command(1_204, "USER john.doe@anydomain.com");
-    user.remark = remark("The client says whose maildrop it wants.", "RFC 1939 §7");
-    user.carried.as_mut().unwrap().acks = 1;
-    rows.phase = Some(Phase::Named);
-    rows.reply(97, "+OK send your password").remark =
-        remark("The name is taken. That does not mean that the maildrop exists.", "RFC 1939 §7");
-    let pass = rows.command(88, "PASS [secret]");
-    pass.remark = remark("The password, as it is, without any protection.", "RFC 1939 §7");
-    pass.findings = vec![finding(
-        Anomaly::PasswordInClear,
-        "PASS went over the connection without TLS: everybody on the way can read the password.",
-    )];
-    rows.phase = Some(Phase::Transaction);
-    let ready = rows.reply(31_250, "+OK maildrop locked and ready");
-    ready.remark = remark("The maildrop is open, and nobody else can change it now.", "RFC 1939 §7");
-    ready.share = Some(Share { network: Duration::from_micros(28), peer: Duration::from_micros(31_222) });
-    rows.command(102, "STAT").remark =
-        remark("How many messages, and how many octets in all?", "RFC 1939 §5");
-    rows.reply(55, "+OK 1 1317").remark = remark("One message, 1,317 octets.", "RFC 1939 §5");
-    rows.command(61, "LIST");
-    rows.reply(70, "+OK 1 messages (1317 octets)");
-    let listing = rows.say(0, RowKind::Listing, Side::Server, "1 line", 11);
-    listing.lines = vec!["1 1317".to_owned()];
-    listing.carried.as_mut().unwrap().shared = true;
-    listing.remark =
-        remark("Number and octets of each message; a line of one dot ends the list.", "RFC 1939 §5");
-    rows.command(75, "RETR 1").remark = remark("The client asks for the whole of message 1.", "RFC 1939 §5");
-    rows.reply(340, "+OK 1317 octets");
-    let message = rows.say(5, RowKind::Message, Side::Server, "message, 1,317 octets", 1322);
-    message.lines = vec!["Received: from mail.example.com".to_owned()];
-    message.lines_left_out = 26;
-    message.remark = remark("The message; a line of one dot ends it, and does not count.", "RFC 1939 §3");
-    rows.command(400, "DELE 1").remark =
-        remark("The message is marked as deleted; QUIT removes it.", "RFC 1939 §5");
-    rows.reply(60, "+OK msg deleted");
-    rows.command(90, "QUIT");
-    rows.phase = Some(Phase::Update);
-    rows.reply(9_600, "+OK POP3 Server saying Good-Bye").remark =
-        remark("What was marked has been removed, and the lock is released.", "RFC 1939 §6");
-    rows.segment(41, Side::Server, &[Flag::Fin, Flag::Ack]);
-    rows.segment(66, Side::Client, &[Flag::Fin, Flag::Ack]);
-    rows.segment(9, Side::Server, &[Flag::Ack]);
-    let [client, server] = rows.seq;
-    let summary = Summary {
-        number: 1,
-        opening: Opening {
-            title: Some("a message is retrieved and deleted".into()),
-            client: Some("192.0.2.7:50312".into()),
-            server: Some("192.0.2.1:110".into()),
-            started: Some("2005-04-01T07:56:00Z".into()),
-            joined: false,
-        },
-        user: Some("john.doe@anydomain.com".to_owned()),
-        tls: None,
-        duration: Some(rows.now),
-        commands: 7,
-        retrieved: 1,
-        retrieved_octets: 1317,
-        deleted: 1,
-        segments: rows.rows.len() as u64,
-        client_octets: client.into(),
-        server_octets: server.into(),
-        anomalies: vec![(Anomaly::PasswordInClear, 1)],
-        ending: "QUIT, and both sides closed".to_owned(),
-    };
-    Session { summary, rows: rows.rows }
-}
-
-/// A row of every kind, and every anomaly once.
-pub(crate) fn everything() -> Session {
-    let mut rows = Rows { seq: [1, 1], ..Rows::default() };
-    rows.phase = Some(Phase::Authorization);
-    rows.add(0, RowKind::Note, None, "The connection stands");
-    rows.say(1_003, RowKind::Reply, Side::Server, "+OK <1896.697170952@dbc.mtview.ca.us>", 39);
-    rows.command(210, "CAPA");
-    let refused = rows.reply(
-        40_113,
-        "-ERR unknown command; this answer is longer than a line and is broken between words, \
-        as it says more than most of them do",
+    rows.segment(182, Server, "SYN, ACK", SYN_ACK, 0, Some(1))
+        .remark("The server agrees, and asks for its own direction.", "RFC 9293 §3.5");
+    rows.segment(64, Client, "ACK", ACK, 1, Some(1)).remark("The connection stands.", "RFC 9293 §3.5");
+    rows.phase(Phase::Authorization);
+    rows.say(2_310, Server, "+OK X1 POP3 Server", 1, 1)
+        .remark("The server greets, and is ready for the login.", "RFC 1939 §4");
+    rows.segment(71, Client, "ACK", ACK, 1, Some(21));
+    rows.say(1_204, Client, "USER john.doe@anydomain.com", 1, 21)
+        .remark("The client names the maildrop that it wants.", "RFC 1939 §7");
+    rows.phase(Phase::Named);
+    rows.say(410, Server, "+OK send your password", 21, 30).acks(1).remark(
+        "The server takes the name, whether it knows it or not, and asks for the password.",
+        "RFC 1939 §7",
     );
-    refused.share = Some(Share { network: Duration::from_micros(40_031), peer: Duration::from_micros(82) });
-    refused.remark = remark("The server does not know what CAPA is. That is its right.", "RFC 2449 §5");
-    rows.command(310, "AUTH PLAIN");
-    rows.say(90, RowKind::Reply, Side::Server, "+ [secret]", 4);
-    rows.say(80, RowKind::Response, Side::Client, "[secret]", 42);
-    rows.phase = Some(Phase::Transaction);
-    rows.reply(3_200_000, "+OK logged in as 山田太郎").share =
-        Some(Share { network: Duration::from_micros(420), peer: Duration::from_micros(3_199_580) });
-    rows.command(52, "UIDL");
-    rows.reply(75, "+OK");
-    let listing = rows.say(0, RowKind::Listing, Side::Server, "1,000 lines", 21_034);
-    listing.lines = vec!["1 0000000a5e3b".to_owned(), "2 <unique;id#with\"odd%%signs>".to_owned()];
-    listing.lines_left_out = 998;
-    listing.carried = Some(Carried { count: 15, acks: 7, shared: true, ..listing.carried.unwrap() });
-    rows.command(60, "RETR 1");
-    let message = rows.say(0, RowKind::Message, Side::Server, "message, 81,317 octets", 81_322);
-    message.lines =
-        vec!["Subject: Grüße, e\u{301}, 日本語".to_owned(), String::new(), "  indented".to_owned()];
-    message.carried = Some(Carried { count: 57, acks: 28, ..message.carried.unwrap() });
-    let fold = rows.add(3_200_000, RowKind::Fold, None, "RETR 3 … 998, 996 messages, 81 MB, 3.2 s");
-    fold.remark = Some(Remark { text: "Steps of one kind, folded into one row.".to_owned(), rfc: None });
-    fold.lines_left_out = 2988;
-    fold.carried = Some(Carried {
-        count: 56_772,
-        flags: Flags::default().with(Flag::Psh).with(Flag::Ack),
-        seq: Some(75),
-        ack: Some(102_559),
-        octets: 81_045_132,
-        shared: false,
-        acks: 27_900,
-    });
-    let records = rows.say(101, RowKind::Records, Side::Client, "ClientHello, pop.example.com", 517);
-    records.remark = remark("What is inside cannot be seen.", "RFC 8446 §4.1.2");
-    rows.say(420, RowKind::Records, Side::Server, "ServerHello, TLSv1.3 TLS_AES_256_GCM_SHA384", 122);
-    rows.add(99, RowKind::Note, Some(Side::Client), "close_notify");
-    rows.add(99, RowKind::Note, Some(Side::Server), "close_notify");
-    for anomaly in Anomaly::ALL {
-        rows.reply(700, &format!("+OK {}", anomaly.name())).findings =
-            vec![finding(*anomaly, &format!("This row has {}, as a whole sentence says.", anomaly.name()))];
-    }
-    rows.segment(12_000_000, Side::Client, &[Flag::Rst]).findings = vec![
-        finding(Anomaly::Reset, "The client broke the connection off."),
-        finding(Anomaly::DeletionWithoutQuit, "3 messages were marked, and QUIT was not said."),
-    ];
-    let summary = Summary {
-        number: 2,
-        opening: Opening {
-            client: Some("[2001:db8:4006:812:1234:5678:9abc:def0]:50312".into()),
-            server: Some("[2001:db8::ffff:ffff:ffff:1]:110".into()),
-            joined: true,
-            ..Opening::default()
-        },
-        user: Some("山田太郎".to_owned()),
-        tls: Some("TLSv1.3 TLS_AES_256_GCM_SHA384".to_owned()),
-        duration: Some(rows.now),
-        commands: 1004,
-        retrieved: 997,
-        retrieved_octets: 81_234_567,
-        deleted: 0,
-        segments: 60_120,
-        client_octets: 9_120,
-        server_octets: 83_000_000,
-        anomalies: Anomaly::ALL
-            .iter()
-            .map(|anomaly| (*anomaly, u64::from(*anomaly == Anomaly::Reset) + 1))
-            .collect(),
-        ending: "broken off by the client".to_owned(),
-    };
-    Session { summary, rows: rows.rows }
+    rows.say(388, Client, "PASS <secret>", 30, 45)
+        .remark(
+            "The client proves who it is. Without TLS the password can be read on the whole way.",
+            "RFC 1939 §7",
+        )
+        .finding(Anomaly::PasswordInClear, "The password went over the connection without TLS.");
+    rows.segment(40_102, Server, "ACK", ACK, 45, Some(43));
+    rows.phase(Phase::Transaction);
+    rows.say(98_400, Server, "+OK maildrop locked and ready", 45, 43)
+        .share(900, 137_602)
+        .remark("The password was right. The maildrop is locked for this session.", "RFC 1939 §4");
+    rows.say(812, Client, "STAT", 43, 76).remark("The client asks how much mail there is.", "RFC 1939 §5");
+    rows.say(244, Server, "+OK 1 1317", 76, 49)
+        .remark("There is 1 message of 1,317 octets in all.", "RFC 1939 §5");
+    rows.say(690, Client, "UIDL", 49, 88).remark(
+        "The client asks for the unique-ids: by them it knows what it fetched before.",
+        "RFC 1939 §7",
+    );
+    rows.say(301, Server, "+OK 1 messages", 88, 55);
+    rows.listing(0, &["1 390953946"], 0, 104, 55).remark(
+        "The message has a unique-id that stays the same in every session. The line of one dot ends the listing.",
+        "RFC 1939 §7",
+    );
+    rows.say(702, Client, "LIST", 55, 120)
+        .remark("The client asks for the length of each message.", "RFC 1939 §5");
+    rows.say(289, Server, "+OK 1 messages (1317 octets)", 120, 61);
+    rows.listing(0, &["1 1317"], 0, 150, 61).remark("Message 1 has 1,317 octets.", "RFC 1939 §5");
+    rows.say(655, Client, "RETR 1", 61, 161).remark("The client asks for message 1.", "RFC 1939 §5");
+    rows.say(1_410, Server, "+OK 1317 octets", 161, 69).remark(
+        "The message follows. The length is that of the message itself, without stuffed dots.",
+        "RFC 1939 §11",
+    );
+    rows.message(0, "message 1, 1,317 octets", &["Received: from mx.example.net by x1"], 31, 178, 69)
+        .remark("The message came whole; the line of one dot says so.", "RFC 1939 §3");
+    rows.segment(88, Client, "ACK", ACK, 69, Some(1_500));
+    rows.say(5_200, Client, "DELE 1", 69, 1_500)
+        .remark("The client has stored the message, and marks it for deletion.", "RFC 1939 §5");
+    rows.say(260, Server, "+OK msg deleted", 1_500, 77)
+        .remark("It is marked. It is removed only by QUIT.", "RFC 1939 §5");
+    rows.say(480, Client, "QUIT", 77, 1_517).remark("The client ends the session.", "RFC 1939 §6");
+    rows.phase(Phase::Update);
+    rows.say(3_900, Server, "+OK POP3 Server saying Good-Bye", 1_517, 83)
+        .remark("What was marked is removed, and the maildrop is free again.", "RFC 1939 §6");
+    rows.no_phase();
+    rows.segment(40, Server, "FIN, ACK", FIN_ACK, 1_550, Some(83))
+        .remark("The server sends no more.", "RFC 9293 §3.6");
+    rows.segment(120, Client, "FIN, ACK", FIN_ACK, 83, Some(1_551))
+        .remark("The client sends no more either.", "RFC 9293 §3.6");
+    rows.segment(30, Server, "ACK", ACK, 1_551, Some(84))
+        .remark("The connection is closed.", "RFC 9293 §3.6");
+    let rows = rows.done();
+    let mut summary = summary(1, &rows, "QUIT, and both sides closed");
+    summary.user = Some("john.doe@anydomain.com".into());
+    summary.retrieved = 1;
+    summary.retrieved_octets = 1_317;
+    summary.deleted = 1;
+    summary.segments = 34;
+    summary.client_octets = 82;
+    summary.server_octets = 1_549;
+    (summary, rows)
 }
 
-/// As written by hand: no times, no segments, no addresses.
-pub(crate) fn bare() -> Session {
-    let mut rows = Rows { phase: Some(Phase::Authorization), ..Rows::default() };
-    rows.reply(0, "+OK ready");
-    rows.command(0, "QUIT");
-    rows.phase = Some(Phase::Closed);
-    rows.reply(0, "+OK bye").remark = remark("Nobody was logged in: nothing is removed.", "RFC 1939 §6");
-    for row in &mut rows.rows {
-        (row.at, row.since, row.carried) = (None, None, None);
+/// Every kind of row, and everything that can be wrong.
+pub(crate) fn everything() -> (Summary, Vec<Row>) {
+    let mut rows = Rows::default();
+    rows.note(0, "The source begins in the middle of the session.");
+    rows.segment(10, Client, "SYN", SYN, 0, None);
+    rows.segment(0, Server, "", ACK, 1, Some(1)).finding(
+        Anomaly::OutOfOrder,
+        "The segment from seq 1 came 2.1 ms behind the one from seq 1,461, which was sent later.",
+    );
+    rows.phase(Phase::Authorization);
+    rows.say(15_000_000, Server, "+OK", 1, 1)
+        .share(40_000, 14_960_000)
+        .remark("The server greets.", "RFC 1939 §4")
+        .finding(Anomaly::SlowStep, "15.0 s: 40 ms on the network, 14.96 s with the server.");
+    rows.say(4_000, Client, "CAPA", 1, 6);
+    rows.say(700, Server, "+OK Capability list follows", 6, 7);
+    rows.listing(
+        0,
+        &[
+            "TOP",
+            "USER",
+            "SASL PLAIN SCRAM-SHA-256",
+            "UIDL",
+            "RESP-CODES",
+            "AUTH-RESP-CODE",
+            "PIPELINING",
+            "UTF8 USER",
+            "STLS",
+            "LANG",
+        ],
+        4,
+        35,
+        7,
+    );
+    rows.say(300, Client, "STLS", 7, 300);
+    rows.say(300, Server, "-ERR TLS is not available right now", 300, 13)
+        .finding(
+            Anomaly::StlsStripped,
+            "STLS was offered and then refused, and the client logs in all the same.",
+        )
+        .finding(Anomaly::StlsInjection, "23 octets stood behind STLS in the same segment.");
+    rows.say(900, Client, "AUTH PLAIN", 13, 337);
+    rows.say(300, Server, "+ ", 337, 25);
+    rows.add(500, Some(Client), RowKind::Response, "<secret>").carried(PSH_ACK, 25, Some(341), 44).finding(
+        Anomaly::PasswordInClear,
+        "The password went over the connection without TLS, and so did what is as good as one: the client's part of the SASL exchange, which anybody can decode.",
+    );
+    rows.phase(Phase::Transaction);
+    rows.say(
+        260_000,
+        Server,
+        "+OK [LOGIN-DELAY] a very long answer that a server made up to greet those who come to fetch their mail, with the weather of the day, the phase of the moon, and every other thing that nobody who wrote a mail client would ever want to read to its end",
+        341,
+        69,
+    )
+    .remark("The login was right.", "RFC 1939 §4");
+    rows.say(40_000, Client, "STAT", 69, 600)
+        .finding(Anomaly::DelayedAckStall, "40.0 ms: the client waited for an ACK that the server delayed.");
+    rows.say(200, Server, "+OK 3 81300000", 600, 75);
+    rows.add(100, Some(Server), RowKind::Reply, "+OK nobody asked for this")
+        .carried(PSH_ACK, 616, Some(75), 27)
+        .finding(Anomaly::UnaskedReply, "No command waits for an answer.");
+    rows.say(100, Client, "RETR 1", 75, 643);
+    rows.say(200, Server, "+OK 4000 octets", 643, 83)
+        .finding(Anomaly::OctetCount, "4,000 octets were announced, and 3,871 came.");
+    rows.message(
+        120,
+        "message 1, 3,871 octets",
+        &["Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=", ".profile is a line that begins with a dot", "日本語の本文はこのように全角で表示される、そして長い行は省略記号で切られる、まだ続く、まだまだ続く"],
+        9_998,
+        660,
+        83,
+    )
+    .finding(Anomaly::UnstuffedDot, "Line 2 begins with a dot that was not stuffed.")
+    .finding(Anomaly::BareLf, "12 lines end in LF without CR.")
+    .finding(Anomaly::MissingFinalDot, "The block ended without its final line of one dot.");
+    rows.add(200_000, Some(Server), RowKind::Segment, "ACK")
+        .carried(ACK, 660, Some(83), 1_460)
+        .finding(Anomaly::Retransmission, "1,460 octets from seq 660 were sent again after 200 ms.");
+    rows.add(10, None, RowKind::Note, "2,920 octets of the server are not in the capture")
+        .finding(Anomaly::NotCaptured, "2,920 octets of the server are missing.");
+    rows.add(3_200_000, None, RowKind::Fold, "RETR 2 … 998, 997 messages, 81.3 MB, 3.20 s");
+    rows.say(300, Client, "DELE 1", 83, 80_000_000);
+    rows.say(300, Server, "+OK", 80_000_000, 91);
+    rows.say(300, Client, "QUIT", 91, 80_000_005).finding(
+        Anomaly::DeletionWithoutQuit,
+        "1 message was marked, and the session ended without an answer to QUIT.",
+    );
+    rows.phase(Phase::Update);
+    rows.say(300, Server, "-ERR some deleted messages not removed", 80_000_005, 97)
+        .finding(Anomaly::QuitRefused, "The server answered QUIT with -ERR.");
+    rows.no_phase();
+    rows.segment(100, Client, "FIN, ACK", FIN_ACK, 97, Some(80_000_045))
+        .finding(Anomaly::HalfClose, "The client closed its direction, and the server went on for 2 s.");
+    rows.segment(2_000_000, Server, "RST", Rows::flags(&[Flag::Rst]), 80_000_045, None)
+        .finding(Anomaly::Reset, "The server broke the connection off.");
+    let rows = rows.done();
+    let mut summary = summary(1, &rows, "broken off by the server");
+    summary.opening.title = Some("everything.pcapng".into());
+    summary.opening.joined = true;
+    summary.user = Some("a.user.with.a.very.long.name.indeed@mail.department.university.example".into());
+    summary.retrieved = 997;
+    summary.retrieved_octets = 81_300_000;
+    summary.segments = 56_789;
+    summary.client_octets = 12_345;
+    summary.server_octets = 81_400_000;
+    (summary, rows)
+}
+
+/// TLS from the first octet, seen from outside.
+pub(crate) fn secured() -> (Summary, Vec<Row>) {
+    let mut rows = Rows::default();
+    rows.segment(0, Client, "SYN", SYN, 0, None);
+    rows.segment(9_000, Server, "SYN, ACK", SYN_ACK, 0, Some(1));
+    rows.records(9_100, Client, "ClientHello, mail.example.net, TLS 1.3", 517);
+    rows.records(9_800, Server, "ServerHello, TLS 1.3, TLS_AES_128_GCM_SHA256", 127)
+        .remark("The server chose version and cipher. All that follows is encrypted.", "RFC 8446 §4.1.3");
+    rows.records(100, Server, "9 records of application data", 3_811).several(4);
+    rows.add(
+        0,
+        None,
+        RowKind::Note,
+        "From here on everything is encrypted: lengths and times are all that can be seen.",
+    );
+    rows.records(300, Client, "1 record of application data", 58);
+    rows.segment(9_000, Server, "FIN, ACK", FIN_ACK, 3_939, Some(576));
+    let rows = rows.done();
+    let mut summary = summary(2, &rows, "the capture ends");
+    summary.tls = Some("TLS 1.3, TLS_AES_128_GCM_SHA256".into());
+    summary.opening.server = Some("[2001:db8:ffff:ffff:ffff:ffff:ffff:fffe]:995".into());
+    (summary, rows)
+}
+
+/// A dialogue without times, segments and addresses.
+pub(crate) fn untimed() -> (Summary, Vec<Row>) {
+    let mut rows = Rows::default();
+    rows.phase(Phase::Authorization);
+    for (from, text) in [(Server, "+OK ready"), (Client, "QUIT"), (Server, "+OK")] {
+        let kind = if from == Client { RowKind::Command } else { RowKind::Reply };
+        rows.add(0, Some(from), kind, text)
+            .remark("What is said is what a person wrote down.", "RFC 1939 §4");
     }
-    let ending = "QUIT before a login".to_owned();
-    Session { summary: Summary { number: 3, commands: 1, ending, ..Summary::default() }, rows: rows.rows }
+    let mut rows = rows.done();
+    for row in &mut rows {
+        row.at = None;
+        row.since = None;
+    }
+    let mut summary = summary(3, &rows, "");
+    summary.opening = Opening::default();
+    (summary, rows)
+}
+
+/// What an attacker would like to be read as markup, or to turn the page around.
+pub(crate) const MARKUP: &str =
+    "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>&amp;]]>-->";
+pub(crate) const TURNED: &str = "abc \u{202e}drowssap\u{2066}\u{200b} \u{0}\u{1b}[31m\u{7f} ﷽ עברית العربية";
+
+/// Every text is of a stranger.
+pub(crate) fn hostile() -> (Summary, Vec<Row>) {
+    let long = "W".repeat(700);
+    let texts = [MARKUP, TURNED, &long, "日本語".repeat(60).leak(), "</text></svg></style>{}", "   "];
+    let mut rows = Rows::default();
+    rows.phase(Phase::Transaction);
+    for (at, text) in texts.iter().enumerate() {
+        let from = if at % 2 == 0 { Server } else { Client };
+        let kinds = [
+            RowKind::Command,
+            RowKind::Reply,
+            RowKind::Listing,
+            RowKind::Segment,
+            RowKind::Note,
+            RowKind::Fold,
+            RowKind::Records,
+        ];
+        for kind in kinds {
+            let row = rows.add(1_000, Some(from), kind, text).remark(text, "RFC 1939 §5");
+            let mut row = row.carried(PSH_ACK, u32::MAX, Some(u32::MAX), u64::MAX);
+            if kind == RowKind::Listing {
+                row = row.lines(&texts, u64::MAX);
+            }
+            if kind == RowKind::Reply {
+                row.finding(Anomaly::Reset, text);
+            }
+        }
+    }
+    let mut rows = rows.done();
+    for row in &mut rows {
+        if row.kind == RowKind::Command {
+            row.share = Some(Share { network: Duration::MAX, peer: Duration::MAX });
+            row.at = Some(Duration::MAX);
+            row.since = Some(Duration::MAX);
+        }
+    }
+    let mut summary = summary(u32::MAX, &rows, MARKUP);
+    summary.user = Some(MARKUP.into());
+    summary.tls = Some(TURNED.into());
+    summary.duration = Some(Duration::MAX);
+    summary.client_octets = u64::MAX;
+    summary.opening = Opening {
+        title: Some(MARKUP.into()),
+        client: Some(long.as_str().into()),
+        server: Some(MARKUP.into()),
+        started: Some(TURNED.into()),
+        joined: true,
+        inside_tls: false,
+    };
+    (summary, rows)
 }

@@ -11,7 +11,7 @@ use std::{
 
 use restante_auth::{MemoryDirectory, StoredPassword, Verifier};
 use restante_proto::{UniqueId, UserName};
-use restante_server::{Cleartext, Config, Handle, Limits, Port, Server, Settings, server_config};
+use restante_server::{Cleartext, Config, Handle, Limits, Observer, Port, Server, Settings, server_config};
 use restante_store::{MemoryStore, Store};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::{
@@ -42,6 +42,7 @@ pub(crate) struct Plan {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) tls: bool,
     pub(crate) failure_delay: Duration,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
 }
 
 impl Default for Plan {
@@ -59,6 +60,7 @@ impl Default for Plan {
             store: Arc::new(mail(&["Subject: one\n\nfirst\n", "Subject: two\n\n.second"])),
             tls: true,
             failure_delay: Duration::ZERO,
+            observers: Vec::new(),
         }
     }
 }
@@ -96,6 +98,7 @@ impl Plan {
             tls,
             store: Arc::clone(&self.store),
             verifier: verifier(self.failure_delay),
+            observers: self.observers.clone(),
         }
     }
 

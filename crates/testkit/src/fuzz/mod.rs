@@ -12,6 +12,7 @@ mod dialogue;
 mod line;
 mod listener;
 mod password_scheme;
+mod rawlog;
 mod recorder;
 mod reply;
 mod sasl;
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("line", line::run),
     ("listener", listener::run),
     ("password_scheme", password_scheme::run),
+    ("rawlog", rawlog::run),
     ("recorder", recorder::run),
     ("reply", reply::run),
     ("sasl", sasl::run),

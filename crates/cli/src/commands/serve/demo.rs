@@ -5,8 +5,8 @@ use std::{
     fs::{self, Permissions},
     io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
-    path::Path,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -14,7 +14,9 @@ use clap::Args;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use restante_auth::{MemoryDirectory, StoredPassword, Verifier};
 use restante_proto::{UniqueId, UserName};
-use restante_server::{Cleartext, Config, Limits, Port, Settings as ServerSettings, server_config};
+use restante_server::{
+    Cleartext, Config, Limits, Port, Settings as ServerSettings, Transcripts, server_config,
+};
 use restante_store::MemoryStore;
 
 use crate::{failure::Failure, logging, output, settings::Log};
@@ -40,6 +42,9 @@ pub(crate) struct Places {
     /// Where the demo speaks TLS.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1995", requires = "demo")]
     demo_pop3s: SocketAddr,
+    /// Write every session of the demo down in this folder, as a dialogue without secrets.
+    #[arg(long, value_name = "DIR", requires = "demo")]
+    transcripts: Option<PathBuf>,
 }
 
 /// Serves the demo until it is interrupted.
@@ -50,7 +55,8 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
                 .hint("the demo listens on loopback addresses only: 127.0.0.1:PORT"));
         }
     }
-    logging::start(Log::default());
+    logging::start(&Log::default());
+    let transcripts = places.transcripts.as_deref().map(transcripts).transpose()?;
     let folder = tempfile::Builder::new()
         .prefix("restante-demo-")
         // The password is in there.
@@ -76,10 +82,27 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
         tls: Some(tls),
         store: Arc::new(sample()?),
         verifier: Arc::new(verifier(&password)?),
+        observers: super::observers(transcripts.clone()),
     };
-    let greet =
-        |addresses: &[(SocketAddr, Port)]| output::print(&greeting(addresses, folder.path(), &password));
-    super::serve(config, greet, async |_| {})
+    let greet = |addresses: &[(SocketAddr, Port)]| {
+        let more = places.transcripts.as_deref().map(transcripts_greeting).unwrap_or_default();
+        output::print(&format!("{}{more}", greeting(addresses, folder.path(), &password)))
+    };
+    let served = super::serve(config, greet, async |_| {});
+    super::finish(transcripts.as_ref());
+    served
+}
+
+/// The writer of transcripts, and the folder for them if it is not there.
+fn transcripts(folder: &Path) -> Result<Transcripts, Failure> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
+        Failure::failed(format!("cannot make a folder for transcripts, {}: {error}", folder.display()))
+    })?;
+    super::transcripts(folder)
+}
+
+fn transcripts_greeting(folder: &Path) -> String {
+    format!("Every session is written down in {}, as a dialogue without secrets.\n\n", folder.display())
 }
 
 /// What a newcomer reads.

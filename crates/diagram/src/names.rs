@@ -1,0 +1,91 @@
+//! Names and addresses of people and machines, taken out on request. What is secret is gone long before.
+
+/// What stands for a user's name.
+const USER: &str = "[user]";
+/// What stands for an address of mail, or anything else with an `@` in it.
+const ADDRESS: &str = "[address]";
+
+/// Hides names in what is shown, as they become known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    hidden: bool,
+    known: Vec<String>,
+}
+
+/// How many names are looked for.
+const KNOWN_MAX: usize = 64;
+
+impl Names {
+    pub(crate) const fn new(hidden: bool) -> Self {
+        Self { hidden, known: Vec::new() }
+    }
+
+    /// Whether names are hidden.
+    pub(crate) const fn hidden(&self) -> bool {
+        self.hidden
+    }
+
+    /// This is a user's name: it is not shown from here on, nor is what stands in it before an `@`.
+    pub(crate) fn learn(&mut self, name: &str) {
+        if !self.hidden || self.known.len() >= KNOWN_MAX {
+            return;
+        }
+        let local = name.split('@').next().unwrap_or(name);
+        for name in [name, local] {
+            // A letter or two would be found everywhere.
+            if name.len() > 2 && !self.known.iter().any(|known| known == name) {
+                self.known.push(name.to_owned());
+            }
+        }
+        self.known.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    }
+
+    /// The text as it may be shown.
+    pub(crate) fn shown(&self, text: String) -> String {
+        if !self.hidden {
+            return text;
+        }
+        let mut text = text;
+        for name in &self.known {
+            text = replace_folded(&text, name);
+        }
+        let words = text.split(' ').map(|word| if word.contains('@') { ADDRESS } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Every place of `name`, in capitals or not, becomes the mark of a user.
+fn replace_folded(text: &str, name: &str) -> String {
+    let (folded, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let (mut shown, mut from) = (String::with_capacity(text.len()), 0);
+    for (at, _) in folded.match_indices(&name) {
+        // Folding letters of ASCII moves no other.
+        shown.push_str(text.get(from..at).unwrap_or_default());
+        shown.push_str(USER);
+        from = at + name.len();
+    }
+    shown + text.get(from..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses_are_hidden_once_they_are_known() {
+        let mut names = Names::new(true);
+        names.learn("John.Doe@example.org");
+        assert_eq!(names.shown("USER john.doe@EXAMPLE.org".to_owned()), "USER [user]");
+        assert_eq!(
+            names.shown("+OK john.doe's maildrop, x <ann@example.net>".to_owned()),
+            "+OK [user]'s maildrop, x [address]"
+        );
+    }
+
+    #[test]
+    fn nothing_is_hidden_unasked() {
+        let mut names = Names::new(false);
+        names.learn("john");
+        assert_eq!(names.shown("USER john".to_owned()), "USER john");
+    }
+}

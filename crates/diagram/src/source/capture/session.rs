@@ -1,0 +1,201 @@
+//! One connection: its segments → what is heard of it. Who is who, relative numbers and times, both directions, and how it
+//! ends.
+
+use std::{net::SocketAddr, time::Duration};
+
+use restante_proto::dialogue::{Event, Flag, Kind, Observed, Segment, Side, TcpEvent};
+
+use super::{
+    follow::Follow,
+    packet,
+    stream::{Carrier, Part, Stream},
+};
+use crate::heard::{Ending, Heard, Opening, Span, What};
+
+/// A session that is open, or was until a moment ago.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) number: u32,
+    client: SocketAddr,
+    /// When its first packet passed.
+    started: Option<Duration>,
+    segments: u32,
+    /// When its last one passed, since then.
+    last: Option<Duration>,
+    /// `None`: nobody wants to hear it.
+    follow: Option<Follow>,
+    client_stream: Stream,
+    server_stream: Stream,
+    /// Both sides have closed, or one has broken off.
+    closed: bool,
+    /// Something came since it was last looked at.
+    pub(super) touched: bool,
+    /// What it costs, when that was last added up.
+    pub(super) held_octets: usize,
+}
+
+/// A segment as its session sees it, without its octets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outline {
+    pub(super) at: Option<Duration>,
+    pub(super) source: SocketAddr,
+    pub(super) destination: SocketAddr,
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) flags: restante_proto::dialogue::Flags,
+    pub(super) carried: u32,
+}
+
+impl Outline {
+    pub(super) fn of(segment: &packet::Segment<'_>, at: Option<Duration>) -> Self {
+        let packet::Segment { source, destination, seq, ack, flags, .. } = *segment;
+        Self { at, source, destination, seq, ack, flags, carried: segment.carried() }
+    }
+}
+
+/// What a new session is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Birth {
+    pub(super) number: u32,
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
+    /// When its first packet passed.
+    pub(super) started: Option<Duration>,
+    /// Its SYN was not captured.
+    pub(super) joined: bool,
+    /// Somebody wants to hear it.
+    pub(super) wanted: bool,
+    pub(super) start_max_octets: usize,
+}
+
+impl Session {
+    /// A session begins.
+    pub(super) fn new(birth: Birth, out: &mut Vec<Heard>) -> Self {
+        let Birth { number, client, server, started, joined, wanted, start_max_octets } = birth;
+        let follow = wanted.then(|| Follow::new(number, start_max_octets, joined));
+        if let Some(follow) = &follow {
+            let opening = Opening {
+                title: None,
+                client: Some(client.to_string().into()),
+                server: Some(server.to_string().into()),
+                started: started.and_then(written),
+                joined,
+                inside_tls: false,
+            };
+            follow.say(What::Begin(opening), out);
+        }
+        Self {
+            number,
+            client,
+            started,
+            segments: 0,
+            last: None,
+            follow,
+            client_stream: Stream::default(),
+            server_stream: Stream::default(),
+            closed: false,
+            touched: true,
+            held_octets: 0,
+        }
+    }
+
+    /// Whether this SYN begins another session on the same pair of ports: its first sequence number is another one.
+    pub(super) fn is_over(&self, segment: &Outline) -> bool {
+        let stream = if segment.source == self.client { &self.client_stream } else { &self.server_stream };
+        segment.flags.has(Flag::Syn)
+            && !segment.flags.has(Flag::Ack)
+            && stream.base().is_some_and(|base| base != segment.seq)
+    }
+
+    /// Both sides have closed, or one has broken off: only stragglers can come.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Takes the next segment.
+    pub(super) fn segment(&mut self, outline: &Outline, octets: &[u8], out: &mut Vec<Heard>) {
+        let Outline { seq, ack, flags, carried, .. } = *outline;
+        self.touched = true;
+        self.segments = self.segments.saturating_add(1);
+        let at = outline.at.zip(self.started).map(|(at, started)| at.saturating_sub(started));
+        self.last = at.or(self.last);
+        let from = if outline.source == self.client { Side::Client } else { Side::Server };
+        let (stream, other) = match from {
+            Side::Client => (&mut self.client_stream, &mut self.server_stream),
+            Side::Server => (&mut self.server_stream, &mut self.client_stream),
+        };
+        let (syn, fin, rst) = (flags.has(Flag::Syn), flags.has(Flag::Fin), flags.has(Flag::Rst));
+        stream.begin(seq, syn);
+        let acknowledges = flags.has(Flag::Ack);
+        if acknowledges && other.base().is_none() {
+            other.begin(ack, false);
+        }
+        let relative = Segment {
+            from,
+            flags,
+            seq: Some(stream.relative(seq)),
+            ack: acknowledges.then(|| other.relative(ack)),
+            octets: Some(carried),
+        };
+        let carrier = Carrier { number: self.segments, octets: carried };
+        if let Some(follow) = &mut self.follow {
+            if fin || rst {
+                follow.flush(out);
+            }
+            let event = Event { at, kind: Kind::Tcp(TcpEvent::Segment(relative)) };
+            let observed = Observed { event, role: None, body: None };
+            let (first, last) = (carrier.number, carrier.number);
+            let span = Some(Span { first, last, count: 1, octets: carried.into() });
+            follow.say(What::Said { observed, span }, out);
+        }
+        let first = if syn { seq.wrapping_add(1) } else { seq };
+        if fin {
+            stream.fin(first, carried);
+        }
+        let (mine, theirs) = match from {
+            Side::Client => (Side::Client, Side::Server),
+            Side::Server => (Side::Server, Side::Client),
+        };
+        let wanted = self.follow.is_some();
+        let mut hear = |side, part: Part<'_>| {
+            if let Some(follow) = &mut self.follow {
+                follow.part(side, at, part, out);
+            }
+        };
+        // What the other side is said to have sent comes before what this one says to it.
+        if acknowledges && !rst {
+            other.acknowledged(ack, &mut |part| hear(theirs, part));
+        }
+        // Octets of a session that nobody wants are not held back.
+        if carried > 0 && !rst && wanted {
+            let lacking = carried - u32::try_from(octets.len()).unwrap_or(carried).min(carried);
+            stream.take(first, octets, lacking, carrier, &mut |part| hear(mine, part));
+        }
+        self.closed |= rst || (stream.has_ended() && other.has_ended());
+    }
+
+    /// What it holds costs so many octets.
+    pub(super) fn cost_octets(&self) -> usize {
+        let lines = self.follow.as_ref().map_or(0, Follow::held_octets);
+        self.client_stream.waiting_octets() + self.server_stream.waiting_octets() + lines
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(mut self, ending: Ending, out: &mut Vec<Heard>) {
+        let Some(mut follow) = self.follow.take() else { return };
+        for (side, stream) in
+            [(Side::Server, &mut self.server_stream), (Side::Client, &mut self.client_stream)]
+        {
+            stream.finish(&mut |part| follow.part(side, self.last, part, out));
+        }
+        follow.finish(self.last, out);
+        follow.say(What::End(ending), out);
+    }
+}
+
+/// A time in words, such as `2005-04-01T07:56:00.123456Z`.
+fn written(since_1970: Duration) -> Option<Box<str>> {
+    let seconds = i64::try_from(since_1970.as_secs()).ok()?;
+    let time = jiff::Timestamp::new(seconds, since_1970.subsec_nanos().cast_signed()).ok()?;
+    Some(time.to_string().into())
+}

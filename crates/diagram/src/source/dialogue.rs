@@ -1,0 +1,166 @@
+//! Dialogues and transcripts (`docs/dialogue.md`) as a source: what is written there goes through the recorder once more, so
+//! that no secret of a hand-written dialogue passes, and so that every line comes with what it is.
+
+use restante_proto::{
+    dialogue::{
+        Bodies, Event, Flag, Kind, Line, Mark, Observed, ParseError, Piece, Reader, Recorder, Role, Side,
+        TcpEvent, TlsEvent, TlsMode,
+    },
+    verb::Verb,
+};
+
+use crate::heard::{Ending, Heard, Opening, What};
+
+/// The one session of a dialogue.
+const SESSION: u32 = 1;
+
+/// Reads one dialogue, in pieces of any size.
+///
+/// ```
+/// use restante_diagram::source::dialogue::Source;
+/// let (mut source, mut heard) = (Source::new(256), Vec::new());
+/// source.push(b"S: +OK ready\nC: PASS ab", &mut heard)?;
+/// source.push(b"c\n", &mut heard)?;
+/// source.end(&mut heard)?;
+/// assert_eq!(heard.len(), 4, "begin, two lines, end");
+/// # Ok::<(), restante_proto::dialogue::ParseError>(())
+/// ```
+#[derive(Debug)]
+pub struct Source {
+    reader: Reader,
+    recorder: Recorder,
+    partial: Vec<u8>,
+    begun: bool,
+    over: bool,
+    seen: Vec<Observed>,
+}
+
+impl Source {
+    /// A source at the start of a text. Of each message so many octets are kept to be shown.
+    pub fn new(start_max_octets: usize) -> Self {
+        Self {
+            reader: Reader::new(),
+            recorder: Recorder::new(Bodies::Elided).with_starts(start_max_octets),
+            partial: Vec::new(),
+            begun: false,
+            over: false,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Takes the next piece of the text.
+    pub fn push(&mut self, text: &[u8], heard: &mut Vec<Heard>) -> Result<(), ParseError> {
+        let mut rest = text;
+        while let Some(end) = rest.iter().position(|&octet| octet == b'\n') {
+            let (line, behind) = (&rest[..end], &rest[end + 1..]);
+            if self.partial.is_empty() {
+                self.line(line, heard)?;
+            } else {
+                self.partial.extend_from_slice(line);
+                let line = std::mem::take(&mut self.partial);
+                self.line(&line, heard)?;
+            }
+            rest = behind;
+        }
+        self.partial.extend_from_slice(rest);
+        // The reader says what is too long about it.
+        if self.partial.len() > restante_proto::dialogue::TEXT_LINE_MAX_OCTETS {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line, heard)?;
+        }
+        Ok(())
+    }
+
+    /// The text ends.
+    pub fn end(&mut self, heard: &mut Vec<Heard>) -> Result<(), ParseError> {
+        if !self.partial.is_empty() {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line, heard)?;
+        }
+        if !self.begun {
+            return Ok(());
+        }
+        self.recorder.observe_end(&mut self.seen);
+        self.say(heard);
+        let ending = if self.over { Ending::Closed } else { Ending::Source };
+        heard.push(Heard { session: SESSION, what: What::End(ending) });
+        Ok(())
+    }
+
+    fn line(&mut self, text: &[u8], heard: &mut Vec<Heard>) -> Result<(), ParseError> {
+        if let Some(event) = self.reader.line(text)? {
+            self.begin(heard);
+            self.event(event);
+            self.say(heard);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, heard: &mut Vec<Heard>) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let head = self.reader.head();
+        let opening = Opening {
+            title: head.title.clone(),
+            client: head.client.clone(),
+            server: head.server.clone(),
+            started: head.started.clone(),
+            joined: false,
+            inside_tls: head.tls == Some(TlsMode::Implicit),
+        };
+        heard.push(Heard { session: SESSION, what: What::Begin(opening) });
+    }
+
+    fn event(&mut self, event: Event) {
+        let at = event.at;
+        match &event.kind {
+            Kind::Client(line) => self.recorder.observe(Side::Client, at, &octets(line), &mut self.seen),
+            Kind::Server(line) => self.recorder.observe(Side::Server, at, &octets(line), &mut self.seen),
+            Kind::Body { octets } => self.recorder.left_out(at, *octets),
+            Kind::Lines => self.as_it_is(event),
+            Kind::Tls(tls) => {
+                self.over |= matches!(tls, TlsEvent::Failed);
+                // What was left of lines before it never ends.
+                self.recorder.observe_end(&mut self.seen);
+                self.as_it_is(event);
+            }
+            Kind::Tcp(tcp) => {
+                if let TcpEvent::Segment(segment) = tcp
+                    && (segment.flags.has(Flag::Fin) || segment.flags.has(Flag::Rst))
+                {
+                    self.over = true;
+                    if segment.octets.unwrap_or(0) == 0 {
+                        self.recorder.observe_end(&mut self.seen);
+                    }
+                }
+                self.as_it_is(event);
+            }
+        }
+    }
+
+    fn as_it_is(&mut self, event: Event) {
+        self.seen.push(Observed { event, role: None, body: None });
+    }
+
+    fn say(&mut self, heard: &mut Vec<Heard>) {
+        for observed in self.seen.drain(..) {
+            self.over |= matches!(observed.role, Some(Role::Reply { to: Some(Verb::Quit), .. }));
+            heard.push(Heard { session: SESSION, what: What::Said { observed, span: None } });
+        }
+    }
+}
+
+/// The octets of a line; what is open or was taken out is written as its mark.
+fn octets<M: Mark>(line: &Line<M>) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for piece in line.pieces() {
+        match piece {
+            Piece::Octets(piece) => octets.extend_from_slice(piece),
+            Piece::Cut => {}
+            Piece::Secret => octets.extend_from_slice(crate::words::SECRET.as_bytes()),
+            Piece::Mark(mark) => octets.extend_from_slice(format!("{{{}}}", mark.name()).as_bytes()),
+        }
+    }
+    octets
+}

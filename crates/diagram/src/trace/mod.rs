@@ -1,0 +1,606 @@
+//! What was [heard](crate::heard) of a session → [rows](crate::row): the session is followed command by command, each step
+//! is explained, and what is wrong in it is named. Nothing is drawn here, and no input is read.
+
+mod ending;
+mod lines;
+mod order;
+mod remarks;
+mod server;
+mod tcp;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use restante_proto::{
+    dialogue::{Kind as Event, Observed, Segment, Side, TcpEvent, TlsEvent},
+    explain::Explanation,
+    phase::Phase,
+    verb::Verb,
+};
+
+use self::{order::Order, remarks::Fields, tcp::Tcp};
+use crate::{
+    anomaly::Anomaly,
+    fold::{Fold, Step, Topic},
+    heard::{Ending, Opening, RecordKind, Records, Span, What},
+    names::Names,
+    row::{Finding, Remark, Row, RowKind, Summary},
+    words,
+};
+
+/// What a tracer may do as it likes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// A step that takes longer is slow.
+    pub(crate) slow: Duration,
+    /// Whether runs of the same steps are folded.
+    pub(crate) fold: bool,
+    /// Whether names of users and addresses are hidden.
+    pub(crate) hide_names: bool,
+    /// How many lines of a listing are shown.
+    pub(crate) listing_max_lines: usize,
+}
+
+/// How many commands may wait for their answers.
+const EXCHANGES_MAX: usize = 1 << 16;
+/// How many sizes and marks of messages are remembered.
+const MESSAGES_MAX: usize = 1 << 20;
+
+/// One session on its way into rows.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    settings: Settings,
+    summary: Summary,
+    names: Names,
+    tcp: Tcp,
+    order: Order,
+    fold: Fold,
+    /// The time and number of the row that was given out last.
+    given: (Option<Duration>, u64),
+    last_at: Option<Duration>,
+    first_at: Option<Duration>,
+    phase: Option<Phase>,
+    exchanges: VecDeque<Exchange>,
+    block: Option<Block>,
+    /// The mechanism of the SASL exchange that is under way.
+    mechanism: Option<String>,
+    named: Option<String>,
+    tls: bool,
+    stls: Stls,
+    stls_refused: bool,
+    clear_told: bool,
+    marks: BTreeSet<u32>,
+    sizes: BTreeMap<u32, u64>,
+    quit: Quit,
+    unknown_told: bool,
+    /// When each side said its last word.
+    spoke: [Option<Duration>; 2],
+    /// The segment in which each side's last row ends.
+    told: [u32; 2],
+    /// A FIN that came with octets: it is told behind them.
+    fin_due: Option<(u32, Side)>,
+    closed: [bool; 2],
+    /// When the command that is answered now had been said.
+    answered_since: Option<Duration>,
+    /// The state behind the row that is told now.
+    next_phase: Option<Option<Phase>>,
+}
+
+/// A command that waits for its answer.
+#[derive(Clone, Debug)]
+struct Exchange {
+    verb: Option<Verb>,
+    explanation: Option<&'static Explanation>,
+    topic: Option<Topic>,
+    fields: Fields,
+    /// When all of it had passed.
+    said: Option<Duration>,
+    mechanism: Option<String>,
+}
+
+/// The lines of an answer that are under way.
+#[derive(Debug)]
+struct Block {
+    of: Exchange,
+    /// How many octets the status line announced.
+    announced: Option<u64>,
+    at: Option<Duration>,
+    span: Option<Span>,
+    lines: Vec<String>,
+    count: u64,
+    bare_lf: u64,
+    findings: Vec<Finding>,
+    message: bool,
+    /// Its final dot came.
+    whole: bool,
+}
+
+/// How far STLS is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stls {
+    Off,
+    Asked,
+    Granted,
+}
+
+/// How far QUIT is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quit {
+    Unsaid,
+    Said,
+    Done,
+    Refused,
+}
+
+const fn place(side: Side) -> usize {
+    match side {
+        Side::Client => 0,
+        Side::Server => 1,
+    }
+}
+
+/// What a row is made of before its time, its number and its segments are known.
+struct Draft {
+    kind: RowKind,
+    from: Option<Side>,
+    label: String,
+    lines: Vec<String>,
+    lines_left_out: u64,
+    remark: Option<Remark>,
+    findings: Vec<Finding>,
+    topic: Option<Topic>,
+    message_octets: Option<u64>,
+    /// How long this side was waited for.
+    wait: Option<Duration>,
+}
+
+impl Draft {
+    const fn new(kind: RowKind, from: Option<Side>, label: String) -> Self {
+        Self {
+            kind,
+            from,
+            label,
+            lines: Vec::new(),
+            lines_left_out: 0,
+            remark: None,
+            findings: Vec::new(),
+            topic: None,
+            message_octets: None,
+            wait: None,
+        }
+    }
+
+    fn remark(mut self, remark: Remark) -> Self {
+        self.remark = Some(remark);
+        self
+    }
+
+    fn find(&mut self, anomaly: Anomaly, text: impl Into<String>) {
+        self.findings.push(Finding { anomaly, text: text.into() });
+    }
+}
+
+impl Trace {
+    pub(crate) fn new(number: u32, opening: Opening, settings: Settings) -> Self {
+        let names = Names::new(settings.hide_names);
+        let mut opening = opening;
+        if settings.hide_names {
+            opening.client = opening.client.map(|_| "client".into());
+            opening.server = opening.server.map(|_| "server".into());
+            opening.title = opening.title.map(|title| names.shown(title.into()).into());
+        }
+        Self {
+            settings,
+            summary: Summary { number, opening, ..Summary::default() },
+            names,
+            tcp: Tcp::default(),
+            order: Order::default(),
+            fold: Fold::default(),
+            given: (None, 0),
+            last_at: None,
+            first_at: None,
+            phase: None,
+            exchanges: VecDeque::new(),
+            block: None,
+            mechanism: None,
+            named: None,
+            tls: false,
+            stls: Stls::Off,
+            stls_refused: false,
+            clear_told: false,
+            marks: BTreeSet::new(),
+            sizes: BTreeMap::new(),
+            quit: Quit::Unsaid,
+            unknown_told: false,
+            spoke: [None; 2],
+            told: [0; 2],
+            fin_due: None,
+            closed: [false; 2],
+            answered_since: None,
+            next_phase: None,
+        }
+    }
+
+    /// The session in figures, as far as it went.
+    pub(crate) const fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Takes what was heard next, and appends the rows that may be drawn.
+    pub(crate) fn heard(&mut self, what: What, rows: &mut Vec<Row>) {
+        match what {
+            What::Begin(_) => {}
+            What::Said { observed, span } => self.said(observed, span, rows),
+            What::Records(records) => self.records(records, rows),
+            What::Missing { at, from, octets } => self.missing(at, from, octets, rows),
+            What::Unplaced { at, from, octets, span } => {
+                let label = format!("{} of something that began earlier", words::count(octets, "octet"));
+                let mut draft = Draft::new(RowKind::Note, Some(from), label);
+                if !self.unknown_told {
+                    self.unknown_told = true;
+                    let text = "What came before was not heard, so nobody can tell what this is, and nothing of it is shown.";
+                    draft.remark = Some(remarks::remark(text, None));
+                }
+                self.row(at, draft, span, rows);
+            }
+            What::End(ending) => self.end(ending, rows),
+        }
+    }
+
+    /// Gives out what is held back, since nothing comes for the moment.
+    pub(crate) fn idle(&mut self, rows: &mut Vec<Row>) {
+        let mut steps = Vec::new();
+        self.order.flush(&mut steps);
+        self.give(steps, rows);
+        let mut held = Vec::new();
+        self.fold.flush(&mut held);
+        self.number(held, rows);
+    }
+
+    fn said(&mut self, observed: Observed, span: Option<Span>, rows: &mut Vec<Row>) {
+        let Observed { event, role, body } = observed;
+        let at = event.at;
+        let span = |from| span.or_else(|| self.tcp.last_carrying(from));
+        match event.kind {
+            Event::Tcp(TcpEvent::Segment(segment)) => self.segment(at, segment, rows),
+            Event::Tcp(TcpEvent::Connect) => {
+                let text = "The TCP connection stands: the handshake is over.";
+                let draft = Draft::new(RowKind::Note, None, "TCP connection".to_owned());
+                self.row(at, draft.remark(remarks::remark(text, Some("RFC 9293 §3.5"))), None, rows);
+            }
+            Event::Tcp(TcpEvent::Timeout) => {
+                let text = "Nothing came in the time that was given.";
+                let draft = Draft::new(RowKind::Note, None, "time-out".to_owned());
+                self.row(at, draft.remark(remarks::remark(text, None)), None, rows);
+            }
+            Event::Tls(event) => self.tls(at, &event, rows),
+            Event::Client(line) => {
+                let span = span(Side::Client);
+                self.client_line(at, &line, role, span, rows);
+            }
+            Event::Server(line) => {
+                let span = span(Side::Server);
+                self.server_line(at, &line, role, span, rows);
+            }
+            Event::Body { octets } => {
+                let span = span(Side::Server);
+                self.message(at, octets, body, span, rows);
+            }
+            // Only in dialogues that somebody wrote: what the lines are is left open.
+            Event::Lines => {
+                if let Some(block) = &mut self.block {
+                    block.lines.push("(any lines)".to_owned());
+                    block.at = block.at.or(at);
+                    block.count += 1;
+                }
+            }
+        }
+    }
+
+    fn segment(&mut self, at: Option<Duration>, segment: Segment, rows: &mut Vec<Row>) {
+        use restante_proto::dialogue::Flag;
+        self.pass(at);
+        let completes = self.tcp.is_shaking_hands();
+        let kind = self.tcp.passed(at, segment);
+        let completes = completes && !self.tcp.is_shaking_hands();
+        self.summary.segments += 1;
+        let number = self.tcp.count;
+        let fin = segment.flags.has(Flag::Fin);
+        match kind {
+            tcp::Kind::Carries => {
+                if fin {
+                    self.fin_due = Some((number, segment.from));
+                }
+                return;
+            }
+            // It is told with the message that it is a part of.
+            tcp::Kind::Again if self.block.as_ref().is_some_and(|block| block.message) => return,
+            _ => {}
+        }
+        let octets = segment.octets.unwrap_or(0).into();
+        let span = Span { first: number, last: number, count: 1, octets };
+        let mut draft = Draft::new(RowKind::Segment, Some(segment.from), tcp::label(segment, kind));
+        draft.remark = tcp::remark(segment, kind, completes);
+        if segment.flags.has(Flag::Rst) {
+            let who = remarks::name(segment.from);
+            let text = if self.quit == Quit::Done {
+                format!("The {who} broke the connection off behind QUIT: nothing is lost.")
+            } else {
+                format!("The {who} broke the connection off in the middle of the session.")
+            };
+            draft.find(Anomaly::Reset, text);
+        }
+        self.closed[place(segment.from)] |= fin;
+        self.put(at, draft, Some((span, segment.from)), kind == tcp::Kind::Ack, rows);
+    }
+
+    fn tls(&mut self, at: Option<Duration>, event: &TlsEvent, rows: &mut Vec<Row>) {
+        let draft = match event {
+            TlsEvent::Handshake(facts) => {
+                self.secured(facts);
+                let mut said = vec![self.summary.tls.clone().unwrap_or_else(|| "TLS".to_owned())];
+                if let Some(name) = facts.name.as_ref().filter(|_| !self.names.hidden()) {
+                    said.push(format!("for {}", words::harmless(name.as_str())));
+                }
+                if let Some(alpn) = &facts.alpn {
+                    said.push(format!("ALPN {}", words::harmless(alpn.as_str())));
+                }
+                let text = "From here on everything is encrypted; what follows is what was said inside.";
+                Draft::new(RowKind::Note, None, format!("{} handshake", said.join(", ")))
+                    .remark(remarks::remark(text, Some("RFC 8446 §2")))
+            }
+            TlsEvent::Failed => {
+                Draft::new(RowKind::Note, None, "TLS handshake failed".to_owned()).remark(remarks::remark(
+                    "Both sides could not agree: nothing can be said any more.",
+                    Some("RFC 8446 §6.2"),
+                ))
+            }
+            TlsEvent::Close(side) => {
+                let text = format!(
+                    "The {} says that it sends no more, so that nobody can cut the end off unseen.",
+                    remarks::name(*side)
+                );
+                Draft::new(RowKind::Records, Some(*side), "TLS close_notify".to_owned())
+                    .remark(remarks::remark(text, Some("RFC 8446 §6.1")))
+            }
+        };
+        self.row(at, draft, None, rows);
+    }
+
+    /// TLS is on.
+    fn secured(&mut self, facts: &restante_proto::dialogue::TlsFacts) {
+        if self.stls != Stls::Off {
+            self.exchanges.clear();
+        }
+        self.tls = true;
+        self.stls = Stls::Off;
+        let version =
+            facts.version.as_ref().map(|version| words::harmless(version.as_str()).replace("TLSv", "TLS "));
+        let cipher = facts.cipher.as_ref().map(|cipher| words::harmless(cipher.as_str()));
+        let known: Vec<String> = version.into_iter().chain(cipher).collect();
+        if !known.is_empty() {
+            self.summary.tls = Some(known.join(" "));
+        } else if self.summary.tls.is_none() {
+            self.summary.tls = Some("TLS".to_owned());
+        }
+    }
+
+    fn records(&mut self, records: Records, rows: &mut Vec<Row>) {
+        let mut said = match &records.kind {
+            RecordKind::ClientHello(facts) => {
+                self.secured(&restante_proto::dialogue::TlsFacts::default());
+                let name = facts.name.as_ref().filter(|_| !self.names.hidden());
+                let mut said = "TLS ClientHello".to_owned();
+                if let Some(name) = name {
+                    said.push_str(&format!(" for {}", words::harmless(name.as_str())));
+                }
+                if let Some(alpn) = &facts.alpn {
+                    said.push_str(&format!(", ALPN {}", words::harmless(alpn.as_str())));
+                }
+                said
+            }
+            RecordKind::ServerHello(facts) => {
+                self.secured(facts);
+                let chosen = self.summary.tls.clone().filter(|tls| tls != "TLS");
+                format!("TLS ServerHello{}", chosen.map_or_else(String::new, |chosen| format!(": {chosen}")))
+            }
+            RecordKind::Handshake(name) => format!("TLS {name}"),
+            RecordKind::ChangeCipherSpec => "TLS ChangeCipherSpec".to_owned(),
+            RecordKind::Alert(name) => format!("TLS alert: {name}"),
+            RecordKind::ApplicationData => "TLS application data".to_owned(),
+            RecordKind::Other(content) => format!("no TLS record (type {content})"),
+        };
+        let (count, octets) = (records.count.into(), words::size(records.octets));
+        said.push_str(&match count {
+            1 => format!(", {octets}"),
+            _ => format!(", {}, {octets}", words::count(count, "record")),
+        });
+        let mut draft =
+            Draft::new(RowKind::Records, Some(records.from), said).remark(remarks::records(&records.kind));
+        draft.wait = self.waited(records.from, records.at);
+        self.slow(&mut draft, records.from);
+        self.speak(records.from, records.at, records.span);
+        self.row(records.at, draft, records.span, rows);
+    }
+
+    fn missing(&mut self, at: Option<Duration>, from: Side, octets: u64, rows: &mut Vec<Row>) {
+        let label = format!(
+            "{} of the {} are not in the capture",
+            words::count(octets, "octet"),
+            remarks::name(from)
+        );
+        let mut draft = Draft::new(RowKind::Note, Some(from), label);
+        draft.find(
+            Anomaly::NotCaptured,
+            "They arrived, as their acknowledgement shows, or were cut off in the capture.",
+        );
+        self.exchanges.clear();
+        self.block = None;
+        self.row(at, draft, None, rows);
+    }
+
+    /// How long this side was waited for, if it is its turn.
+    fn waited(&self, side: Side, at: Option<Duration>) -> Option<Duration> {
+        let last = self.spoke[0].max(self.spoke[1])?;
+        let turn = match side {
+            Side::Server => true,
+            Side::Client => self.exchanges.is_empty() && self.block.is_none(),
+        };
+        at.and_then(|at| at.checked_sub(last)).filter(|_| turn)
+    }
+
+    /// Names a step slow that was.
+    fn slow(&self, draft: &mut Draft, side: Side) {
+        let Some(wait) = draft.wait.filter(|wait| *wait >= self.settings.slow) else { return };
+        let who = remarks::name(side);
+        let share = self.tcp.share(side, wait);
+        let text = match share {
+            None => format!("The {who} took {}.", words::duration(wait)),
+            Some(share) => format!(
+                "{} passed: {} on the network, {} with the {who}.",
+                words::duration(wait),
+                words::duration(share.network),
+                words::duration(share.peer)
+            ),
+        };
+        draft.find(Anomaly::SlowStep, text);
+    }
+
+    /// A side said something, whose last segment is that of the span.
+    fn speak(&mut self, side: Side, at: Option<Duration>, span: Option<Span>) {
+        let end = span.and_then(|span| self.tcp.passed_at(span.last)).and_then(|passed| passed.at);
+        self.spoke[place(side)] = end.max(at).or_else(|| self.spoke[place(side)]);
+    }
+
+    fn pass(&mut self, at: Option<Duration>) {
+        self.first_at = self.first_at.or(at);
+        self.last_at = at.max(self.last_at);
+    }
+
+    /// A row that lines or records of one side make.
+    fn row(&mut self, at: Option<Duration>, draft: Draft, span: Option<Span>, rows: &mut Vec<Row>) {
+        let carried = span.zip(draft.from);
+        self.put(at, draft, carried, false, rows);
+        if let Some((number, from)) = self.fin_due
+            && span.is_some_and(|span| span.last >= number)
+        {
+            self.fin_due = None;
+            self.closed[place(from)] = true;
+            let passed = self.tcp.passed_at(number);
+            let text = format!(
+                "In the same segment the {} closes its side of the connection: it has sent all that it had to say.",
+                remarks::name(from)
+            );
+            let draft = Draft::new(RowKind::Segment, Some(from), "FIN".to_owned())
+                .remark(remarks::remark(text, Some("RFC 9293 §3.6")));
+            let span = Span { first: number, last: number, count: 1, octets: 0 };
+            self.put(passed.and_then(|passed| passed.at), draft, Some((span, from)), false, rows);
+        }
+    }
+
+    fn put(
+        &mut self,
+        at: Option<Duration>,
+        draft: Draft,
+        carried: Option<(Span, Side)>,
+        ack: bool,
+        rows: &mut Vec<Row>,
+    ) {
+        self.pass(at);
+        let mut findings = draft.findings;
+        let (mut facts, mut end) = (None, at);
+        if let Some((span, from)) = carried {
+            findings.extend(self.tcp.findings(from, span));
+            let told = &mut self.told[place(from)];
+            let shared = *told == span.first && (draft.kind != RowKind::Segment || draft.label == "FIN");
+            *told = span.last.max(*told);
+            if draft.kind == RowKind::Segment {
+                let passed = self.tcp.passed_at(span.first).map(|passed| passed.segment);
+                facts = Some(crate::row::Carried {
+                    count: 1,
+                    flags: passed.map_or_else(Default::default, |segment| segment.flags),
+                    seq: passed.and_then(|segment| segment.seq),
+                    ack: passed.and_then(|segment| segment.ack),
+                    octets: span.octets,
+                    shared,
+                    acks: 0,
+                });
+            } else {
+                facts = Some(self.tcp.carried_row(from, span, shared));
+            }
+            end = self.tcp.passed_at(span.last).and_then(|passed| passed.at).max(at);
+            self.pass(end);
+        }
+        for finding in &findings {
+            match self.summary.anomalies.iter_mut().find(|(anomaly, _)| *anomaly == finding.anomaly) {
+                Some((_, count)) => *count += 1,
+                None => self.summary.anomalies.push((finding.anomaly, 1)),
+            }
+        }
+        let share = draft.from.zip(draft.wait).and_then(|(side, wait)| self.tcp.share(side, wait));
+        let row = Row {
+            number: 0,
+            at,
+            since: None,
+            phase: self.phase,
+            kind: draft.kind,
+            from: draft.from,
+            label: self.names.shown(draft.label),
+            lines: draft.lines,
+            lines_left_out: draft.lines_left_out,
+            carried: facts,
+            remark: draft.remark,
+            findings,
+            share,
+        };
+        let step = Step { row, topic: draft.topic, ack, message_octets: draft.message_octets, end };
+        let mut steps = Vec::new();
+        self.order.row(step, end, &mut steps);
+        self.give(steps, rows);
+    }
+
+    /// Steps that are in order go through the fold.
+    fn give(&mut self, steps: Vec<Step>, rows: &mut Vec<Row>) {
+        let mut folded = Vec::new();
+        for step in steps {
+            if self.settings.fold {
+                self.fold.step(step, &mut folded);
+            } else {
+                folded.push(step.row);
+            }
+        }
+        self.number(folded, rows);
+    }
+
+    /// Rows get their numbers, and the time since the one before them.
+    fn number(&mut self, given: Vec<Row>, rows: &mut Vec<Row>) {
+        for mut row in given {
+            let (before, count) = &mut self.given;
+            *count += 1;
+            row.number = *count;
+            row.since = before.zip(row.at).map(|(before, at)| at.saturating_sub(before));
+            *before = row.at.max(*before);
+            rows.push(row);
+        }
+    }
+
+    fn end(&mut self, ending: Ending, rows: &mut Vec<Row>) {
+        self.finish(ending, rows);
+        let mut steps = Vec::new();
+        self.order.end(&mut steps);
+        self.give(steps, rows);
+        let mut held = Vec::new();
+        self.fold.flush(&mut held);
+        self.number(held, rows);
+        self.summary.duration =
+            self.first_at.zip(self.last_at).map(|(first, last)| last.saturating_sub(first));
+        self.summary.anomalies.sort_by_key(|(anomaly, _)| (std::cmp::Reverse(anomaly.severity()), *anomaly));
+        // Programs that see no segments write what they know of a connection's end as such.
+        let carried = [Side::Client, Side::Server].map(|side| self.tcp.octets(side));
+        if carried != [0; 2] {
+            [self.summary.client_octets, self.summary.server_octets] = carried;
+        }
+    }
+}

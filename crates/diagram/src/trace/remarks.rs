@@ -1,0 +1,120 @@
+//! What a step is for, in words: the protocol's texts (`restante_proto::explain`) with their fields filled in from the step
+//! at hand, and what is said of TLS and of the ends of a session.
+
+use restante_proto::{
+    dialogue::Side,
+    explain::{self, Explanation, Text},
+};
+
+use crate::{heard::RecordKind, row::Remark, words};
+
+/// What a step says of itself, as far as it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    pub(super) number: Option<u64>,
+    pub(super) octets: Option<u64>,
+    pub(super) messages: Option<u64>,
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) lines: Option<u64>,
+}
+
+impl Fields {
+    fn value(&self, name: &str) -> Option<String> {
+        match name {
+            "number" => self.number.map(words::thousands),
+            "octets" => self.octets.map(|octets| words::count(octets, "octet")),
+            "messages" => self.messages.map(|messages| words::count(messages, "message")),
+            "lines" => self.lines.map(|lines| words::count(lines, "line")),
+            "id" => self.id.clone(),
+            "name" => self.name.clone(),
+            _ => None,
+        }
+    }
+
+    /// The text with its fields, or the plain one where the step does not say what belongs into them.
+    pub(super) fn fill(&self, text: Text) -> String {
+        if text.filled.is_empty() {
+            return text.plain.to_owned();
+        }
+        let (mut filled, mut rest) = (String::new(), text.filled);
+        while let Some((before, behind)) = rest.split_once('{') {
+            let Some((name, behind)) = behind.split_once('}') else { break };
+            let Some(value) = self.value(name) else { return text.plain.to_owned() };
+            filled.push_str(before);
+            filled.push_str(&value);
+            rest = behind;
+        }
+        filled + rest
+    }
+}
+
+/// Who, in a sentence.
+pub(super) const fn name(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+pub(super) fn remark(text: impl Into<String>, rfc: Option<&'static str>) -> Remark {
+    Remark { text: text.into(), rfc }
+}
+
+pub(super) fn greeting() -> Remark {
+    remark(explain::GREETING.plain, Some("RFC 1939 §4"))
+}
+
+pub(super) fn command(of: &Explanation, fields: &Fields) -> Remark {
+    remark(fields.fill(of.command), Some(of.rfc))
+}
+
+pub(super) fn ok(of: &Explanation, fields: &Fields) -> Remark {
+    remark(fields.fill(of.ok), Some(of.rfc))
+}
+
+/// What `-ERR` means, and what its response code adds (RFC 2449 §8, RFC 3206).
+pub(super) fn err(of: &Explanation, code: Option<&str>) -> Remark {
+    let added = match code {
+        Some("IN-USE") => " [IN-USE]: another session has the maildrop locked.",
+        Some("LOGIN-DELAY") => " [LOGIN-DELAY]: the last login was too short a time ago.",
+        Some("AUTH") => " [AUTH]: it is about the user's credentials; trying again will not help.",
+        Some("SYS/TEMP") => " [SYS/TEMP]: it is the server's trouble, and may be over later.",
+        Some("SYS/PERM") => " [SYS/PERM]: it is the server's trouble, and somebody has to mend it.",
+        _ => "",
+    };
+    remark(format!("{}{added}", of.err), Some(of.rfc))
+}
+
+pub(super) fn unknown_command(ok: Option<bool>) -> Remark {
+    let text = match ok {
+        None => {
+            "No command that is known, so that nothing of it is shown: it could be a password in the wrong place."
+        }
+        Some(true) => "The server takes the command.",
+        Some(false) => "The server does not know the command, or does not take it now.",
+    };
+    remark(text, Some("RFC 1939 §3"))
+}
+
+pub(super) fn records(kind: &RecordKind) -> Remark {
+    match kind {
+        RecordKind::ClientHello(_) => remark(
+            "The client begins TLS: which versions and ciphers it has, and whose server it wants.",
+            Some("RFC 8446 §4.1.2"),
+        ),
+        RecordKind::ServerHello(_) => {
+            remark("The server chooses version and cipher.", Some("RFC 8446 §4.1.3"))
+        }
+        RecordKind::Handshake(_) => remark("A message of the TLS handshake.", Some("RFC 8446 §4")),
+        RecordKind::ChangeCipherSpec => {
+            remark("From here on the records are encrypted; in TLS 1.3 it says nothing.", Some("RFC 8446 §5"))
+        }
+        RecordKind::Alert(_) => remark("TLS tells of its end, or of an error.", Some("RFC 8446 §6")),
+        RecordKind::ApplicationData => remark(
+            "Encrypted: only when it passed and how long it was can be seen. A transcript of the client or the server shows what was said.",
+            Some("RFC 8446 §5.2"),
+        ),
+        RecordKind::Other(_) => remark("No TLS record that is known.", Some("RFC 8446 §5.1")),
+    }
+}

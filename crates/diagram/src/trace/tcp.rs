@@ -1,0 +1,398 @@
+//! The TCP side of a session: which segments passed, what was sent again, where time was lost. It knows numbers and times,
+//! and no POP3.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use restante_proto::dialogue::{Flag, Segment, Side};
+
+use super::remarks;
+use crate::{
+    anomaly::Anomaly,
+    heard::Span,
+    row::{Carried, Finding, Remark, Share},
+    words,
+};
+
+/// How many segments are remembered, for the lines that are put together from them.
+const SEGMENTS_MAX: usize = 4096;
+/// How many findings wait for the row that they belong to.
+const MARKS_MAX: usize = 1024;
+/// How many of them are told at the end, if there was none.
+const LEFT_OVER_MAX: usize = 8;
+/// How many holes in what one side sent are remembered.
+const HOLES_MAX: usize = 64;
+/// How long receivers delay an ACK, as systems do it (RFC 1122 §4.2.3.2 allows 500 ms).
+const DELAYED_ACK: std::ops::RangeInclusive<Duration> = Duration::from_millis(35)..=Duration::from_millis(60);
+/// How soon behind the ACK that it waited for a sender goes on.
+const PROMPT: Duration = Duration::from_millis(5);
+/// A segment that comes so soon behind the one that overtook it was not sent again (as Wireshark judges it).
+const REORDERED: Duration = Duration::from_millis(3);
+
+/// One segment, as far as it is remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
+    pub(super) at: Option<Duration>,
+    pub(super) segment: Segment,
+}
+
+/// What a segment is besides what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It carries octets that were not seen before: lines will tell what they are.
+    Carries,
+    /// It carries octets that were seen before.
+    Again,
+    /// It carries nothing, and acknowledges.
+    Ack,
+    /// SYN, FIN or RST.
+    Control,
+}
+
+/// What became of the octets of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judged {
+    /// They are new, or there are none.
+    New,
+    /// They were seen before.
+    Seen,
+    /// They fill a hole that was there.
+    Late(Anomaly),
+}
+
+/// The segments of a session.
+#[derive(Debug, Default)]
+pub(super) struct Tcp {
+    /// How many passed.
+    pub(super) count: u32,
+    recent: VecDeque<Passed>,
+    sides: [Half; 2],
+    /// Findings for the rows that the segments of these numbers are in.
+    marks: BTreeMap<u32, Vec<Finding>>,
+    syn: Option<Duration>,
+    syn_ack: Option<Duration>,
+    /// From where it was captured to the server and back, and to the client and back.
+    to_server: Option<Duration>,
+    to_client: Option<Duration>,
+    half_close_told: bool,
+    /// The connection was broken off.
+    pub(super) reset: Option<Side>,
+}
+
+/// What one side sent.
+#[derive(Debug, Default)]
+struct Half {
+    /// The first sequence number that was not seen yet.
+    next: Option<u32>,
+    holes: Vec<Hole>,
+    fin: bool,
+    /// The last segment that carried something: its number and its time.
+    last: Option<(u32, Duration)>,
+    /// When the other side acknowledged that, having waited.
+    waited: Option<Duration>,
+    /// The first segment with octets that no row has told of yet.
+    anchor: Option<(u32, Passed)>,
+    octets: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    from: u32,
+    to: u32,
+    at: Option<Duration>,
+}
+
+const fn place(side: Side) -> usize {
+    match side {
+        Side::Client => 0,
+        Side::Server => 1,
+    }
+}
+
+const fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Server,
+        Side::Server => Side::Client,
+    }
+}
+
+/// Whether one sequence number lies before another, on their circle (RFC 9293 §3.4).
+const fn before(left: u32, right: u32) -> bool {
+    left != right && right.wrapping_sub(left) < 1 << 31
+}
+
+impl Tcp {
+    /// Takes the next segment, and says what it is.
+    pub(super) fn passed(&mut self, at: Option<Duration>, segment: Segment) -> Kind {
+        self.count = self.count.saturating_add(1);
+        let number = self.count;
+        let passed = Passed { at, segment };
+        if self.recent.len() == SEGMENTS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(passed);
+        let (from, flags) = (segment.from, segment.flags);
+        self.time_handshake(at, segment);
+        let octets = segment.octets.unwrap_or(0);
+        let judged = self.judge(at, segment);
+        if flags.has(Flag::Rst) {
+            self.reset = Some(from);
+            return Kind::Control;
+        }
+        let fin_before = self.sides[place(other(from))].fin;
+        self.sides[place(from)].fin |= flags.has(Flag::Fin);
+        match judged {
+            Judged::New => {}
+            Judged::Late(anomaly) => {
+                let text = match anomaly {
+                    Anomaly::OutOfOrder => {
+                        "A segment was overtaken by one that was sent behind it.".to_owned()
+                    }
+                    _ => format!("{} were sent again.", words::count(octets.into(), "octet")),
+                };
+                self.mark(number, Finding { anomaly, text });
+            }
+            Judged::Seen => {
+                let text = match octets {
+                    0 => "It was sent again.".to_owned(),
+                    _ => format!("{} were sent again.", words::count(octets.into(), "octet")),
+                };
+                self.mark(number, Finding { anomaly: Anomaly::Retransmission, text });
+                return if octets > 0 { Kind::Again } else { Kind::Control };
+            }
+        }
+        if octets == 0 {
+            if flags.has(Flag::Syn) || flags.has(Flag::Fin) {
+                return Kind::Control;
+            }
+            self.acknowledged(at, from);
+            return Kind::Ack;
+        }
+        self.carried(number, passed, octets);
+        if fin_before && !self.half_close_told {
+            self.half_close_told = true;
+            let who = remarks::name(other(from));
+            let text = format!("The {who} has closed its side, and the {} goes on.", remarks::name(from));
+            self.mark(number, Finding { anomaly: Anomaly::HalfClose, text });
+        }
+        Kind::Carries
+    }
+
+    /// The round trips that the handshake shows.
+    fn time_handshake(&mut self, at: Option<Duration>, segment: Segment) {
+        let flags = segment.flags;
+        match (flags.has(Flag::Syn), flags.has(Flag::Ack)) {
+            (true, false) => self.syn = self.syn.or(at),
+            (true, true) => {
+                self.syn_ack = self.syn_ack.or(at);
+                let trip = self.syn.zip(at).map(|(syn, at)| at.saturating_sub(syn));
+                self.to_server = self.to_server.or(trip);
+            }
+            (false, true) if segment.from == Side::Client && self.to_client.is_none() => {
+                self.to_client = self.syn_ack.zip(at).map(|(syn_ack, at)| at.saturating_sub(syn_ack));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the segment brings something new, and in its turn.
+    fn judge(&mut self, at: Option<Duration>, segment: Segment) -> Judged {
+        let flags = segment.flags;
+        let (Some(octets), Some(seq)) = (segment.octets, segment.seq) else { return Judged::New };
+        let length = octets + u32::from(flags.has(Flag::Syn)) + u32::from(flags.has(Flag::Fin));
+        let half = &mut self.sides[place(segment.from)];
+        let end = seq.wrapping_add(length);
+        let Some(next) = half.next else {
+            half.next = Some(end);
+            return Judged::New;
+        };
+        if length == 0 || flags.has(Flag::Rst) {
+            return Judged::New;
+        }
+        // Keep-alive: an octet, or none, that was acknowledged long ago (RFC 9293 §3.8.4).
+        if octets <= 1 && length == octets && seq.wrapping_add(1) == next {
+            return Judged::New;
+        }
+        if !before(seq, next) {
+            if before(next, seq) && half.holes.len() < HOLES_MAX {
+                half.holes.push(Hole { from: next, to: seq, at });
+            }
+            half.next = Some(end);
+            return Judged::New;
+        }
+        if before(next, end) {
+            half.next = Some(end);
+        }
+        let fills = half.holes.iter().position(|hole| before(seq, hole.to) && before(hole.from, end));
+        let Some(fills) = fills else { return Judged::Seen };
+        let hole = &mut half.holes[fills];
+        let late = hole.at.zip(at).is_some_and(|(noticed, at)| at.saturating_sub(noticed) > REORDERED);
+        if before(hole.from, seq) {
+            hole.to = seq;
+        } else if before(end, hole.to) {
+            hole.from = end;
+        } else {
+            half.holes.swap_remove(fills);
+        }
+        Judged::Late(if late { Anomaly::Retransmission } else { Anomaly::OutOfOrder })
+    }
+
+    fn acknowledged(&mut self, at: Option<Duration>, by: Side) {
+        let half = &mut self.sides[place(other(by))];
+        if let (Some((_, sent)), Some(at)) = (half.last, at)
+            && half.waited.is_none()
+            && DELAYED_ACK.contains(&at.saturating_sub(sent))
+        {
+            half.waited = Some(at);
+        }
+    }
+
+    fn carried(&mut self, number: u32, passed: Passed, octets: u32) {
+        let from = passed.segment.from;
+        // The other side's octets acknowledge too: nobody waited for an ACK alone.
+        self.sides[place(other(from))].last = None;
+        self.sides[place(other(from))].waited = None;
+        let half = &mut self.sides[place(from)];
+        half.octets += u64::from(octets);
+        half.anchor.get_or_insert((number, passed));
+        let stalled = half.waited.take().zip(half.last).zip(passed.at);
+        half.last = passed.at.map(|at| (number, at));
+        if let Some(((acknowledged, (_, sent)), at)) = stalled
+            && at.saturating_sub(acknowledged) <= PROMPT
+        {
+            let text = format!(
+                "The {} went on only when its segment before this one was acknowledged, after {}.",
+                remarks::name(from),
+                words::duration(acknowledged.saturating_sub(sent))
+            );
+            self.mark(number, Finding { anomaly: Anomaly::DelayedAckStall, text });
+        }
+    }
+
+    fn mark(&mut self, number: u32, finding: Finding) {
+        if self.marks.len() < MARKS_MAX {
+            self.marks.entry(number).or_default().push(finding);
+        }
+    }
+
+    /// The findings of these segments of one side, those that are alike together.
+    pub(super) fn findings(&mut self, from: Side, span: Span) -> Vec<Finding> {
+        /// More than so many of one kind are told together.
+        const ALIKE_MAX: usize = 2;
+        let of_side = |number: &u32| self.passed_at(*number).is_none_or(|passed| passed.segment.from == from);
+        let numbers: Vec<u32> =
+            self.marks.range(span.first..=span.last).map(|(number, _)| *number).filter(of_side).collect();
+        let mut findings: Vec<Finding> =
+            numbers.iter().filter_map(|number| self.marks.remove(number)).flatten().collect();
+        for anomaly in [Anomaly::Retransmission, Anomaly::OutOfOrder, Anomaly::DelayedAckStall] {
+            let alike = findings.iter().filter(|finding| finding.anomaly == anomaly).count();
+            if alike > ALIKE_MAX {
+                findings.retain(|finding| finding.anomaly != anomaly);
+                let text = format!("It happened {} times in this step.", words::thousands(alike as u64));
+                findings.push(Finding { anomaly, text });
+            }
+        }
+        findings
+    }
+
+    /// The findings that no row has told.
+    pub(super) fn left_over(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.marks).into_values().flatten().take(LEFT_OVER_MAX).collect()
+    }
+
+    /// A remembered segment.
+    pub(super) fn passed_at(&self, number: u32) -> Option<Passed> {
+        let oldest = self.count as usize + 1 - self.recent.len();
+        let place = (number as usize).checked_sub(oldest)?;
+        self.recent.get(place).copied()
+    }
+
+    /// The last segment of this side that carries octets, for sources that do not say which ones a line is in.
+    pub(super) fn last_carrying(&self, from: Side) -> Option<Span> {
+        let (back, passed) = self.recent.iter().rev().enumerate().find(|(_, passed)| {
+            passed.segment.from == from && passed.segment.octets.is_some_and(|octets| octets > 0)
+        })?;
+        let number = self.count - u32::try_from(back).ok()?;
+        let octets = passed.segment.octets.unwrap_or(0).into();
+        Some(Span { first: number, last: number, count: 1, octets })
+    }
+
+    /// The facts of the segments that carried a row, which is told now.
+    pub(super) fn carried_row(&mut self, from: Side, span: Span, shared: bool) -> Carried {
+        let anchor = self.sides[place(from)].anchor.filter(|(number, _)| *number == span.first);
+        let first = self.passed_at(span.first).or_else(|| anchor.map(|(_, passed)| passed));
+        self.sides[place(from)].anchor = None;
+        Carried {
+            count: span.count.into(),
+            flags: first.map_or_else(Default::default, |passed| passed.segment.flags),
+            seq: first.and_then(|passed| passed.segment.seq),
+            ack: first.and_then(|passed| passed.segment.ack),
+            octets: span.octets,
+            shared,
+            acks: 0,
+        }
+    }
+
+    /// How many octets a side sent, each counted once.
+    pub(super) fn octets(&self, from: Side) -> u64 {
+        self.sides[place(from)].octets
+    }
+
+    /// Whether the server's SYN was seen, and not yet the ACK that completes the handshake.
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        self.syn_ack.is_some() && self.to_client.is_none()
+    }
+
+    /// Where a wait for this side went.
+    pub(super) fn share(&self, waited_for: Side, wait: Duration) -> Option<Share> {
+        let trip = match waited_for {
+            Side::Server => self.to_server,
+            Side::Client => self.to_client,
+        }?;
+        let network = trip.min(wait);
+        Some(Share { network, peer: wait - network })
+    }
+}
+
+/// What a segment without octets that count is called on its arrow.
+pub(super) fn label(segment: Segment, kind: Kind) -> String {
+    const NAMES: [(Flag, &str); 5] =
+        [(Flag::Syn, "SYN"), (Flag::Fin, "FIN"), (Flag::Rst, "RST"), (Flag::Psh, "PSH"), (Flag::Ack, "ACK")];
+    let flags: Vec<&str> =
+        NAMES.iter().filter(|(flag, _)| segment.flags.has(*flag)).map(|(_, name)| *name).collect();
+    let flags = if flags.is_empty() { "segment".to_owned() } else { flags.join(", ") };
+    match (kind, segment.octets) {
+        (Kind::Again, Some(octets)) => format!("{flags}: {} again", words::count(octets.into(), "octet")),
+        _ => flags,
+    }
+}
+
+/// What a segment that carries nothing new is for.
+pub(super) fn remark(segment: Segment, kind: Kind, completes: bool) -> Option<Remark> {
+    let who = remarks::name(segment.from);
+    let flags = segment.flags;
+    let text = match kind {
+        _ if flags.has(Flag::Rst) => format!("The {who} breaks the connection off."),
+        _ if flags.has(Flag::Syn) && flags.has(Flag::Ack) => {
+            "The server takes the connection, and counts its own octets from here.".to_owned()
+        }
+        _ if flags.has(Flag::Syn) => {
+            "The client asks for a TCP connection: the first of the handshake's three steps.".to_owned()
+        }
+        _ if flags.has(Flag::Fin) => {
+            format!("The {who} has sent all that it had to say, and closes its side of the connection.")
+        }
+        Kind::Ack if completes => "The handshake is complete: the connection stands.".to_owned(),
+        Kind::Ack => format!("The {who} has received what came before."),
+        Kind::Again | Kind::Carries | Kind::Control => return None,
+    };
+    let rfc = match () {
+        () if flags.has(Flag::Rst) => "RFC 9293 §3.5.2",
+        () if flags.has(Flag::Syn) || completes => "RFC 9293 §3.5",
+        () if flags.has(Flag::Fin) => "RFC 9293 §3.6",
+        () => "RFC 9293 §3.8.6.3",
+    };
+    Some(Remark { text, rfc: Some(rfc) })
+}

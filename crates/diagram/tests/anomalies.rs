@@ -1,0 +1,208 @@
+//! Each anomaly by a fault that was put into a session, and none where there is none.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+mod rows;
+
+use restante_diagram::anomaly::Anomaly;
+use rows::{found, row, session};
+
+/// What stands before and behind the commands of most sessions here; TLS, so that nothing is said in clear.
+fn logged_in(said: &str) -> String {
+    format!("tls: implicit\n\nS: +OK\nC: USER john\nS: +OK\nC: PASS x\nS: +OK\n{said}")
+}
+
+/// The anomalies of a session, with the rows that they stand at.
+fn at(dialogue: &str) -> Vec<(Anomaly, String)> {
+    found(&session(dialogue).1)
+}
+
+#[test]
+fn a_session_in_which_nothing_is_wrong_has_none() {
+    let text = logged_in(
+        "C: STAT\nS: +OK 1 28\nC: LIST\nS: +OK 1 messages\nS: 1 28\nS: .\nC: RETR 1\nS: +OK 28 octets\nS: Subject: a\nS:\nS: ..a line here\nS: .\nC: DELE 1\nS: +OK\nC: QUIT\nS: +OK\nN: S FIN\nN: C FIN\n",
+    );
+    assert_eq!(at(&text), []);
+}
+
+#[test]
+fn password_in_clear() {
+    for (said, label) in [
+        ("C: USER john\nS: +OK\nC: PASS abcxyz\nS: +OK\n", "PASS [secret]"),
+        ("C: AUTH PLAIN AGpvaG4AYWJjeHl6\nS: +OK\n", "AUTH PLAIN [secret]"),
+        (
+            "C: AUTH LOGIN\nS: + VXNlcm5hbWU6\nC: am9obg==\nS: + UGFzc3dvcmQ6\nC: YWJjeHl6\nS: +OK\n",
+            "[secret]",
+        ),
+    ] {
+        let text = format!("S: +OK\n{said}C: QUIT\nS: +OK\n");
+        assert!(at(&text).contains(&(Anomaly::PasswordInClear, label.to_owned())), "{said}");
+        // The same inside TLS.
+        let inside =
+            format!("S: +OK\nC: STLS\nS: +OK\nT: handshake version=TLSv1.3\n{said}C: QUIT\nS: +OK\n");
+        assert_eq!(at(&inside), [], "{said}");
+    }
+    let digest = "S: +OK <1.2@x>\nC: APOP john c4c9334bac560ecc979e58001b3e22fb\nS: +OK\nC: QUIT\nS: +OK\n";
+    assert_eq!(at(digest), [], "a digest is no password");
+}
+
+#[test]
+fn octet_count() {
+    let text = logged_in(
+        "C: RETR 1\nS: +OK 31 octets\nS: Subject: a\nS:\nS: ..a line here\nS: .\nC: QUIT\nS: +OK\n",
+    );
+    assert_eq!(at(&text), [(Anomaly::OctetCount, "message, 28 octets".to_owned())]);
+    let listed = logged_in(
+        "C: LIST\nS: +OK\nS: 1 99\nS: .\nC: RETR 1\nS: +OK here it is\nS: [30 octets]\nS: .\nC: QUIT\nS: +OK\n",
+    );
+    assert_eq!(at(&listed), [(Anomaly::OctetCount, "message, 30 octets".to_owned())]);
+}
+
+#[test]
+fn unstuffed_dot() {
+    let text = logged_in("C: RETR 1\nS: +OK\nS: .signature\nS: .\nC: QUIT\nS: +OK\n");
+    assert_eq!(at(&text), [(Anomaly::UnstuffedDot, "message, 11 octets".to_owned())]);
+}
+
+#[test]
+fn missing_final_dot() {
+    let text = logged_in("C: RETR 1\nS: +OK 30 octets\nS: Subject: a\nN: S FIN\n");
+    assert!(at(&text).contains(&(Anomaly::MissingFinalDot, "message, 12 octets, and no end".to_owned())));
+    let nothing = logged_in("C: RETR 1\nS: +OK 30 octets\nN: S FIN\n");
+    assert!(at(&nothing).contains(&(Anomaly::MissingFinalDot, "message, and nothing of it".to_owned())));
+    let listing = logged_in("C: LIST\nS: +OK\nS: 1 30\nN: S FIN\n");
+    assert!(at(&listing).contains(&(Anomaly::MissingFinalDot, "1 line, and no end".to_owned())));
+}
+
+#[test]
+fn bare_lf() {
+    let text = logged_in(
+        "C: RETR 1\nS: +OK\nS: Subject: a\\n\\\nS: b\nS: .\nC: NOOP\\n\\\nS: +OK\\n\\\nC: QUIT\nS: +OK\n",
+    );
+    let expected = ["message, 14 octets", "NOOP", "+OK"].map(|label| (Anomaly::BareLf, label.to_owned()));
+    assert_eq!(at(&text), expected);
+    let listing = logged_in("C: UIDL\nS: +OK\nS: 1 a\\n\\\nS: 2 b\nS: .\nC: QUIT\nS: +OK\n");
+    assert_eq!(at(&listing), [(Anomaly::BareLf, "2 lines, and the final dot".to_owned())]);
+}
+
+#[test]
+fn unasked_reply() {
+    let text = logged_in("C: STAT\nS: +OK 0 0\nS: -ERR idle for too long\n");
+    assert_eq!(at(&text), [(Anomaly::UnaskedReply, "-ERR idle for too long".to_owned())]);
+}
+
+#[test]
+fn deletion_without_quit() {
+    let said = "C: DELE 1\nS: +OK\nC: DELE 2\nS: +OK\n";
+    let text = logged_in(&format!("{said}N: C FIN\n"));
+    assert_eq!(at(&text), [(Anomaly::DeletionWithoutQuit, "closed without QUIT".to_owned())]);
+    for harmless in ["C: RSET\nS: +OK\nN: C FIN\n", "C: QUIT\nS: +OK\nN: C FIN\n", ""] {
+        assert_eq!(at(&logged_in(&format!("{said}{harmless}"))), [], "{harmless}");
+    }
+}
+
+#[test]
+fn quit_refused() {
+    let text = logged_in("C: DELE 1\nS: +OK\nC: QUIT\nS: -ERR some deleted messages not removed\nN: S FIN\n");
+    assert_eq!(at(&text), [(Anomaly::QuitRefused, "-ERR some deleted messages not removed".to_owned())]);
+}
+
+#[test]
+fn stls_stripped() {
+    let refused = "S: +OK\nC: STLS\nS: -ERR unknown command\nC: USER john\nS: +OK\nC: PASS x\nS: +OK\nC: QUIT\nS: +OK\n";
+    assert!(at(refused).contains(&(Anomaly::StlsStripped, "PASS [secret]".to_owned())));
+    let masked = "S: +OK\nC: CAPA\nS: +OK\nS: TOP\nS: XXXX\nS: .\nC: QUIT\nS: +OK\n";
+    assert_eq!(at(masked), [(Anomaly::StlsStripped, "2 lines, and the final dot".to_owned())]);
+    let given_up = "S: +OK\nC: STLS\nS: -ERR unknown command\nC: QUIT\nS: +OK\n";
+    assert_eq!(at(given_up), [], "a client that goes away does right");
+}
+
+#[test]
+fn stls_injection() {
+    let client = "S: +OK\nC: STLS\nC: USER mallory\nS: +OK\nT: handshake\nC: QUIT\nS: +OK\n";
+    assert_eq!(at(client), [(Anomaly::StlsInjection, "USER mallory".to_owned())]);
+    let server = "S: +OK\nC: STLS\nS: +OK\nS: +OK come in\nT: handshake\nC: QUIT\nS: +OK\n";
+    assert_eq!(at(server), [(Anomaly::StlsInjection, "+OK come in".to_owned())]);
+}
+
+#[test]
+fn slow_step() {
+    let text = "tls: implicit\n\n0.000000 S: +OK\n0.001 C: CAPA\n2.501 S: +OK\n2.501 S: TOP\n2.501 S: .\n9.0 C: QUIT\n9.1 S: +OK\n";
+    let (_, rows) = session(text);
+    let texts: Vec<_> =
+        rows.iter().flat_map(|row| &row.findings).map(|finding| finding.text.as_str()).collect();
+    assert_eq!(texts, ["The server took 2.50 s.", "The client took 6.49 s."]);
+}
+
+/// A session with its segments: seen at the client's side, 10 ms away from the server.
+const SEGMENTS: &str = "\
+0.000000 N: C SYN seq=0 octets=0
+0.010000 N: S SYN ACK seq=0 ack=1 octets=0
+0.010020 N: C ACK seq=1 ack=1 octets=0
+0.021000 N: S PSH ACK seq=1 ack=1 octets=5
+0.021000 S: +OK
+0.021100 N: C PSH ACK seq=1 ack=6 octets=6
+0.021100 C: CAPA
+";
+
+#[test]
+fn the_time_of_a_slow_step_is_shared_out() {
+    let text = format!(
+        "{SEGMENTS}1.021100 N: S PSH ACK seq=6 ack=7 octets=13\n1.021100 S: +OK\n1.021100 S: TOP\n1.021100 S: .\n"
+    );
+    let (_, rows) = session(&text);
+    let slow = rows.iter().find(|row| !row.findings.is_empty()).unwrap();
+    assert_eq!(slow.findings[0].text, "1.00 s passed: 10.0 ms on the network, 990 ms with the server.");
+    assert_eq!(slow.share.unwrap().network.as_millis(), 10);
+}
+
+#[test]
+fn delayed_ack_stall() {
+    // The answer's second segment waits until the client acknowledges the first.
+    let text = format!(
+        "{SEGMENTS}0.031200 N: S PSH ACK seq=6 ack=7 octets=5\n0.031200 S: +OK\n0.071300 N: C ACK seq=7 ack=11 octets=0\n0.071400 N: S PSH ACK seq=11 ack=7 octets=8\n0.071400 S: TOP\n0.071400 S: .\n"
+    );
+    assert_eq!(at(&text), [(Anomaly::DelayedAckStall, "1 line, and the final dot".to_owned())]);
+    let prompt = text.replace("0.071300 N: C ACK", "0.031300 N: C ACK");
+    assert_eq!(at(&prompt), [], "the ACK came at once");
+}
+
+#[test]
+fn retransmission_and_out_of_order() {
+    let again = format!("{SEGMENTS}0.221100 N: C PSH ACK seq=1 ack=6 octets=6\n");
+    assert_eq!(at(&again), [(Anomaly::Retransmission, "PSH, ACK: 6 octets again".to_owned())]);
+    let overtaken = format!(
+        "{SEGMENTS}0.031000 N: S PSH ACK seq=11 ack=7 octets=8\n0.031010 N: S ACK seq=6 ack=7 octets=5\n0.031010 S: +OK\n0.031010 S: TOP\n0.031010 S: .\n"
+    );
+    assert_eq!(at(&overtaken), [(Anomaly::OutOfOrder, "+OK".to_owned())]);
+    let lost = overtaken.replace("0.031010", "0.231010");
+    assert_eq!(at(&lost), [(Anomaly::Retransmission, "+OK".to_owned())]);
+    let kept_alive =
+        format!("{SEGMENTS}60.0 N: C ACK seq=6 ack=6 octets=1\n60.1 N: S ACK seq=6 ack=7 octets=0\n");
+    assert_eq!(at(&kept_alive), [], "a keep-alive is none");
+}
+
+#[test]
+fn reset() {
+    let text = format!("{SEGMENTS}0.031000 N: S RST seq=6 octets=0\n");
+    assert!(at(&text).contains(&(Anomaly::Reset, "RST".to_owned())));
+}
+
+#[test]
+fn half_close() {
+    let text = format!(
+        "{SEGMENTS}0.021200 N: C FIN ACK seq=7 ack=6 octets=0\n0.031000 N: S PSH ACK seq=6 ack=8 octets=13\n0.031000 S: +OK\n0.031000 S: TOP\n0.031000 S: .\n"
+    );
+    assert_eq!(at(&text), [(Anomaly::HalfClose, "+OK".to_owned())]);
+}
+
+#[test]
+fn the_segments_of_a_row_are_told_with_it() {
+    let (summary, rows) = session(SEGMENTS);
+    let carried = row(&rows, "CAPA").carried.unwrap();
+    assert_eq!((carried.seq, carried.ack, carried.octets, carried.count), (Some(1), Some(6), 6, 1));
+    assert_eq!((summary.segments, summary.client_octets, summary.server_octets), (5, 6, 5));
+    assert_eq!(
+        row(&rows, "ACK").remark.as_ref().unwrap().text,
+        "The handshake is complete: the connection stands."
+    );
+}

@@ -1,0 +1,6 @@
+//! Packet captures → what is heard of their sessions, on captures that are made by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+mod files;
+mod talk;
+mod tcp;
