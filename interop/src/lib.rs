@@ -16,6 +16,7 @@ pub mod maildir;
 mod peers;
 mod poll;
 mod program;
+mod recording;
 mod server;
 mod wire;
 
@@ -27,5 +28,6 @@ pub use peers::{
 };
 pub use poll::until;
 pub use program::{Outcome, Program, with_security};
+pub use recording::{Capture, Recording, Segment};
 pub use server::{PASSWORD, Security, Server, USER};
 pub use wire::messages as on_the_wire;

@@ -28,7 +28,7 @@ pub const MESSAGE_MAX_OCTETS: usize = 1 << 20;
 /// How much of a message's first line is shown, in octets.
 const FIRST_LINE_MAX_OCTETS: usize = 256;
 /// How many lines of a listing are shown.
-const LISTING_MAX_LINES: usize = 5;
+const LISTING_MAX_LINES: usize = 12;
 /// How many lines of a listing are shown where whole ones are asked for.
 const WHOLE_LISTING_MAX_LINES: usize = 100_000;
 
@@ -251,7 +251,9 @@ impl Drawing {
 
     /// What the source is, by its first octets.
     fn find_out(&mut self, out: &mut Vec<u8>) -> Result<(), DrawError> {
-        let Source::Unknown(first) = std::mem::replace(&mut self.source, Source::Elsewhere) else { return Ok(()) };
+        let Source::Unknown(first) = std::mem::replace(&mut self.source, Source::Elsewhere) else {
+            return Ok(());
+        };
         self.source = if Capture::looks_like(&first) {
             Source::Capture(Box::new(Capture::new(capture::Options {
                 ports: self.options.ports.clone(),
@@ -356,15 +358,13 @@ impl Drawing {
                 // None will be drawn.
                 self.forget_rows();
             }
+            let whole = self.options.whole_bodies;
             let settings = Settings {
                 slow: self.options.slow,
                 fold: self.options.fold,
                 hide_names: self.options.hide_names,
-                listing_max_lines: if self.options.whole_bodies {
-                    WHOLE_LISTING_MAX_LINES
-                } else {
-                    LISTING_MAX_LINES
-                },
+                listing_max_lines: if whole { WHOLE_LISTING_MAX_LINES } else { LISTING_MAX_LINES },
+                message_max_lines: if whole { usize::MAX } else { 1 },
             };
             let trace = Trace::new(session, opening.clone(), settings);
             self.open.insert(session, Open { trace, rows: Vec::new(), octets: 0 });

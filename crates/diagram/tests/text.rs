@@ -266,6 +266,7 @@ proptest! {
             server_octets: u64::MAX,
             anomalies: Anomaly::ALL.iter().map(|anomaly| (*anomaly, u64::MAX)).collect(),
             ending: texts[6].to_string(),
+            ..Summary::default()
         };
         let style = style(width);
         let (mut text, mut out) = (Text::new(&style), Vec::new());

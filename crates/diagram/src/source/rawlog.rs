@@ -191,6 +191,8 @@ impl Session {
         Opening {
             started: started.map(|at| timestamp(at.as_secs()).into()),
             joined: self.joined,
+            // The program behind the login sees what is inside; whether TLS was around it, nobody wrote down.
+            inside_tls: self.joined,
             ..Opening::default()
         }
     }

@@ -203,8 +203,7 @@ pub(crate) fn textbook() -> Session {
             client: Some("192.0.2.7:50312".into()),
             server: Some("192.0.2.1:110".into()),
             started: Some("2005-04-01T07:56:00Z".into()),
-            joined: false,
-            inside_tls: false,
+            ..Opening::default()
         },
         user: Some("john.doe@anydomain.com".to_owned()),
         tls: None,
@@ -218,6 +217,7 @@ pub(crate) fn textbook() -> Session {
         server_octets: server.into(),
         anomalies: vec![(Anomaly::PasswordInClear, 1)],
         ending: "QUIT, and both sides closed".to_owned(),
+        ..Summary::default()
     };
     Session { summary, rows: rows.rows }
 }
@@ -301,6 +301,7 @@ pub(crate) fn everything() -> Session {
             .map(|anomaly| (*anomaly, u64::from(*anomaly == Anomaly::Reset) + 1))
             .collect(),
         ending: "broken off by the client".to_owned(),
+        ..Summary::default()
     };
     Session { summary, rows: rows.rows }
 }

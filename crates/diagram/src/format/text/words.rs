@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use restante_proto::dialogue::Flag;
+use restante_proto::dialogue::{Flag, Flags};
 
 use crate::{
     format::Style,
@@ -95,9 +95,13 @@ pub(crate) fn times(number: u64) -> String {
 
 /// The names of a segment's flags, in the order of `docs/dialogue.md`.
 pub(crate) fn flags(carried: &Carried) -> impl Iterator<Item = &'static str> {
+    flag_names(carried.flags)
+}
+
+/// The names of flags, in their usual order.
+pub(crate) fn flag_names(flags: Flags) -> impl Iterator<Item = &'static str> {
     let names =
         [(Flag::Syn, "SYN"), (Flag::Fin, "FIN"), (Flag::Rst, "RST"), (Flag::Psh, "PSH"), (Flag::Ack, "ACK")];
-    let flags = carried.flags;
     names.into_iter().filter(move |(flag, _)| flags.has(*flag)).map(|(_, name)| name)
 }
 
