@@ -119,7 +119,7 @@ impl Mermaid {
         let mut said = broken(&row.label);
         said.extend(row.lines.iter().map(|line| escaped(line)));
         if row.lines_left_out > 0 {
-            said.push(escaped(&format!("… {}", count(row.lines_left_out, "more line"))));
+            said.push(escaped(&words::left_out(row)));
         }
         let mut facts: Vec<String> =
             row.at.map(|at| format!("{} s", words::clock(at).trim_start())).into_iter().collect();

@@ -253,8 +253,18 @@ pub(crate) fn everything() -> Session {
     message.lines =
         vec!["Subject: Grüße, e\u{301}, 日本語".to_owned(), String::new(), "  indented".to_owned()];
     message.carried = Some(Carried { count: 57, acks: 28, ..message.carried.unwrap() });
-    rows.add(3_200_000, RowKind::Fold, None, "RETR 3 … 998, 996 messages, 81 MB, 3.2 s").remark =
-        Some(Remark { text: "Steps of one kind, folded into one row.".to_owned(), rfc: None });
+    let fold = rows.add(3_200_000, RowKind::Fold, None, "RETR 3 … 998, 996 messages, 81 MB, 3.2 s");
+    fold.remark = Some(Remark { text: "Steps of one kind, folded into one row.".to_owned(), rfc: None });
+    fold.lines_left_out = 2988;
+    fold.carried = Some(Carried {
+        count: 56_772,
+        flags: Flags::default().with(Flag::Psh).with(Flag::Ack),
+        seq: Some(75),
+        ack: Some(102_559),
+        octets: 81_045_132,
+        shared: false,
+        acks: 27_900,
+    });
     let records = rows.say(101, RowKind::Records, Side::Client, "ClientHello, pop.example.com", 517);
     records.remark = remark("What is inside cannot be seen.", "RFC 8446 §4.1.2");
     rows.say(420, RowKind::Records, Side::Server, "ServerHello, TLSv1.3 TLS_AES_256_GCM_SHA384", 122);

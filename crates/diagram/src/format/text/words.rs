@@ -130,15 +130,9 @@ fn segment_facts(row: &Row, carried: &Carried, pieces: &mut Vec<String>) {
         if carried.count > 1 {
             pieces.push(count(carried.count, "segment"));
         }
-        let flags: Vec<&str> = flags(carried).collect();
-        // The label of a bare segment begins with its flags, and may say more of it.
-        let mut words = row.label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-        let told = row.kind == RowKind::Segment && flags.iter().all(|flag| words.next() == Some(flag));
-        if !flags.is_empty() && !told {
-            pieces.push(flags.join(", "));
+        if row.kind != RowKind::Fold {
+            first_segment(row, carried, pieces);
         }
-        pieces.extend(carried.seq.map(|seq| format!("seq {seq}")));
-        pieces.extend(carried.ack.map(|ack| format!("ack {ack}")));
         let told = row.kind == RowKind::Segment && row.label.contains("octet");
         if carried.octets > 0 && !told {
             pieces.push(count(carried.octets, "octet"));
@@ -146,6 +140,27 @@ fn segment_facts(row: &Row, carried: &Carried, pieces: &mut Vec<String>) {
     }
     if carried.acks > 0 {
         pieces.push(format!("{} back", count(carried.acks, "ACK")));
+    }
+}
+
+/// What tells the first segment of a row from others.
+fn first_segment(row: &Row, carried: &Carried, pieces: &mut Vec<String>) {
+    let flags: Vec<&str> = flags(carried).collect();
+    // The label of a bare segment begins with its flags, and may say more of it.
+    let mut words = row.label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let told = row.kind == RowKind::Segment && flags.iter().all(|flag| words.next() == Some(flag));
+    if !flags.is_empty() && !told {
+        pieces.push(flags.join(", "));
+    }
+    pieces.extend(carried.seq.map(|seq| format!("seq {seq}")));
+    pieces.extend(carried.ack.map(|ack| format!("ack {ack}")));
+}
+
+/// What a row lacks: lines of what was said, or the rows that were folded into it.
+pub(crate) fn left_out(row: &Row) -> String {
+    match row.kind {
+        RowKind::Fold => format!("{} in one", count(row.lines_left_out, "row")),
+        _ => format!("… {}", count(row.lines_left_out, "more line")),
     }
 }
 
