@@ -16,14 +16,18 @@ pub mod maildir;
 mod peers;
 mod poll;
 mod program;
+mod recording;
 mod server;
 mod wire;
 
 pub use demo::Demo;
 pub use fetch::{Fetch, Origin, suite};
 pub use letters::{Letter, assert_same, canonical, corpus, fresh, stuffed};
-pub use peers::{COURIER, DOVECOT, EXIM, Kind, MAILUTILS, Peer, Service, TWISTED};
+pub use peers::{
+    COURIER, DOVECOT, DOVECOT_RAWLOG, EXIM, Kind, MAILUTILS, Peer, RAWLOG, RAWLOG_LOGIN, Service, TWISTED,
+};
 pub use poll::until;
 pub use program::{Outcome, Program, with_security};
+pub use recording::{Capture, Recording, Segment};
 pub use server::{PASSWORD, Security, Server, USER};
 pub use wire::messages as on_the_wire;

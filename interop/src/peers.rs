@@ -29,7 +29,13 @@ mod exim;
 mod mailutils;
 mod twisted;
 
-pub use self::{courier::COURIER, dovecot::DOVECOT, exim::EXIM, mailutils::MAILUTILS, twisted::TWISTED};
+pub use self::{
+    courier::COURIER,
+    dovecot::{DOVECOT, DOVECOT_RAWLOG, RAWLOG, RAWLOG_LOGIN},
+    exim::EXIM,
+    mailutils::MAILUTILS,
+    twisted::TWISTED,
+};
 
 /// How often a server is started on other ports, where somebody was quicker to take one of them.
 const STARTS_MAX: usize = 3;

@@ -54,7 +54,7 @@ impl Program {
     }
 
     /// The program under test, run by who runs the test.
-    pub(crate) fn ours(folder: &Path) -> Self {
+    pub fn ours(folder: &Path) -> Self {
         let mut command = Command::new(server::binary());
         command
             .current_dir(folder)

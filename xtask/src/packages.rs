@@ -19,6 +19,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("pdftotext", "poppler-utils"),
     ("python3", "python3"),
     ("strace", "strace"),
+    ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
 ];
 
 /// Packages that bring no client: the folder of trusted certificates that some of the clients expect, and the servers

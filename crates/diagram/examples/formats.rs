@@ -18,7 +18,7 @@ fn main() {
         remarks: !has("no-remarks"),
         segments: !has("no-segments"),
     };
-    let sessions = [sample::textbook(), plain::everything(), plain::bare()];
+    let sessions = [plain::textbook(), plain::everything(), plain::bare()];
     let mut out = Vec::new();
     match args.first().map(String::as_str) {
         Some("list") => text::list(&sessions.map(|session| session.summary), &style, &mut out),

@@ -10,6 +10,7 @@ use crate::{
     heard::{Heard, What},
     row::{Row, Summary},
     source::{
+        capture::{self, Capture, CaptureError},
         dialogue,
         rawlog::{self, Rawlog, RawlogError},
     },
@@ -27,7 +28,7 @@ pub const MESSAGE_MAX_OCTETS: usize = 1 << 20;
 /// How much of a message's first line is shown, in octets.
 const FIRST_LINE_MAX_OCTETS: usize = 256;
 /// How many lines of a listing are shown.
-const LISTING_MAX_LINES: usize = 5;
+const LISTING_MAX_LINES: usize = 12;
 /// How many lines of a listing are shown where whole ones are asked for.
 const WHOLE_LISTING_MAX_LINES: usize = 100_000;
 
@@ -81,6 +82,8 @@ impl Default for Options {
 pub enum DrawError {
     /// The dialogue is none.
     Dialogue(ParseError),
+    /// The capture cannot be read, or not to its end; what came before has been drawn.
+    Capture(CaptureError),
     /// The rawlog cannot be read.
     Rawlog(RawlogError),
     /// There are several sessions, and none was chosen.
@@ -102,6 +105,7 @@ impl std::fmt::Display for DrawError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Dialogue(error) => error.fmt(f),
+            Self::Capture(error) => error.fmt(f),
             Self::Rawlog(error) => error.fmt(f),
             Self::Several(sessions) => write!(f, "there are {} sessions", sessions.len()),
             Self::NoSuchSession { number, sessions: 1 } => {
@@ -164,6 +168,7 @@ enum Source {
     /// Not enough came to tell.
     Unknown(Vec<u8>),
     Dialogue(Box<dialogue::Source>),
+    Capture(Box<Capture>),
     /// It hands on by itself what it hears.
     Elsewhere,
 }
@@ -220,8 +225,7 @@ impl Drawing {
             }
             return self.find_out(out);
         }
-        self.read(octets)?;
-        self.take(out)
+        self.read(octets, out)
     }
 
     /// Draws a pair of Dovecot's rawlogs, which is a source of its own; [`Drawing::end`] follows.
@@ -247,20 +251,37 @@ impl Drawing {
 
     /// What the source is, by its first octets.
     fn find_out(&mut self, out: &mut Vec<u8>) -> Result<(), DrawError> {
-        let source = dialogue::Source::new(self.start_max_octets());
-        let Source::Unknown(first) = std::mem::replace(&mut self.source, Source::Dialogue(Box::new(source)))
-        else {
+        let Source::Unknown(first) = std::mem::replace(&mut self.source, Source::Elsewhere) else {
             return Ok(());
         };
-        self.read(&first)?;
-        self.take(out)
+        self.source = if Capture::looks_like(&first) {
+            Source::Capture(Box::new(Capture::new(capture::Options {
+                ports: self.options.ports.clone(),
+                body_start_max_octets: self.start_max_octets(),
+                only: match self.options.choice {
+                    Choice::Number(number) => Some(number),
+                    Choice::Single | Choice::All | Choice::List => None,
+                },
+            })))
+        } else {
+            Source::Dialogue(Box::new(dialogue::Source::new(self.start_max_octets())))
+        };
+        self.read(&first, out)
     }
 
-    fn read(&mut self, octets: &[u8]) -> Result<(), DrawError> {
+    fn read(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), DrawError> {
         match &mut self.source {
-            Source::Unknown(_) | Source::Elsewhere => Ok(()),
-            Source::Dialogue(source) => source.push(octets, &mut self.heard).map_err(DrawError::Dialogue),
+            Source::Unknown(_) | Source::Elsewhere => {}
+            Source::Dialogue(source) => source.push(octets, &mut self.heard).map_err(DrawError::Dialogue)?,
+            Source::Capture(source) => {
+                if let Err(error) = source.push(octets, &mut self.heard) {
+                    // What came before the damage is worth its drawing.
+                    self.end(out)?;
+                    return Err(DrawError::Capture(error));
+                }
+            }
         }
+        self.take(out)
     }
 
     /// The source is at its end: the rest is drawn.
@@ -271,6 +292,7 @@ impl Drawing {
         match &mut self.source {
             Source::Unknown(_) | Source::Elsewhere => {}
             Source::Dialogue(source) => source.end(&mut self.heard).map_err(DrawError::Dialogue)?,
+            Source::Capture(source) => source.end(&mut self.heard).map_err(DrawError::Capture)?,
         }
         self.take(out)?;
         for number in self.open.keys().copied().collect::<Vec<_>>() {
@@ -336,15 +358,13 @@ impl Drawing {
                 // None will be drawn.
                 self.forget_rows();
             }
+            let whole = self.options.whole_bodies;
             let settings = Settings {
                 slow: self.options.slow,
                 fold: self.options.fold,
                 hide_names: self.options.hide_names,
-                listing_max_lines: if self.options.whole_bodies {
-                    WHOLE_LISTING_MAX_LINES
-                } else {
-                    LISTING_MAX_LINES
-                },
+                listing_max_lines: if whole { WHOLE_LISTING_MAX_LINES } else { LISTING_MAX_LINES },
+                message_max_lines: if whole { usize::MAX } else { 1 },
             };
             let trace = Trace::new(session, opening.clone(), settings);
             self.open.insert(session, Open { trace, rows: Vec::new(), octets: 0 });

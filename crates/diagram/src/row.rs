@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use restante_proto::{
-    dialogue::{Flags, Side},
+    dialogue::{Flags, Segment, Side},
     phase::Phase,
 };
 
@@ -158,4 +158,18 @@ pub struct Summary {
     pub anomalies: Vec<(Anomaly, u64)>,
     /// How it ended, in a few words.
     pub ending: String,
+    /// Every TCP segment, in the order of the source; where rows are not folded, and up to [`PASSED_MAX`].
+    pub passed: Vec<Passed>,
+}
+
+/// How many segments of a session are kept one by one.
+pub const PASSED_MAX: usize = 1 << 20;
+
+/// A TCP segment and when it passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// When, since the session's start.
+    pub at: Option<Duration>,
+    /// The segment, with its numbers counted from the connection's first.
+    pub segment: Segment,
 }

@@ -66,7 +66,8 @@ pub(crate) fn line<M: Mark>(line: &Line<M>) -> String {
             Piece::Mark(mark) => shown.push_str(&format!("{{{}}}", mark.name())),
         }
     }
-    harmless(shown.strip_suffix('\n').map_or(&*shown, |line| line.strip_suffix('\r').unwrap_or(line)))
+    let shown = shown.strip_suffix('\n').map_or(&*shown, |line| line.strip_suffix('\r').unwrap_or(line));
+    harmless(shown.trim_end_matches(' '))
 }
 
 /// Octets of a message as text, one line of it.

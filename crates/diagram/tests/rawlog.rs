@@ -12,10 +12,10 @@ use std::{
 
 use restante_diagram::{
     heard::{Ending, Heard, Opening, What},
-    source::rawlog::{Options, Pair, Rawlog, RawlogError, looks_like},
+    source::rawlog::{File, Options, Pair, Rawlog, RawlogError, looks_like},
 };
 use restante_proto::{
-    dialogue::{Kind, Role, Side},
+    dialogue::{Kind, Role},
     verb::Verb,
 };
 
@@ -27,6 +27,7 @@ const PAIRS: &[&str] = &[
     "odd-octets",
     "pipelined",
     "pipelined-login",
+    "proxy",
     "sasl",
     "stls",
 ];
@@ -37,7 +38,7 @@ fn file(name: &str) -> PathBuf {
 
 fn pair(name: &str) -> (Vec<u8>, Vec<u8>) {
     let pair = Pair::of(&file(&format!("{name}.in"))).unwrap();
-    (fs::read(pair.client).unwrap(), fs::read(pair.server).unwrap())
+    (fs::read(pair.in_file).unwrap(), fs::read(pair.out_file).unwrap())
 }
 
 fn read_from(client: impl BufRead, server: impl BufRead) -> Result<Vec<Heard>, RawlogError> {
@@ -197,6 +198,30 @@ fn what_begins_behind_the_login_is_joined_and_no_anomaly() {
 }
 
 #[test]
+fn where_dovecot_is_the_client_the_files_are_the_other_way_round() {
+    let (client, server) = pair("proxy");
+    let heard = read(&client, &server);
+    assert_eq!(lines(&heard)[..3], ["S: +OK Dovecot (Debian) ready.", "C: USER john", "S: +OK"]);
+    assert_eq!(heard, read(&server, &client));
+    let (client, server) = pair("stls");
+    assert_eq!(read(&client, &server), read(&server, &client));
+    // Nothing was answered.
+    assert_eq!(
+        lines(&read(b"", b"1.000000 USER john\r\n2.000000 PASS hunter2horse\r\n")),
+        ["C: USER john", "C: PASS [secret]"]
+    );
+}
+
+#[test]
+fn tls_on_a_port_in_clear_is_a_line_that_nobody_understands() {
+    let heard = read(
+        b"2.000000 \x16\x03\x01\x00\x02\x01a\n",
+        b"1.000000 +OK ready\r\n3.000000 -ERR Unknown command.\r\n",
+    );
+    assert_eq!(lines(&heard), ["S: +OK ready", "C: [secret]\\n\\", "S: -ERR Unknown command."]);
+}
+
+#[test]
 fn a_log_behind_the_login_may_lack_the_logins_answer() {
     let heard =
         read(b"10.000000 STAT\r\n10.000002 RETR 1\r\n", b"10.000001 +OK 1 2\r\n10.000003 -ERR no\r\n");
@@ -278,6 +303,7 @@ fn a_log_that_ends_in_the_login_goes_on_elsewhere() {
         ("stls", Ending::Source),
         ("sasl", Ending::Source),
         ("after-login", Ending::Closed),
+        ("proxy", Ending::Closed),
         ("odd-octets", Ending::Closed),
         ("greeting-only", Ending::Closed),
     ] {
@@ -385,19 +411,23 @@ fn errors_name_the_file_the_line_and_what_to_do() {
         (
             &b"1.000000 STAT\r\nhunter2horse\r\n"[..],
             &b"0.000000 +OK\r\n1.000001 +OK\r\n"[..],
-            &["the client's file (.in), line 2", "take Dovecot's own"][..],
+            &["the .in file, line 2", "take Dovecot's own"][..],
         ),
-        (
-            b"1.000000 STAT\r\n",
-            b"0.000000 +OK\r\n1.000001 +OK\r\nhunter2horse",
-            &["the server's file (.out), line 3"],
-        ),
-        (b"STAT\r\n", b"0.000000 +OK\r\n", &["the server's file (.out), line 1", "give the two files"]),
-        (b"1.000000 STAT\r\n", b"+OK\r\n", &["the client's file (.in), line 1"]),
+        (b"1.000000 STAT\r\n", b"0.000000 +OK\r\n1.000001 +OK\r\nhunter2horse", &["the .out file, line 3"]),
+        (b"STAT\r\n", b"0.000000 +OK\r\n", &["the .out file, line 1", "give two files"]),
+        (b"1.000000 STAT\r\n", b"+OK\r\n", &["the .in file, line 1"]),
         (b"", b"", &["both files are empty"]),
-        (b"1.000000 +OK\r\n", b"1.000000 STAT\r\n", &["(.in), line 1", "the other way round"]),
-        (b"1.000000 +OK\r\n", b"1.000000 +OK\r\n", &["(.in), line 1", "the file with the commands"]),
-        (b"1.000000 a NOOP\r\n", b"1.000000 * OK hunter2horse\r\n", &["(.out), line 1", "another protocol"]),
+        (
+            b"1.000000 +OK\r\n",
+            b"1.000000 +OK\r\n",
+            &["the .in file, line 1", "whose names differ in .in and .out only"],
+        ),
+        (b"1.000000 +OK hunter2horse\r\n", b"", &["the .in file, line 1", "no commands"]),
+        (
+            b"1.000000 a NOOP\r\n",
+            b"1.000000 * OK hunter2horse\r\n",
+            &["the .out file, line 1", "another protocol"],
+        ),
     ] {
         let told = error(client, server);
         for word in words {
@@ -420,17 +450,19 @@ impl Read for Broken<'_> {
 fn a_file_that_cannot_be_read_is_named() {
     let server = b"1.000000 +OK Logged in.\r\n2.000000 +OK\r\n";
     let error = read_from(BufReader::new(Broken(b"1.500000 STAT\r\n")), &server[..]).unwrap_err().to_string();
-    assert_eq!(error, "the client's file (.in), line 2: it cannot be read: the disk is gone");
+    assert_eq!(error, "the .in file, line 2: it cannot be read: the disk is gone");
 }
 
 #[test]
 fn the_other_file_of_a_pair_has_a_name() {
     for name in ["/var/log/raw/20261128-130854.6008.1.in", "/var/log/raw/20261128-130854.6008.1.out"] {
         let pair = Pair::of(Path::new(name)).unwrap();
-        assert_eq!(pair.client, Path::new("/var/log/raw/20261128-130854.6008.1.in"));
-        assert_eq!(pair.server, Path::new("/var/log/raw/20261128-130854.6008.1.out"));
-        let missing = pair.lacks(Side::Server).to_string();
-        assert!(missing.contains("20261128-130854.6008.1.out, with what the server said"), "{missing}");
+        assert_eq!(pair.in_file, Path::new("/var/log/raw/20261128-130854.6008.1.in"));
+        assert_eq!(pair.out_file, Path::new("/var/log/raw/20261128-130854.6008.1.out"));
+        let missing = pair.lacks(File::Out).to_string();
+        assert!(missing.contains("and /var/log/raw/20261128-130854.6008.1.out is not there"), "{missing}");
+        let missing = pair.lacks(File::In).to_string();
+        assert!(missing.contains("and /var/log/raw/20261128-130854.6008.1.in is not there"), "{missing}");
     }
     assert_eq!(Pair::of(Path::new("session.pop3")), None);
     assert_eq!(Pair::of(Path::new("in")), None);

@@ -1,6 +1,10 @@
 //! Known secrets are planted in every kind of input, in every place that they can stand in, and no output holds any.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
+#[path = "capture/talk.rs"]
+#[allow(dead_code)] // only what makes a capture is needed here
+mod talk;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use restante_diagram::{
     drawing::{Choice, Drawing, Options},
@@ -140,5 +144,32 @@ fn no_drawing_of_a_rawlog_holds_a_secret() {
         everywhere(&format!("rawlog {session:?}"), &|drawing, out| {
             drawing.rawlog(&client[..], &server[..], out).unwrap();
         });
+    }
+}
+
+#[test]
+fn no_drawing_of_a_capture_holds_a_secret() {
+    for session in sessions() {
+        for (at_once, joins_at) in
+            [(usize::MAX, 0), (7, 0), (usize::MAX, 3), (usize::MAX, 4), (usize::MAX, 6)]
+        {
+            let mut talk = talk::Talk::new();
+            talk.open();
+            for (side, line) in &session {
+                let line = format!("{line}\r\n").into_bytes();
+                for piece in line.chunks(at_once.min(line.len())) {
+                    if *side == 'C' {
+                        talk.c(piece)
+                    } else {
+                        talk.s(piece)
+                    };
+                }
+            }
+            talk.packets.drain(..joins_at);
+            let file = talk.file();
+            everywhere(&format!("capture {session:?} by {at_once} from {joins_at}"), &|drawing, out| {
+                drawing.push(&file, out).unwrap();
+            });
+        }
     }
 }

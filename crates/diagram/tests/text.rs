@@ -6,7 +6,7 @@ mod plain;
 
 use std::time::Duration;
 
-use plain::{bare, draw, everything, golden, textbook};
+use plain::{Session, bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::{
     anomaly::Anomaly,
@@ -83,13 +83,12 @@ fn sessions_are_listed() {
 #[test]
 fn rows_of_several_sessions_may_come_by_turns() {
     let sessions = [textbook(), everything()];
-    let mut texts = [Text::new(&style(80)), Text::new(&style(80))];
-    let mut out = Vec::new();
-    for (session, text) in sessions.iter().zip(&mut texts) {
+    let (mut text, mut out) = (Text::new(&style(80)), Vec::new());
+    for session in &sessions {
         text.begin(&session.summary.opening, session.summary.number, &mut out);
         session.rows.iter().take(5).for_each(|row| text.row(row, &mut out));
     }
-    for (session, text) in sessions.iter().zip(&mut texts) {
+    for session in &sessions {
         text.resume(session.summary.number, &session.summary.opening, &mut out);
         session.rows.iter().skip(5).take(3).for_each(|row| text.row(row, &mut out));
         text.end(&session.summary, &mut out);
@@ -103,6 +102,16 @@ fn the_time_of_rows_that_are_left_out_is_not_lost() {
     let text = draw("text", &style, &[&textbook()]);
     // The greeting came 682 µs after the client's ACK, and 1,004 µs after its SYN.
     assert!(text.contains("0.001004  +1.0 ms  │◀─ +OK X1"), "{text}");
+}
+
+#[test]
+fn a_remark_is_made_once_in_a_session() {
+    let Session { summary, mut rows } = bare();
+    rows.extend(rows.clone());
+    let text = draw("text", &style(160), &[&Session { summary, rows }, &bare()]);
+    let said = "Nobody was logged in: nothing is removed.";
+    assert_eq!(text.matches(said).count(), 2, "once in each session: {text}");
+    assert_eq!(text.matches("+OK bye").count(), 3);
 }
 
 /// Texts that are hard to measure: wide, stacked, hidden, long, empty.
@@ -200,6 +209,8 @@ fn standing_at(line: &str, column: usize) -> &str {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn lines_fit_and_lifelines_are_straight(
         rows in proptest::collection::vec(any_row(), 1..6),
@@ -238,6 +249,7 @@ proptest! {
             server: Some(texts[2].clone()),
             started: Some(texts[3].clone()),
             joined: true,
+            inside_tls: false,
         };
         let summary = Summary {
             number: u32::MAX,
@@ -254,6 +266,7 @@ proptest! {
             server_octets: u64::MAX,
             anomalies: Anomaly::ALL.iter().map(|anomaly| (*anomaly, u64::MAX)).collect(),
             ending: texts[6].to_string(),
+            ..Summary::default()
         };
         let style = style(width);
         let (mut text, mut out) = (Text::new(&style), Vec::new());

@@ -282,8 +282,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
             "The client ends the session: the server enters the UPDATE state, and removes what is marked as deleted: {messages}.",
         ),
         ok: text(
-            "The server says good-bye and closes the connection.",
-            "The messages that were marked are removed, the lock is released, and the server says good-bye.",
+            "The server releases the maildrop, says good-bye, and closes the connection.",
+            "The server has removed what was marked as deleted ({messages}), and released the maildrop. It says good-bye, and closes the connection.",
         ),
         err: "Some of the messages that were marked as deleted were not removed.",
         block: None,

@@ -8,7 +8,9 @@ use super::{Kind, PASSWORD, Place, Security, Service, USER};
 const PROGRAM: &str = "/usr/sbin/dovecot";
 
 /// Dovecot.
-pub static DOVECOT: Kind = Kind {
+pub static DOVECOT: Kind = COMMON;
+
+const COMMON: Kind = Kind {
     name: "Dovecot",
     packages: "dovecot-pop3d dovecot-imapd dovecot-lmtpd",
     programs: || {
@@ -32,14 +34,41 @@ pub static DOVECOT: Kind = Kind {
     lacks: "APOP",
 };
 
+/// Dovecot with a log of every octet, once before the login and once behind it.
+pub static DOVECOT_RAWLOG: Kind =
+    Kind { name: "Dovecot with rawlogs", configure: configure_rawlog, ..COMMON };
+
+/// Where the program behind the login writes its rawlogs.
+pub const RAWLOG: &str = "rawlog";
+/// Where the one before the login does.
+pub const RAWLOG_LOGIN: &str = "rawlog-login";
+
+fn configure_rawlog(place: &Place) {
+    place.make_folder(RAWLOG);
+    place.make_folder(RAWLOG_LOGIN);
+    let settings = format!(
+        "{}rawlog_dir = {}\nservice pop3-login {{\n  executable = pop3-login -R {}\n}}\n",
+        configuration(place),
+        place.show(RAWLOG),
+        place.show(RAWLOG_LOGIN),
+    );
+    place.write("dovecot.conf", &settings);
+}
+
 fn configure(place: &Place) {
+    let settings = configuration(place);
+    place.write("dovecot.conf", &settings);
+}
+
+/// Makes the folders and the users, and gives what the configuration says.
+fn configuration(place: &Place) -> String {
     for folder in ["run", "state"] {
         place.make_folder(folder);
     }
     place.write_secret("users", &format!("{USER}:{{PLAIN}}{PASSWORD}::::::\n"));
     let version = Command::new(PROGRAM).arg("--version").output().expect("it is there").stdout;
     let own = if version.starts_with(b"2.3.") { settings_2_3(place) } else { settings_2_4(place) };
-    place.write("dovecot.conf", &format!("{own}{}", settings(place)));
+    format!("{own}{}", settings(place))
 }
 
 /// What both versions read.

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::{self, BufReader},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -170,17 +170,21 @@ impl From<Failure> for Stop {
 fn draw(args: &Args, drawing: &mut Drawing, to: &mut to::To) -> Result<(), Stop> {
     let mut out = Vec::new();
     if let Some(pair) = rawlog::Pair::of(&args.input) {
-        return draw_rawlog(pair, drawing, to);
+        return draw_rawlog(&pair, drawing, to);
     }
     let mut input = Input::open(&args.input)?;
     loop {
-        match input.next()? {
-            Next::Octets(octets) => drawing.push(octets, &mut out)?,
-            Next::Nothing => drawing.idle(&mut out),
+        let pushed = match input.next()? {
+            Next::Octets(octets) => drawing.push(octets, &mut out),
+            Next::Nothing => {
+                drawing.idle(&mut out);
+                Ok(())
+            }
             Next::End => break,
-        }
+        };
         to.write(&out)?;
         out.clear();
+        pushed?;
     }
     let ended = drawing.end(&mut out);
     to.write(&out)?;
@@ -188,23 +192,18 @@ fn draw(args: &Args, drawing: &mut Drawing, to: &mut to::To) -> Result<(), Stop>
 }
 
 /// Two files, which are one session.
-fn draw_rawlog(pair: rawlog::Pair, drawing: &mut Drawing, to: &mut to::To) -> Result<(), Stop> {
-    let open = |path: &Path| {
-        File::open(path).map(BufReader::new).map_err(|error| {
-            Failure::failed(format!("cannot open {}: {error}", path.display())).hint(
-                "a rawlog is a pair of files: NAME.in is what the client sent, NAME.out what the server sent",
-            )
-        })
+fn draw_rawlog(pair: &rawlog::Pair, drawing: &mut Drawing, to: &mut to::To) -> Result<(), Stop> {
+    let open = |path: &Path, which| match File::open(path) {
+        Ok(file) => Ok(BufReader::new(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::failed(pair.lacks(which).to_string()))
+        }
+        Err(error) => Err(Failure::failed(format!("cannot open {}: {error}", path.display()))),
     };
-    let (client, server) = (open(&pair.client)?, open(&pair.server)?);
+    let (in_file, out_file) =
+        (open(&pair.in_file, rawlog::File::In)?, open(&pair.out_file, rawlog::File::Out)?);
     let mut out = Vec::new();
-    drawing.rawlog(client, server, &mut out).map_err(|error| match error {
-        rawlog_error @ DrawError::Rawlog(_) => Stop::Failed(Failure::failed(format!(
-            "{}: {rawlog_error}",
-            pair.client.with_extension("").display()
-        ))),
-        other => Stop::Drawing(other),
-    })?;
+    drawing.rawlog(in_file, out_file, &mut out)?;
     let ended = drawing.end(&mut out);
     to.write(&out)?;
     ended.map_err(Stop::Drawing)
@@ -243,7 +242,7 @@ fn told(args: &Args, error: DrawError) -> Failure {
         DrawError::Dialogue(_) => {
             failure.hint("this is read as a dialogue (docs/dialogue.md), since it is no packet capture (pcap, pcapng)")
         }
-        DrawError::Rawlog(_) => failure,
+        DrawError::Capture(_) | DrawError::Rawlog(_) => failure,
     }
 }
 

@@ -29,6 +29,7 @@
 //! | `carried.shared` | its first segment carried the row before it too |
 //! | `carried.acks` | how many pure ACKs of the other side were folded into this row |
 //! | `severity` | `slow`, `wrong`, `grave` |
+//! | `segments` | where rows are not folded: every TCP segment, as `{"n":2,"at":0.00031,"from":"server","flags":["SYN","ACK"],"seq":0,"ack":1,"octets":0}`, numbers counted from the connection's first; 1,048,576 at most |
 
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ use super::{
 };
 use crate::{
     anomaly::Anomaly,
-    row::{Carried, Finding, Row, Share, Summary},
+    row::{Carried, Finding, Passed, Row, Share, Summary},
 };
 
 /// JSON at work.
@@ -72,7 +73,16 @@ impl Draw for Json {
             out.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
             out.extend_from_slice(text_of(&self.row(row)).as_bytes());
         }
-        out.extend_from_slice(b"\n]}");
+        out.extend_from_slice(b"\n]");
+        if self.style.segments && !picture.summary.passed.is_empty() {
+            out.extend_from_slice(b",\"segments\":[");
+            for (place, passed) in picture.summary.passed.iter().enumerate() {
+                out.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
+                out.extend_from_slice(text_of(&segment(place, passed)).as_bytes());
+            }
+            out.extend_from_slice(b"\n]");
+        }
+        out.push(b'}');
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
@@ -187,6 +197,21 @@ struct CarriedJson {
 }
 
 #[derive(Serialize)]
+struct SegmentJson {
+    n: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Box<RawValue>>,
+    from: &'static str,
+    flags: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    octets: Option<u32>,
+}
+
+#[derive(Serialize)]
 struct ShareJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<Box<RawValue>>,
@@ -251,6 +276,18 @@ fn carried(carried: &Carried) -> CarriedJson {
         octets: carried.octets,
         shared: carried.shared,
         acks: carried.acks,
+    }
+}
+
+fn segment(place: usize, passed: &Passed) -> SegmentJson {
+    SegmentJson {
+        n: place + 1,
+        at: passed.at.and_then(seconds),
+        from: side_word(passed.segment.from),
+        flags: words::flag_names(passed.segment.flags).collect(),
+        seq: passed.segment.seq,
+        ack: passed.segment.ack,
+        octets: passed.segment.octets,
     }
 }
 

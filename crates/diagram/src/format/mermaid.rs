@@ -45,23 +45,21 @@ impl Draw for Mermaid {
 
     fn session(&mut self, picture: Picture<'_>, out: &mut Vec<u8>) {
         self.sessions = self.sessions.saturating_add(1);
+        let opening = &picture.summary.opening;
+        let (client, server) =
+            (opening.client.as_deref().map(escaped), opening.server.as_deref().map(escaped));
         if self.sessions == 1 {
             let mut drawn = Vec::new();
             self.rows(picture, &mut drawn);
-            let opening = &picture.summary.opening;
-            let address = |address: &Option<Box<str>>| address.as_deref().map(escaped);
-            let (client, server) = (address(&opening.client), address(&opening.server));
             self.first = Some(First { client, server, drawn });
             return;
         }
         if let Some(first) = self.first.take() {
             write_heads(None, None, out);
-            over(out, 1, &between(first.client.as_deref(), first.server.as_deref()));
+            write_between(first.client.as_deref(), first.server.as_deref(), out);
             out.extend_from_slice(&first.drawn);
         }
-        let opening = &picture.summary.opening;
-        let address = |address: &Option<Box<str>>| address.as_deref().map(escaped);
-        over(out, 1, &between(address(&opening.client).as_deref(), address(&opening.server).as_deref()));
+        write_between(client.as_deref(), server.as_deref(), out);
         self.rows(picture, out);
     }
 
@@ -83,7 +81,7 @@ impl Mermaid {
         let summary = picture.summary;
         over(out, 1, &heading(summary));
         let mut phase: Option<&'static str> = None;
-        let mut phases = 0;
+        let (mut phases, mut next) = (0, 0);
         for row in picture.rows.iter().filter(|row| is_drawn(row, &self.style)) {
             let now = row.phase.map(|phase| phase.name());
             if now.is_some() && now != phase {
@@ -96,7 +94,15 @@ impl Mermaid {
                 phase = now;
                 phases += 1;
             }
-            self.row(row, if phase.is_some() { 2 } else { 1 }, out);
+            let depth = if phase.is_some() { 2 } else { 1 };
+            if is_arrow(row) {
+                // Mermaid counts arrows, and we count rows.
+                if row.number != next {
+                    line(out, depth, &format!("autonumber {}", row.number));
+                }
+                next = row.number.saturating_add(1);
+            }
+            self.row(row, depth, out);
         }
         if phase.is_some() {
             line(out, 1, "end");
@@ -113,7 +119,7 @@ impl Mermaid {
         let mut said = broken(&row.label);
         said.extend(row.lines.iter().map(|line| escaped(line)));
         if row.lines_left_out > 0 {
-            said.push(escaped(&format!("… {}", count(row.lines_left_out, "more line"))));
+            said.push(escaped(&words::left_out(row)));
         }
         let mut facts: Vec<String> =
             row.at.map(|at| format!("{} s", words::clock(at).trim_start())).into_iter().collect();
@@ -154,7 +160,10 @@ fn write_heads(client: Option<&str>, server: Option<&str>, out: &mut Vec<u8>) {
         let address = address.map(|address| format!("<br/>{address}")).unwrap_or_default();
         line(out, 1, &format!("participant {letter} as {name}{address}"));
     }
-    line(out, 1, "autonumber");
+}
+
+const fn is_arrow(row: &Row) -> bool {
+    row.from.is_some() && !matches!(row.kind, RowKind::Note | RowKind::Fold)
 }
 
 /// Where something is written that belongs to one side.
@@ -175,9 +184,11 @@ fn line(out: &mut Vec<u8>, depth: usize, text: &str) {
     out.push(b'\n');
 }
 
-/// Between whom a session is, where several stand in one document; already escaped.
-fn between(client: Option<&str>, server: Option<&str>) -> String {
-    format!("{} → {}", client.unwrap_or("?"), server.unwrap_or("?"))
+/// Between whom a session is, where several stand in one document; the addresses are escaped already.
+fn write_between(client: Option<&str>, server: Option<&str>, out: &mut Vec<u8>) {
+    if client.is_some() || server.is_some() {
+        over(out, 1, &format!("{} → {}", client.unwrap_or("?"), server.unwrap_or("?")));
+    }
 }
 
 fn heading(summary: &Summary) -> String {
@@ -230,7 +241,7 @@ fn broken(text: &str) -> Vec<String> {
 }
 
 /// A text that means nothing but itself to Mermaid. Characters become its entities, `#59;`: those that end a text, begin
-/// one, or are HTML, and the first letter of words that it looks for.
+/// one, are HTML, or stand for entities while it reads (`ﬂ°`, `¶ß`), and the first letter of words that it looks for.
 fn escaped(text: &str) -> String {
     let text = printable(text, TEXT_MAX_CHARS);
     let mut out = String::with_capacity(text.len());
@@ -238,7 +249,7 @@ fn escaped(text: &str) -> String {
     for (at, c) in text.char_indices() {
         let rest = text.get(at..).unwrap_or_default();
         let special = match c {
-            '#' | ';' | '<' | '>' | '"' | '&' | '`' | '\\' | '$' | '%' => true,
+            '#' | ';' | '<' | '>' | '"' | '&' | '`' | '\\' | '$' | '%' | 'ﬂ' | '¶' => true,
             _ if !c.is_ascii_alphabetic() => false,
             _ => {
                 begins_word(rest, "end") && !before.is_some_and(char::is_alphanumeric) || begins_marked(rest)
@@ -283,6 +294,7 @@ mod tests {
             ("$$x$$", "#36;#36;x#36;#36;"),
             ("a\nb\u{202e}c", "a?b?c"),
             ("日本 é", "日本 é"),
+            ("ﬂ°°60¶ß", "#64258;°°60#182;ß"),
         ] {
             assert_eq!(escaped(text), shown);
         }

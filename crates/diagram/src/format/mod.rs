@@ -2,7 +2,7 @@
 //! whole sessions, row by row, and knows nothing of where they come from.
 
 mod html;
-mod json;
+pub mod json;
 mod markup;
 mod mermaid;
 mod svg;

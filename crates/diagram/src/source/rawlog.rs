@@ -1,6 +1,5 @@
-//! Dovecot's rawlogs: two files of one connection, `….in` with what the client sent and `….out` with what the server
-//! sent. They are read side by side and made into one session in the order of their times, or of the protocol where
-//! there are none.
+//! Dovecot's rawlogs: two files of one connection, `….in` with what came in and `….out` with what went out. They are read
+//! side by side and made into one session in the order of their times, or of the protocol where there are none.
 //!
 //! Dovecot (`iostream-rawlog`, since 2.0; seen with 2.3.19) writes what passes octet by octet, and in front of each line
 //! the time at which its first octet passed: `1795871330.693688 +OK 2 315`. A line that was never ended has no end in the
@@ -9,6 +8,7 @@
 //! - `rawlog_dir`: the program behind the login. Its first line is the login's `+OK Logged in.`; TLS has been taken away.
 //! - `pop3-login -R DIR`: the program before the login. It begins with the greeting and ends with the login, whose answer
 //!   is in the other program's file. TLS has not been taken away: behind STLS there are records.
+//! - `login_proxy_rawlog_dir`, `pop3c_rawlog_dir`: Dovecot was the client, so that the answers are what came in.
 //! - the script `rawlog` of older versions writes the same, without times in the oldest.
 //!
 //! Secrets are taken out by [`Recorder`], through which every octet goes that gets any further. Files are opened by the
@@ -73,18 +73,34 @@ impl Rawlog {
         Self { options }
     }
 
-    /// Reads a pair of files to their ends, and hands on what is heard as soon as its place is known. Of each file one
-    /// piece of bounded length is held.
+    /// Reads a pair of files to their ends, `….in` and `….out`, and hands on what is heard as soon as its place is known.
+    /// Of each file one piece of bounded length is held.
     pub fn read(
         &self,
-        client: impl BufRead,
-        server: impl BufRead,
+        in_file: impl BufRead,
+        out_file: impl BufRead,
         sink: &mut dyn FnMut(Heard),
     ) -> Result<(), RawlogError> {
-        let mut client = Half::open(Side::Client, client)?;
-        let mut server = Half::open(Side::Server, server)?;
-        let stamped = stamped(&client, &server)?;
-        let mut session = Session::begin(client.head(), server.head(), &self.options)?;
+        let in_file = Half::open(File::In, in_file)?;
+        let out_file = Half::open(File::Out, out_file)?;
+        let stamped = stamped(&in_file, &out_file)?;
+        match (speaker(in_file.head()), speaker(out_file.head())) {
+            // Who is taken for the server is shown nearly whole, so that there must be no doubt.
+            (Some(Side::Server), Some(Side::Server) | None) => Err(RawlogError::NoCommands),
+            (Some(Side::Client), Some(Side::Client)) => Err(RawlogError::NoPop3),
+            (_, Some(Side::Client)) => self.merge(out_file, in_file, stamped, sink),
+            (_, Some(Side::Server) | None) => self.merge(in_file, out_file, stamped, sink),
+        }
+    }
+
+    fn merge(
+        &self,
+        mut client: Half<impl BufRead>,
+        mut server: Half<impl BufRead>,
+        stamped: bool,
+        sink: &mut dyn FnMut(Heard),
+    ) -> Result<(), RawlogError> {
+        let mut session = Session::begin(client.head(), server.head(), &self.options);
         let mut hand_on = |what| sink(Heard { session: SESSION, what });
         let first = match session.talk.next(client.head(), server.head(), stamped) {
             Some(Side::Client) => client.head(),
@@ -106,15 +122,21 @@ impl Rawlog {
 }
 
 /// Whether the files have times; both or none, unless one of them is empty.
-fn stamped<C: BufRead, S: BufRead>(client: &Half<C>, server: &Half<S>) -> Result<bool, RawlogError> {
-    match (client.stamped(), server.stamped()) {
+fn stamped(in_file: &Half<impl BufRead>, out_file: &Half<impl BufRead>) -> Result<bool, RawlogError> {
+    match (in_file.stamped(), out_file.stamped()) {
         (None, None) => Err(RawlogError::Empty),
         (Some(one), None) | (None, Some(one)) => Ok(one),
-        (Some(client), Some(server)) if client == server => Ok(client),
-        (Some(client), Some(_)) => {
-            Err(RawlogError::NoPair { stamped: if client { Side::Client } else { Side::Server } })
-        }
+        (Some(one), Some(other)) if one == other => Ok(one),
+        (Some(true), Some(_)) => Err(RawlogError::NoPair { stamped: File::In }),
+        (Some(_), Some(_)) => Err(RawlogError::NoPair { stamped: File::Out }),
     }
+}
+
+/// Whose words a file begins with; `None` if it is empty.
+fn speaker(head: Option<&Piece>) -> Option<Side> {
+    let octets = &head?.octets;
+    let of_server = is_status(octets) || tls::is_server_hello(octets);
+    Some(if of_server { Side::Server } else { Side::Client })
 }
 
 /// The session as it is put together.
@@ -128,17 +150,12 @@ struct Session {
 }
 
 impl Session {
-    fn begin(client: Option<&Piece>, server: Option<&Piece>, options: &Options) -> Result<Self, RawlogError> {
+    fn begin(client: Option<&Piece>, server: Option<&Piece>, options: &Options) -> Self {
         let client_says = client.map_or(&b""[..], |piece| &piece.octets);
         let server_says = server.map_or(&b""[..], |piece| &piece.octets);
         let is_tls = |octets: &[u8]| octets.first() == Some(&tls::HANDSHAKE);
-        let in_tls = is_tls(client_says) || is_tls(server_says);
-        if !in_tls && is_status(client_says) {
-            return Err(if is_status(server_says) { RawlogError::NoCommands } else { RawlogError::Swapped });
-        }
-        if !in_tls && server.is_some() && !is_status(server_says) {
-            return Err(RawlogError::NoPop3);
-        }
+        // A client that begins TLS where the server speaks in clear only says what nobody understands.
+        let in_tls = (is_tls(client_says) || is_tls(server_says)) && !is_status(server_says);
         let joined = !in_tls && is_behind_login(client_says, server_says);
         // Whether the server's first words are the login's answer: they came before anything else. Without times only
         // their text tells.
@@ -167,13 +184,15 @@ impl Session {
             session.recorder.observe(Side::Client, None, UNHEARD_LOGIN, &mut session.seen);
             session.seen.drain(..).for_each(|observed| session.talk.observed(&observed));
         }
-        Ok(session)
+        session
     }
 
     fn opening(&self, started: Option<Duration>) -> Opening {
         Opening {
             started: started.map(|at| timestamp(at.as_secs()).into()),
             joined: self.joined,
+            // The program behind the login sees what is inside; whether TLS was around it, nobody wrote down.
+            inside_tls: self.joined,
             ..Opening::default()
         }
     }
@@ -266,10 +285,10 @@ pub fn looks_like(first: &[u8]) -> bool {
 /// The names of the two files of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// What the client sent: `….in`.
-    pub client: PathBuf,
-    /// What the server sent: `….out`.
-    pub server: PathBuf,
+    /// What came in: `….in`.
+    pub in_file: PathBuf,
+    /// What went out: `….out`.
+    pub out_file: PathBuf,
 }
 
 impl Pair {
@@ -278,21 +297,39 @@ impl Pair {
     /// ```
     /// use restante_diagram::source::rawlog::Pair;
     /// let pair = Pair::of("20261128-130854.6008.1.out".as_ref()).ok_or("no rawlog")?;
-    /// assert_eq!(pair.client.to_str(), Some("20261128-130854.6008.1.in"));
+    /// assert_eq!(pair.in_file.to_str(), Some("20261128-130854.6008.1.in"));
     /// # Ok::<(), &str>(())
     /// ```
     pub fn of(path: &Path) -> Option<Self> {
         path.extension().filter(|end| *end == "in" || *end == "out")?;
-        Some(Self { client: path.with_extension("in"), server: path.with_extension("out") })
+        Some(Self { in_file: path.with_extension("in"), out_file: path.with_extension("out") })
     }
 
-    /// The error for a pair of which the file of this side does not exist.
-    pub fn lacks(&self, side: Side) -> RawlogError {
-        let path = match side {
-            Side::Client => self.client.clone(),
-            Side::Server => self.server.clone(),
+    /// The error for a pair of which this file does not exist.
+    pub fn lacks(&self, file: File) -> RawlogError {
+        let (missing, there) = match file {
+            File::In => (&self.in_file, &self.out_file),
+            File::Out => (&self.out_file, &self.in_file),
         };
-        RawlogError::Missing { file: side, path }
+        RawlogError::Missing { missing: missing.clone(), there: there.clone() }
+    }
+}
+
+/// One of the two files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum File {
+    /// `….in`
+    In,
+    /// `….out`
+    Out,
+}
+
+impl fmt::Display for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::In => "the .in file",
+            Self::Out => "the .out file",
+        })
     }
 }
 
@@ -301,8 +338,8 @@ impl Pair {
 pub enum RawlogError {
     /// A file could not be read.
     Read {
-        /// Whose words it holds.
-        file: Side,
+        /// Which one.
+        file: File,
         /// In which line, from 1.
         line: u64,
         /// Why not.
@@ -310,79 +347,57 @@ pub enum RawlogError {
     },
     /// Only one of the two files is there.
     Missing {
-        /// Whose words are missing.
-        file: Side,
-        /// Where they should be.
-        path: PathBuf,
+        /// The one that is not.
+        missing: PathBuf,
+        /// The one that is.
+        there: PathBuf,
     },
     /// A line has no time stamp, and the first one has.
     NoTimeStamp {
-        /// Whose words the file holds.
-        file: Side,
+        /// In which file.
+        file: File,
         /// Which line, from 1.
         line: u64,
     },
     /// One file has time stamps, and the other has none.
     NoPair {
         /// Which one has them.
-        stamped: Side,
+        stamped: File,
     },
     /// Both files are empty.
     Empty,
-    /// Each file holds what the other one should.
-    Swapped,
-    /// The client's file holds answers.
+    /// The .in file begins with an answer, and the other one with none of the commands.
     NoCommands,
-    /// The server's file does not begin as a POP3 server does.
+    /// Neither file begins as a POP3 server does.
     NoPop3,
-}
-
-/// How a file of a pair is called in errors.
-const fn file_of(side: Side) -> &'static str {
-    match side {
-        Side::Client => "the client's file (.in)",
-        Side::Server => "the server's file (.out)",
-    }
 }
 
 impl fmt::Display for RawlogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read { file, line, error } => {
-                write!(f, "{}, line {line}: it cannot be read: {error}", file_of(*file))
-            }
-            Self::Missing { file, path } => {
-                let said = match file {
-                    Side::Client => "client",
-                    Side::Server => "server",
-                };
-                write!(
-                    f,
-                    "a rawlog is two files, and {}, with what the {said} said, is not there; put it beside the other one",
-                    path.display()
-                )
-            }
+            Self::Read { file, line, error } => write!(f, "{file}, line {line}: it cannot be read: {error}"),
+            Self::Missing { missing, there } => write!(
+                f,
+                "a rawlog is two files, and {} is not there; put it beside {}",
+                missing.display(),
+                there.display()
+            ),
             Self::NoTimeStamp { file, line } => write!(
                 f,
-                "{}, line {line}: no time stamp (such as `1795871330.693688 `) in front, as the first line has one; the file was changed, or two were joined: take Dovecot's own",
-                file_of(*file)
+                "{file}, line {line}: no time stamp (such as `1795871330.693688 `) in front, as the first line has one; the file was changed, or two were joined: take Dovecot's own"
             ),
             Self::NoPair { stamped } => write!(
                 f,
-                "{}, line 1, has a time stamp in front and the other file has none: they are not of one connection; give the two files whose names differ in .in and .out only",
-                file_of(*stamped)
+                "{stamped}, line 1, has a time stamp in front and the other file has none: they are not of one connection; give two files whose names differ in .in and .out only"
             ),
             Self::Empty => f.write_str(
                 "both files are empty: Dovecot writes into them while a connection lasts, so nothing was said yet",
             ),
-            Self::Swapped => f.write_str(
-                "the client's file (.in), line 1, holds an answer, and the server's (.out) none: give them the other way round",
-            ),
             Self::NoCommands => f.write_str(
-                "the client's file (.in), line 1, holds an answer, as the server's does; give the file with the commands for it",
+                "the .in file, line 1, holds an answer, and the .out file has no commands: they are not of one connection; give two files whose names differ in .in and .out only",
             ),
             Self::NoPop3 => f.write_str(
-                "the server's file (.out), line 1, begins with neither +OK nor -ERR: it is of another protocol, or not a rawlog; take one of service pop3 or pop3-login",
+                "the .out file, line 1, begins with neither +OK nor -ERR, nor does the .in file: they are of another protocol; take a rawlog of service pop3 or pop3-login",
             ),
         }
     }

@@ -43,7 +43,7 @@ impl Trace {
         }
         draft.findings.extend(self.tcp.left_over());
         if self.quit != Quit::Done || !over || !draft.findings.is_empty() {
-            draft.remark = (over && self.quit == Quit::Unsaid).then(|| {
+            draft.remark = (over && self.quit == Quit::Unsaid && !self.seen_outside).then(|| {
                 let text = "Without QUIT there is no UPDATE state: marks of deletion do not count, and nothing else is lost.";
                 remarks::remark(text, Some("RFC 1939 §6"))
             });
@@ -62,6 +62,7 @@ impl Trace {
             (Quit::Done, _) => "ended by QUIT",
             (Quit::Refused, _) => "ended by QUIT, which was refused",
             (Quit::Said, _) if over => "QUIT was said, and no answer came",
+            _ if self.seen_outside && over => "closed; inside TLS nobody sees whether by QUIT",
             (_, Some(Side::Client)) => "broken off by the client, without QUIT",
             (_, Some(Side::Server)) => "broken off by the server, without QUIT",
             _ if over => "closed without QUIT",

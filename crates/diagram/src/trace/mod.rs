@@ -26,7 +26,7 @@ use crate::{
     fold::{Fold, Step, Topic},
     heard::{Ending, Opening, RecordKind, Records, Span, What},
     names::Names,
-    row::{Finding, Remark, Row, RowKind, Summary},
+    row::{Finding, PASSED_MAX, Passed, Remark, Row, RowKind, Summary},
     words,
 };
 
@@ -41,10 +41,14 @@ pub(crate) struct Settings {
     pub(crate) hide_names: bool,
     /// How many lines of a listing are shown.
     pub(crate) listing_max_lines: usize,
+    /// How many lines of a message are shown.
+    pub(crate) message_max_lines: usize,
 }
 
 /// How many commands may wait for their answers.
 const EXCHANGES_MAX: usize = 1 << 16;
+/// A shorter wait is not shared out: it would be read as more exact than it is.
+const SHARED_FROM: Duration = Duration::from_millis(1);
 /// How many sizes and marks of messages are remembered.
 const MESSAGES_MAX: usize = 1 << 20;
 
@@ -75,6 +79,11 @@ pub(crate) struct Trace {
     sizes: BTreeMap<u32, u64>,
     quit: Quit,
     unknown_told: bool,
+    /// What is said once in a session: what a pure ACK is, and what encrypted records are.
+    ack_told: bool,
+    encrypted_told: bool,
+    /// TLS is seen from outside only.
+    seen_outside: bool,
     /// When each side said its last word.
     spoke: [Option<Duration>; 2],
     /// The segment in which each side's last row ends.
@@ -214,6 +223,9 @@ impl Trace {
             sizes: BTreeMap::new(),
             quit: Quit::Unsaid,
             unknown_told: false,
+            ack_told: false,
+            encrypted_told: false,
+            seen_outside: false,
             spoke: [None; 2],
             told: [0; 2],
             fin_due: None,
@@ -306,6 +318,9 @@ impl Trace {
         let kind = self.tcp.passed(at, segment);
         let completes = completes && !self.tcp.is_shaking_hands();
         self.summary.segments += 1;
+        if !self.settings.fold && self.summary.passed.len() < PASSED_MAX {
+            self.summary.passed.push(Passed { at, segment });
+        }
         let number = self.tcp.count;
         let fin = segment.flags.has(Flag::Fin);
         match kind {
@@ -323,17 +338,29 @@ impl Trace {
         let span = Span { first: number, last: number, count: 1, octets };
         let mut draft = Draft::new(RowKind::Segment, Some(segment.from), tcp::label(segment, kind));
         draft.remark = tcp::remark(segment, kind, completes);
+        if kind == tcp::Kind::Ack && !completes && std::mem::replace(&mut self.ack_told, true) {
+            draft.remark = None;
+        }
         if segment.flags.has(Flag::Rst) {
-            let who = remarks::name(segment.from);
-            let text = if self.quit == Quit::Done {
-                format!("The {who} broke the connection off behind QUIT: nothing is lost.")
-            } else {
-                format!("The {who} broke the connection off in the middle of the session.")
-            };
-            draft.find(Anomaly::Reset, text);
+            self.reset(&mut draft, segment.from);
         }
         self.closed[place(segment.from)] |= fin;
         self.put(at, draft, Some((span, segment.from)), kind == tcp::Kind::Ack, rows);
+    }
+
+    fn reset(&self, draft: &mut Draft, from: Side) {
+        let who = remarks::name(from);
+        if self.closed[place(from)] {
+            let text = format!("The {who} has closed the connection already, and refuses what still came.");
+            draft.remark = Some(remarks::remark(text, Some("RFC 9293 §3.5.2")));
+            return;
+        }
+        let text = if self.quit == Quit::Done {
+            format!("The {who} broke the connection off behind QUIT: nothing is lost.")
+        } else {
+            format!("The {who} broke the connection off in the middle of the session.")
+        };
+        draft.find(Anomaly::Reset, text);
     }
 
     fn tls(&mut self, at: Option<Duration>, event: &TlsEvent, rows: &mut Vec<Row>) {
@@ -375,6 +402,7 @@ impl Trace {
             self.exchanges.clear();
         }
         self.tls = true;
+        self.tcp.encrypted = true;
         self.stls = Stls::Off;
         let version =
             facts.version.as_ref().map(|version| words::harmless(version.as_str()).replace("TLSv", "TLS "));
@@ -419,6 +447,10 @@ impl Trace {
         });
         let mut draft =
             Draft::new(RowKind::Records, Some(records.from), said).remark(remarks::records(&records.kind));
+        self.seen_outside = true;
+        if records.kind == RecordKind::ApplicationData && std::mem::replace(&mut self.encrypted_told, true) {
+            draft.remark = None;
+        }
         draft.wait = self.waited(records.from, records.at);
         self.slow(&mut draft, records.from);
         self.speak(records.from, records.at, records.span);
@@ -539,7 +571,8 @@ impl Trace {
                 None => self.summary.anomalies.push((finding.anomaly, 1)),
             }
         }
-        let share = draft.from.zip(draft.wait).and_then(|(side, wait)| self.tcp.share(side, wait));
+        let wait = draft.wait.filter(|wait| *wait >= SHARED_FROM);
+        let share = draft.from.zip(wait).and_then(|(side, wait)| self.tcp.share(side, wait));
         let row = Row {
             number: 0,
             at,

@@ -332,6 +332,7 @@ impl Trace {
             }
             if !self.names.hidden() {
                 draft.lines = shown_lines(&facts.start, facts.octets, whole);
+                draft.lines.truncate(self.settings.message_max_lines);
             }
             draft.lines_left_out = facts.lines.saturating_sub(draft.lines.len() as u64);
         }

@@ -12,7 +12,7 @@ use super::remarks;
 use crate::{
     anomaly::Anomaly,
     heard::Span,
-    row::{Carried, Finding, Remark, Share},
+    row::{Carried, Finding, Passed, Remark, Share},
     words,
 };
 
@@ -30,13 +30,6 @@ const DELAYED_ACK: std::ops::RangeInclusive<Duration> = Duration::from_millis(35
 const PROMPT: Duration = Duration::from_millis(5);
 /// A segment that comes so soon behind the one that overtook it was not sent again (as Wireshark judges it).
 const REORDERED: Duration = Duration::from_millis(3);
-
-/// One segment, as far as it is remembered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Passed {
-    pub(super) at: Option<Duration>,
-    pub(super) segment: Segment,
-}
 
 /// What a segment is besides what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +70,10 @@ pub(super) struct Tcp {
     to_server: Option<Duration>,
     to_client: Option<Duration>,
     half_close_told: bool,
-    /// The connection was broken off.
+    /// Who broke the connection off, not having closed it.
     pub(super) reset: Option<Side>,
+    /// TLS tells each other of the end behind a FIN too: what is carried then is no step of the session.
+    pub(super) encrypted: bool,
 }
 
 /// What one side sent.
@@ -138,7 +133,9 @@ impl Tcp {
         let octets = segment.octets.unwrap_or(0);
         let judged = self.judge(at, segment);
         if flags.has(Flag::Rst) {
-            self.reset = Some(from);
+            if !self.sides[place(from)].fin {
+                self.reset = self.reset.or(Some(from));
+            }
             return Kind::Control;
         }
         let fin_before = self.sides[place(other(from))].fin;
@@ -171,7 +168,7 @@ impl Tcp {
             return Kind::Ack;
         }
         self.carried(number, passed, octets);
-        if fin_before && !self.half_close_told {
+        if fin_before && !self.half_close_told && !self.encrypted {
             self.half_close_told = true;
             let who = remarks::name(other(from));
             let text = format!("The {who} has closed its side, and the {} goes on.", remarks::name(from));

@@ -311,9 +311,16 @@ fn resets_end_a_session_and_half_closed_ones_go_on() {
 #[test]
 fn a_line_without_an_end_is_told_at_the_end() {
     let mut talk = Talk::new();
-    talk.open().s("+OK ready\r\n").c("PASS abc").s("+OK half");
+    talk.open().s("+OK ready\r\n").c("QUI").s("+OK half");
+    assert_eq!(lines(&talk.heard())[2..], ["C: [secret]\\", "S unplaced 8", "end Source"]);
+    let mut talk = Talk::new();
+    talk.open().s("+OK half");
+    assert_eq!(lines(&talk.heard())[1..], ["S: +OK half\\", "end Source"]);
+    // Half of the server's line may repeat half of the password.
+    let mut talk = Talk::new();
+    talk.open().s("+OK ready\r\n").c("PASS abcxyz\r\n").s("-ERR what is abc");
     let heard = talk.heard();
-    assert_eq!(lines(&heard)[2..], ["C: PASS [secret]\\", "S: +OK half\\", "end Source"]);
+    assert_eq!(lines(&heard)[2..], ["C: PASS [secret]", "S unplaced 16", "end Source"]);
     assert!(!format!("{heard:?}").contains("abc"));
 }
 

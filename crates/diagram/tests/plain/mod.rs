@@ -115,7 +115,7 @@ impl Rows {
     fn segment(&mut self, micros: u64, from: Side, flags: &[Flag]) -> &mut Row {
         let (mine, other) = if from == Side::Client { (0, 1) } else { (1, 0) };
         let names = flags.iter().map(|flag| format!("{flag:?}").to_uppercase());
-        let label = names.collect::<Vec<_>>().join(" ");
+        let label = names.collect::<Vec<_>>().join(", ");
         let (seq, ack) = (self.seq[mine], self.seq[other]);
         // They take a number of their own.
         self.seq[mine] += u32::from(flags.iter().any(|flag| matches!(flag, Flag::Syn | Flag::Fin)));
@@ -203,7 +203,7 @@ pub(crate) fn textbook() -> Session {
             client: Some("192.0.2.7:50312".into()),
             server: Some("192.0.2.1:110".into()),
             started: Some("2005-04-01T07:56:00Z".into()),
-            joined: false,
+            ..Opening::default()
         },
         user: Some("john.doe@anydomain.com".to_owned()),
         tls: None,
@@ -217,6 +217,7 @@ pub(crate) fn textbook() -> Session {
         server_octets: server.into(),
         anomalies: vec![(Anomaly::PasswordInClear, 1)],
         ending: "QUIT, and both sides closed".to_owned(),
+        ..Summary::default()
     };
     Session { summary, rows: rows.rows }
 }
@@ -252,8 +253,18 @@ pub(crate) fn everything() -> Session {
     message.lines =
         vec!["Subject: Grüße, e\u{301}, 日本語".to_owned(), String::new(), "  indented".to_owned()];
     message.carried = Some(Carried { count: 57, acks: 28, ..message.carried.unwrap() });
-    rows.add(3_200_000, RowKind::Fold, None, "RETR 3 … 998, 996 messages, 81 MB, 3.2 s").remark =
-        Some(Remark { text: "Steps of one kind, folded into one row.".to_owned(), rfc: None });
+    let fold = rows.add(3_200_000, RowKind::Fold, None, "RETR 3 … 998, 996 messages, 81 MB, 3.2 s");
+    fold.remark = Some(Remark { text: "Steps of one kind, folded into one row.".to_owned(), rfc: None });
+    fold.lines_left_out = 2988;
+    fold.carried = Some(Carried {
+        count: 56_772,
+        flags: Flags::default().with(Flag::Psh).with(Flag::Ack),
+        seq: Some(75),
+        ack: Some(102_559),
+        octets: 81_045_132,
+        shared: false,
+        acks: 27_900,
+    });
     let records = rows.say(101, RowKind::Records, Side::Client, "ClientHello, pop.example.com", 517);
     records.remark = remark("What is inside cannot be seen.", "RFC 8446 §4.1.2");
     rows.say(420, RowKind::Records, Side::Server, "ServerHello, TLSv1.3 TLS_AES_256_GCM_SHA384", 122);
@@ -290,6 +301,7 @@ pub(crate) fn everything() -> Session {
             .map(|anomaly| (*anomaly, u64::from(*anomaly == Anomaly::Reset) + 1))
             .collect(),
         ending: "broken off by the client".to_owned(),
+        ..Summary::default()
     };
     Session { summary, rows: rows.rows }
 }

@@ -29,8 +29,7 @@ pub(crate) fn sessions(source: &[u8], options: Options) -> Vec<(Summary, Vec<Row
     let mut drawing = Drawing::with(options, Box::new(kept.clone()));
     drawing.push(source, &mut Vec::new()).unwrap();
     drawing.end(&mut Vec::new()).unwrap();
-    let kept = kept.0.lock().unwrap().clone();
-    kept
+    kept.0.lock().unwrap().clone()
 }
 
 /// The one session of a dialogue.

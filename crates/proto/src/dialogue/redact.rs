@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use super::{LINE_MAX_OCTETS, Line, Mark, Pattern, Piece, Slot};
 use crate::{
     Secret,
+    command::Command,
     user::USER_NAME_MAX_OCTETS,
     verb::{ReplyShape, Verb},
 };
@@ -61,6 +62,8 @@ const MECHANISMS: &[&str] = &[
 pub struct Redactor {
     greeted: bool,
     logged_in: bool,
+    /// Nobody saw the login: only commands that are sound in every octet show their arguments.
+    resumed: bool,
     /// The server did what cannot be followed.
     lost: bool,
     /// Something secret was said, which the server may repeat at any time once the session is lost from sight.
@@ -176,8 +179,9 @@ impl Redactor {
     }
 
     /// A redactor that comes in behind the greeting, or behind the login too: of a session whose beginning nobody saw.
+    /// Behind the login it passes the arguments of commands that are sound (RFC 1939), and of no other line.
     pub fn resumed(logged_in: bool) -> Self {
-        Self { greeted: true, logged_in, ..Self::default() }
+        Self { greeted: true, logged_in, resumed: true, ..Self::default() }
     }
 
     /// What of the client's line may be written. The line may lack its line end, if the stream ended before it.
@@ -218,7 +222,8 @@ impl Redactor {
         let said = take_apart(content);
         // Behind an AUTH that is not answered yet, a line may be a command or a response: only the server knows.
         let unclear = self.exchanges > 0;
-        let passes = match (unclear, self.logged_in) {
+        let sound = !self.resumed || Command::parse(content).is_ok();
+        let passes = match (unclear, self.logged_in && sound) {
             (true, _) => 0,
             (false, false) => said.before,
             (false, true) => said.after,

@@ -6,6 +6,7 @@
 //! `fuzz/`, and a folder of seeds: `docs/fuzzing.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // fuzz targets: a panic is the report
 
+mod capture;
 mod client;
 mod command;
 mod dialogue;
@@ -26,6 +27,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target there is.
 pub const TARGETS: &[Target] = &[
+    ("capture", capture::run),
     ("client", client::run),
     ("command", command::run),
     ("dialogue", dialogue::run),

@@ -54,8 +54,17 @@ pub(super) fn run(data: &[u8]) {
     }
 }
 
-/// The two files.
+/// The two files. Where the one that is the client's begins with an answer, it is taken for the server's, and the secrets are
+/// said in the other one.
 fn files(script: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let (client, server) = files_with(script, b'C');
+    let said: Vec<u8> =
+        client.iter().copied().skip_while(|octet| matches!(octet, b'0'..=b'9' | b'.' | b' ')).collect();
+    if said.starts_with(b"+") || said.starts_with(b"-") { files_with(script, b'S') } else { (client, server) }
+}
+
+/// The two files with secrets in the one of this letter.
+fn files_with(script: &[u8], secrets: u8) -> (Vec<u8>, Vec<u8>) {
     let (mut client, mut server) = (Vec::new(), Vec::new());
     for line in script.split(|&octet| octet == b'\n') {
         let Some((&letter, text)) = line.split_first() else { continue };
@@ -65,19 +74,21 @@ fn files(script: &[u8]) -> (Vec<u8>, Vec<u8>) {
             (None, None) => (text, &b"\r\n"[..]),
         };
         let planted = PLANTED.iter().find(|(known, _)| *known == letter);
-        match (letter, planted) {
-            (_, Some((_, planted))) => {
-                // In a line of its own: the argument of a command behind the login may pass.
-                if client.last().is_some_and(|&octet| octet != b'\n') {
-                    client.extend(b"\r\n");
-                }
-                let stamp = text.iter().filter(|octet| matches!(octet, b'0'..=b'9' | b'.' | b' '));
-                client.extend(stamp.chain(*planted).chain(end));
-            }
-            (b'C', _) => client.extend([text, end].concat()),
-            (b'S', _) => server.extend([text, end].concat()),
-            _ => {}
+        let file = match planted.map_or(letter, |_| secrets) {
+            b'C' => &mut client,
+            b'S' => &mut server,
+            _ => continue,
+        };
+        let Some((_, planted)) = planted else {
+            file.extend([text, end].concat());
+            continue;
+        };
+        // In a line of its own: the argument of a command behind the login may pass.
+        if file.last().is_some_and(|&octet| octet != b'\n') {
+            file.extend(b"\r\n");
         }
+        let stamp = text.iter().filter(|octet| matches!(octet, b'0'..=b'9' | b'.' | b' '));
+        file.extend(stamp.chain(*planted).chain(end));
     }
     (client, server)
 }

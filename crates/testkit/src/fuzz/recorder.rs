@@ -72,10 +72,9 @@ fn read(script: &[u8]) -> Option<Vec<Said>> {
             Some(text) => (text, &b"\n"[..]),
             None => (text, &b"\r\n"[..]),
         };
-        let planted = PLANTED.iter().find(|(known, _)| *known == letter);
-        all.push(match (letter, planted) {
+        all.push(match (letter, planted(letter)) {
             (b'T', _) => Said::Tls,
-            (_, Some((_, planted))) => Said::Line(Side::Client, [planted.as_bytes(), end].concat()),
+            (_, Some(planted)) => Said::Line(Side::Client, [planted.as_bytes(), end].concat()),
             (b'C', _) => Said::Line(Side::Client, [text, end].concat()),
             (b'S', _) => Said::Line(Side::Server, [text, end].concat()),
             _ => continue,
@@ -145,7 +144,13 @@ fn check(events: Vec<Event>) {
     assert_eq!(Dialogue::parse(text.as_bytes()), Ok(dialogue), "{text}");
 }
 
-fn holds_secret(text: &str) -> Option<&'static str> {
+/// How this letter says the secret.
+pub(super) fn planted(letter: u8) -> Option<&'static str> {
+    PLANTED.iter().find(|(known, _)| *known == letter).map(|(_, planted)| *planted)
+}
+
+/// The form of the secret that the text holds.
+pub(super) fn holds_secret(text: &str) -> Option<&'static str> {
     let text = text.to_ascii_lowercase();
     FORMS.iter().copied().find(|form| text.contains(&form.to_ascii_lowercase()))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use restante_proto::dialogue::Side;
 
 use super::{
-    line::{Line, Paint, cut, fit, width},
+    line::{Line, Paint, cut, cut_middle, width},
     words,
 };
 use crate::format::Style;
@@ -90,11 +90,16 @@ impl Layout {
         self.gap - 2 * INDENT_COLUMNS
     }
 
-    /// How wide a text anywhere may be that belongs to a row but is not said by a side.
-    pub(super) const fn note_columns(&self) -> usize {
+    /// How wide a text between the lifelines may be that nobody said: it comes nearer to the right one.
+    pub(super) const fn aside_columns(&self) -> usize {
+        self.gap - INDENT_COLUMNS - 1
+    }
+
+    /// How wide a remark may be.
+    pub(super) const fn remark_columns(&self) -> usize {
         match self.remark {
             Some((_, columns)) => columns,
-            None => self.text_columns() + 2,
+            None => self.aside_columns(),
         }
     }
 
@@ -171,7 +176,7 @@ impl Layout {
         line.end(out);
         // Addresses stand below the names; two long ones below each other.
         let room = self.gap + 2;
-        let (client, server) = (cut(client, room), cut(server, room));
+        let (client, server) = (cut_middle(client, room), cut_middle(server, room));
         let together = width(&client) + 2 + width(&server) <= room;
         let mut line = Line::new(self.colour);
         if !client.is_empty() {
@@ -304,10 +309,4 @@ pub(super) const fn paint_of(from: Option<Side>) -> Paint {
         Some(Side::Server) => Paint::Server,
         None => Paint::Plain,
     }
-}
-
-/// A heading for when another session goes on: `── session 2 · client → server ──`.
-pub(super) fn rule(text: &str, columns: usize) -> String {
-    let text = cut(text, columns.saturating_sub(6));
-    fit(&format!("── {text} ──"), columns).trim_end().to_owned()
 }

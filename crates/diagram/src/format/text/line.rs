@@ -13,6 +13,8 @@ use crate::anomaly::Severity;
 const TEXT_MAX_CHARS: usize = 4096;
 /// How many code points one character may have; more are marks stacked to cover other lines.
 const CHARACTER_MAX_CHARS: usize = 12;
+/// The end of a text that is kept when its middle is cut out: of an address the port.
+const TAIL_COLUMNS: usize = 7;
 
 /// How a piece of a line is painted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,12 +125,20 @@ pub(super) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A harmless text in exactly this many columns.
-pub(super) fn fit(text: &str, columns: usize) -> String {
-    let mut out = cut(text, columns).into_owned();
-    let used = width(&out);
-    out.extend(std::iter::repeat_n(' ', columns.saturating_sub(used)));
-    out
+/// Likewise, but what is left out is in the middle: addresses differ at their ends.
+pub(super) fn cut_middle(text: &str, columns: usize) -> Cow<'_, str> {
+    let missing = width(text).saturating_sub(columns);
+    if missing == 0 || columns < 3 * TAIL_COLUMNS {
+        return cut(text, columns);
+    }
+    let mut tail = text;
+    while width(tail) > TAIL_COLUMNS {
+        let mut characters = tail.graphemes(true);
+        characters.next();
+        tail = characters.as_str();
+    }
+    let head = cut(text, columns - width(tail));
+    Cow::Owned(format!("{head}{tail}"))
 }
 
 /// As many whole characters as go into this many columns, and the rest.
@@ -206,16 +216,20 @@ mod tests {
     #[test]
     fn columns_are_those_of_the_terminal() {
         for (text, columns, shown) in [
-            ("plain", 8, "plain   "),
+            ("plain", 8, "plain"),
             ("plain text", 6, "plain…"),
-            ("plain text", 7, "plain… "),
+            ("plain text", 7, "plain…"),
             ("日本語", 5, "日本…"),
-            ("日本語", 4, "日… "),
+            ("日本語", 4, "日…"),
             ("e\u{301}e\u{301}e\u{301}", 2, "e\u{301}…"),
             ("abc", 0, ""),
         ] {
-            assert_eq!(fit(text, columns), shown, "{text:?}");
+            assert_eq!(cut(text, columns), shown, "{text:?}");
         }
+        let address = "[2001:db8:4006:812:1234:5678:9abc:def0]:50312";
+        assert_eq!(cut_middle(address, 26), "[2001:db8:4006:812…]:50312");
+        assert_eq!(cut_middle(address, 12), "[2001:db8:4…");
+        assert_eq!(cut_middle("192.0.2.1:110", 20), "192.0.2.1:110");
     }
 
     #[test]

@@ -1,12 +1,8 @@
 //! The sessions of a source as a table: one line each where the width allows it, else several.
 
-use std::borrow::Cow;
-
-use unicode_segmentation::UnicodeSegmentation;
-
 use super::{
     Layout,
-    line::{Line, Paint, cut, harmless, width, wrap},
+    line::{Line, Paint, cut_middle, harmless, width, wrap},
     words::{duration, thousands},
 };
 use crate::{format::Style, row::Summary};
@@ -15,8 +11,6 @@ use crate::{format::Style, row::Summary};
 const BETWEEN_COLUMNS: usize = 2;
 /// A column of text is not made narrower than this.
 const TEXT_MIN_COLUMNS: usize = 8;
-/// The end of a text that is kept when its middle is cut out: of an address the port.
-const TAIL_COLUMNS: usize = 7;
 /// For how much of what was found a line is made longer.
 const FOUND_USUAL_COLUMNS: usize = 24;
 /// How many lines what was found may take.
@@ -140,7 +134,7 @@ fn columns(summaries: &[Summary]) -> ([Vec<Column<'_>>; 2], Column<'_>) {
         number("messages", &|summary| summary.retrieved),
         number("octets", &|summary| summary.retrieved_octets),
     ];
-    ([who, what], text("ended", &|summary| Some(&summary.ending)))
+    ([who, what], text("end", &|summary| Some(&summary.ending)))
 }
 
 /// When a session began; without the day if it is known.
@@ -212,20 +206,4 @@ fn put(line: &mut Line, column: &Column<'_>, place: usize, text: &str, paint: Pa
     let before = if column.numbers { column.width - width(&text) } else { 0 };
     line.pad_to(place + before);
     line.put(&text, paint);
-}
-
-/// A text in so many columns; what is left out is in its middle, since addresses differ at their ends.
-fn cut_middle(text: &str, columns: usize) -> Cow<'_, str> {
-    let missing = width(text).saturating_sub(columns);
-    if missing == 0 || columns < 3 * TAIL_COLUMNS {
-        return cut(text, columns);
-    }
-    let mut tail = text;
-    while width(tail) > TAIL_COLUMNS {
-        let mut characters = tail.graphemes(true);
-        characters.next();
-        tail = characters.as_str();
-    }
-    let head = cut(text, columns - width(tail));
-    Cow::Owned(format!("{head}{tail}"))
 }

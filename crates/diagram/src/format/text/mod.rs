@@ -1,6 +1,6 @@
 //! Text for terminals and for whoever reads files: times, the state of the session, and between two lifelines an arrow
-//! for each row. It fits the width; colours are never the only sign of anything. [`Text`] also draws row by row, while
-//! a session goes on. Words are in `words`, columns in `layout`, the table of sessions in [`list`].
+//! for each row. It fits the width; colours are never the only sign of anything, and no remark of a session is made twice in
+//! the same words. [`Text`] also draws row by row, while a session goes on. Words are in `words`, columns in `layout`, the table of sessions in [`list`].
 
 mod layout;
 mod line;
@@ -8,24 +8,32 @@ mod list;
 mod summary;
 pub(crate) mod words;
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 use restante_proto::dialogue::Side;
 
 pub use self::list::list;
 use self::{
-    layout::{Layout, Margin, Strip, Stroke, paint_of, rule},
-    line::{Paint, cut, flow, harmless, width, wrap, write_line},
+    layout::{Layout, Margin, Strip, Stroke, paint_of},
+    line::{Paint, cut, cut_middle, flow, harmless, width, wrap, write_line},
 };
 use super::{Draw, Picture, Style};
 use crate::{
     anomaly::Anomaly,
     heard::Opening,
-    row::{Row, RowKind, Summary},
+    row::{Remark, Row, RowKind, Summary},
 };
 
 /// How many lines what was said may take; the rest is for formats with more room.
 const LABEL_MAX_LINES: usize = 3;
+/// How many sessions may be under way by turns; of the oldest one more is forgotten what was shown.
+const OTHERS_MAX: usize = 4096;
+/// How many remarks of a session are remembered, so that none is said twice.
+const REMARKS_MAX: usize = 256;
 /// How many lines a remark or a finding may take.
 const NOTE_MAX_LINES: usize = 12;
 
@@ -36,13 +44,13 @@ const UNBROKEN: &str = "\u{a0}";
 /// In front of the lines of a listing or a message, to tell them from what is said about them.
 const QUOTE: &str = "┆ ";
 
-/// One session drawn as text, row by row. Sessions that go on at the same time have one each.
+/// Sessions drawn as text, row by row, one after another or by turns.
 ///
 /// ```
 /// use restante_diagram::{format::{Style, text::Text}, heard::Opening, row::Summary};
 /// let (mut text, mut out) = (Text::new(&Style::default()), Vec::new());
 /// text.begin(&Opening::default(), 1, &mut out);
-/// text.end(&Summary { ending: "closed".into(), ..Summary::default() }, &mut out);
+/// text.end(&Summary { number: 1, ending: "closed".into(), ..Summary::default() }, &mut out);
 /// assert!(String::from_utf8(out)?.contains("mail client"));
 /// # Ok::<(), std::string::FromUtf8Error>(())
 /// ```
@@ -50,18 +58,32 @@ const QUOTE: &str = "┆ ";
 pub struct Text {
     style: Style,
     layout: Layout,
+    /// Something stands above.
+    below: bool,
+    /// The session whose rows come now, if one is under way.
+    number: Option<u32>,
+    session: Session,
+    /// The others that have begun and not ended.
+    others: BTreeMap<u32, Session>,
+}
+
+/// What is remembered of a session while it is drawn.
+#[derive(Clone, Debug, Default)]
+struct Session {
     /// The last phase that was shown.
     phase: Option<&'static str>,
-    /// Something was drawn in this session, so that a command is set apart from what is above it.
-    below: Option<RowKind>,
+    /// The kind of the row above, if that is of this session.
+    above: Option<RowKind>,
     /// How long ago the last drawn row was, in rows that were left out.
     hidden: Duration,
+    /// Which remarks were made; the very same text would only push the arrows apart.
+    remarks: HashSet<u64>,
     /// When each anomaly was seen first.
     first: Vec<(Anomaly, Option<Duration>)>,
 }
 
 impl Text {
-    /// For a session of which rows will come one by one.
+    /// For sessions of which rows will come one by one.
     pub fn new(style: &Style) -> Self {
         Self::with_times(style, true)
     }
@@ -70,17 +92,35 @@ impl Text {
         Self {
             style: style.clone(),
             layout: Layout::new(style, times),
-            phase: None,
-            below: None,
-            hidden: Duration::ZERO,
-            first: Vec::new(),
+            below: false,
+            number: None,
+            session: Session::default(),
+            others: BTreeMap::new(),
         }
     }
 
-    /// The heading: between whom, and since when.
+    /// Turns to another session.
+    fn turn(&mut self, number: u32) {
+        if self.number == Some(number) {
+            return;
+        }
+        let next = self.others.remove(&number).unwrap_or_default();
+        let before = std::mem::replace(&mut self.session, next);
+        if let Some(before_number) = self.number.replace(number) {
+            if self.others.len() >= OTHERS_MAX {
+                self.others.pop_first();
+            }
+            self.others.insert(before_number, before);
+        }
+    }
+
+    /// The heading of a session: between whom, and since when.
     pub fn begin(&mut self, opening: &Opening, number: u32, out: &mut Vec<u8>) {
-        (self.phase, self.below, self.hidden) = (None, None, Duration::ZERO);
-        self.first.clear();
+        self.turn(number);
+        self.session = Session::default();
+        if std::mem::replace(&mut self.below, true) {
+            out.push(b'\n');
+        }
         let known = [opening.title.as_deref(), opening.started.as_deref()];
         let mut heading = format!("Session {number}");
         for text in known.into_iter().flatten() {
@@ -103,34 +143,37 @@ impl Text {
 
     /// One line that says whose rows come now, for sessions that are drawn by turns.
     pub fn resume(&mut self, number: u32, opening: &Opening, out: &mut Vec<u8>) {
-        let mut text = format!("session {number}");
-        let sides = [opening.client.as_deref(), opening.server.as_deref()];
-        for (side, sign) in sides.into_iter().zip([" · ", " → "]) {
-            text.push_str(sign);
-            text.push_str(&harmless(side.unwrap_or("?")));
-        }
-        out.push(b'\n');
-        write_line(&rule(&text, self.layout.width), Paint::Bold, self.style.colour, out);
+        self.turn(number);
+        self.below = true;
         // The phase is said again: the last mark of it may be far above.
-        (self.phase, self.below) = (None, None);
+        (self.session.phase, self.session.above) = (None, None);
+        let name = format!("session {number}");
+        // The two addresses share what is left of the line.
+        let room = self.layout.width.saturating_sub(width(&name) + "──  ·  →  ──".chars().count()) / 2;
+        let side = |address: Option<&str>| cut_middle(&harmless(address.unwrap_or("?")), room).into_owned();
+        let (client, server) = (side(opening.client.as_deref()), side(opening.server.as_deref()));
+        out.push(b'\n');
+        let text = format!("── {name} · {client} → {server} ──");
+        write_line(&text, Paint::Bold, self.style.colour, out);
     }
 
-    /// A row.
+    /// A row of the session that was begun or resumed last.
     pub fn row(&mut self, row: &Row, out: &mut Vec<u8>) {
+        let session = &mut self.session;
         for finding in &row.findings {
-            if self.first.iter().all(|(anomaly, _)| *anomaly != finding.anomaly) {
-                self.first.push((finding.anomaly, row.at));
+            if session.first.iter().all(|(anomaly, _)| *anomaly != finding.anomaly) {
+                session.first.push((finding.anomaly, row.at));
             }
         }
         if !words::is_drawn(row, &self.style) {
-            self.hidden += row.since.unwrap_or_default();
+            session.hidden = session.hidden.saturating_add(row.since.unwrap_or_default());
             return;
         }
-        let hidden = std::mem::take(&mut self.hidden);
-        let phase = row.phase.map(|phase| phase.name()).filter(|name| self.phase != Some(*name));
+        let hidden = std::mem::take(&mut session.hidden);
+        let phase = row.phase.map(|phase| phase.name()).filter(|name| session.phase != Some(*name));
         self.separate(row, phase, out);
         if let Some(name) = phase {
-            self.phase = phase;
+            self.session.phase = phase;
             if self.layout.has_phase_strips() {
                 self.layout.write(&Margin::default(), &Strip::phase(&self.layout, name), None, out);
             }
@@ -147,30 +190,34 @@ impl Text {
             strips.extend(beside.iter().map(strip));
             Vec::new()
         };
-        let mut margin = Margin { at: row.at, since: row.since.map(|since| since + hidden), phase };
+        let mut margin =
+            Margin { at: row.at, since: row.since.map(|since| since.saturating_add(hidden)), phase };
         for place in 0..strips.len().max(beside.len()) {
             let bare = Strip::empty();
             self.layout.write(&margin, strips.get(place).unwrap_or(&bare), beside.get(place), out);
             margin = Margin::default();
         }
-        self.below = Some(row.kind);
+        self.session.above = Some(row.kind);
     }
 
-    /// The end of the lifelines, and below them the session in figures.
+    /// The end of a session's lifelines, and below them the session in figures.
     pub fn end(&mut self, summary: &Summary, out: &mut Vec<u8>) {
+        self.turn(summary.number);
+        let session = std::mem::take(&mut self.session);
+        self.number = None;
         self.layout.write(&Margin::default(), &Strip::empty(), None, out);
         out.push(b'\n');
-        summary::write(summary, &self.first, self.layout.width, self.style.colour, out);
+        summary::write(summary, &session.first, self.layout.width, self.style.colour, out);
     }
 
     /// Air above what begins something new, where there is air at all.
     fn separate(&self, row: &Row, phase: Option<&str>, out: &mut Vec<u8>) {
         let airy = self.style.remarks || self.style.segments;
         let begins = match row.kind {
-            RowKind::Command => self.below != Some(RowKind::Command),
+            RowKind::Command | RowKind::Fold => self.session.above != Some(row.kind),
             _ => phase.is_some(),
         };
-        if airy && begins && self.below.is_some() {
+        if airy && begins && self.session.above.is_some() {
             self.layout.write(&Margin::default(), &Strip::empty(), None, out);
         }
     }
@@ -178,14 +225,14 @@ impl Text {
     /// What was said, and in which segments.
     fn said(&self, row: &Row) -> Vec<Strip> {
         let (layout, columns) = (&self.layout, self.layout.text_columns());
-        let paint = paint_of(row.from);
+        let paint = if row.kind == RowKind::Fold { Paint::Bold } else { paint_of(row.from) };
         let label = harmless(&row.label);
-        let mut facts = flow(&words::facts(row, &self.style), columns);
+        let mut facts = flow(&words::facts(row, &self.style), layout.aside_columns());
         let mut label = wrap(&label, columns, LABEL_MAX_LINES).into_iter();
         let first = label.next().unwrap_or_default();
         let mut strips = Vec::new();
         match (row.kind, row.from) {
-            (RowKind::Fold, _) => strips.push(Strip::folded(&first, Paint::Bold)),
+            (RowKind::Fold, _) => strips.push(Strip::folded(&first, paint)),
             (RowKind::Note, from) => strips.push(Strip::note(layout, from, &first)),
             (_, None) => strips.push(Strip::note(layout, None, &first)),
             (kind, Some(from)) => {
@@ -218,7 +265,10 @@ impl Text {
             strip(format!("{QUOTE}{}", cut(&line, columns - width(QUOTE))).trim_end(), paint)
         }));
         if row.lines_left_out > 0 {
-            let text = format!("{QUOTE}… {}", words::count(row.lines_left_out, "more line"));
+            let text = match row.kind {
+                RowKind::Fold => words::left_out(row),
+                _ => format!("{QUOTE}{}", words::left_out(row)),
+            };
             strips.push(strip(&text, Paint::Dim));
         }
         strips.extend(facts.iter().map(|line| strip(line, Paint::Dim)));
@@ -226,8 +276,8 @@ impl Text {
     }
 
     /// What is wrong, and what it means.
-    fn noted(&self, row: &Row) -> Vec<(String, Paint)> {
-        let columns = self.layout.note_columns();
+    fn noted(&mut self, row: &Row) -> Vec<(String, Paint)> {
+        let columns = self.layout.remark_columns();
         let mut lines = Vec::new();
         for finding in &row.findings {
             let text = format!("{}: {}", finding.anomaly.title(), finding.text);
@@ -236,7 +286,7 @@ impl Text {
             let mark = std::iter::once(MARK).chain(std::iter::repeat("  "));
             lines.extend(mark.zip(wrapped).map(|(mark, line)| (format!("{mark}{line}"), paint)));
         }
-        if let Some(remark) = row.remark.as_ref().filter(|_| self.style.remarks) {
+        if let Some(remark) = row.remark.as_ref().filter(|remark| self.style.remarks && self.is_new(remark)) {
             let mut text = harmless(&remark.text).into_owned();
             if let Some(rfc) = remark.rfc {
                 text.push_str(&format!(" ({})", rfc.replace(' ', UNBROKEN)));
@@ -245,6 +295,18 @@ impl Text {
             lines.extend(wrapped.into_iter().map(|line| (line.replace(UNBROKEN, " "), Paint::Dim)));
         }
         lines
+    }
+
+    /// Whether a remark is made for the first time.
+    fn is_new(&mut self, remark: &Remark) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (&remark.text, remark.rfc).hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.session.remarks.len() < REMARKS_MAX {
+            self.session.remarks.insert(hash)
+        } else {
+            !self.session.remarks.contains(&hash)
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn write(
             line.end(out);
         }
     };
-    value("ended", &summary.ending, Paint::Bold);
+    value("end", &summary.ending, Paint::Bold);
     if let Some(user) = &summary.user {
         value("user", user, Paint::Plain);
     }
@@ -58,8 +58,8 @@ pub(super) fn write(
         let seen = first.iter().find(|(seen, _)| *seen == anomaly).and_then(|(_, at)| *at);
         let when = match (seen, number) {
             (None, _) => String::new(),
-            (Some(at), 1) => format!(", at {}", clock(at).trim_start()),
-            (Some(at), _) => format!(", first at {}", clock(at).trim_start()),
+            (Some(at), 1) => format!(", at {} s", clock(at).trim_start()),
+            (Some(at), _) => format!(", first at {} s", clock(at).trim_start()),
         };
         let text = format!("! {} ({}), {}{when}", anomaly.title(), anomaly.severity().name(), times(number));
         write_line(&cut(&text, width), Paint::Finding(anomaly.severity()), colour, out);

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use restante_proto::dialogue::Flag;
+use restante_proto::dialogue::{Flag, Flags};
 
 use crate::{
     format::Style,
-    row::{Carried, Row, RowKind},
+    row::{Carried, Row, RowKind, Share},
 };
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
+/// Of shorter steps nobody asks where their time went.
+const SHARE_FROM: Duration = Duration::from_millis(10);
 
 /// A duration's number and its unit: `31` and `µs`, `1.2` and `ms`, `44.5` and `s`.
 pub(crate) fn duration_parts(duration: Duration) -> (String, &'static str) {
@@ -93,9 +95,13 @@ pub(crate) fn times(number: u64) -> String {
 
 /// The names of a segment's flags, in the order of `docs/dialogue.md`.
 pub(crate) fn flags(carried: &Carried) -> impl Iterator<Item = &'static str> {
+    flag_names(carried.flags)
+}
+
+/// The names of flags, in their usual order.
+pub(crate) fn flag_names(flags: Flags) -> impl Iterator<Item = &'static str> {
     let names =
         [(Flag::Syn, "SYN"), (Flag::Fin, "FIN"), (Flag::Rst, "RST"), (Flag::Psh, "PSH"), (Flag::Ack, "ACK")];
-    let flags = carried.flags;
     names.into_iter().filter(move |(flag, _)| flags.has(*flag)).map(|(_, name)| name)
 }
 
@@ -105,8 +111,9 @@ pub(crate) fn facts(row: &Row, style: &Style) -> Vec<String> {
     if let Some(carried) = row.carried.as_ref().filter(|_| style.segments) {
         segment_facts(row, carried, &mut pieces);
     }
-    // A slow step says where its time went, whether segments are drawn or not.
-    if let Some(share) = row.share.filter(|_| style.segments || !row.findings.is_empty()) {
+    // Where the time went is told of steps that a person would notice, or that are wrong.
+    let noticed = |share: &Share| share.network.saturating_add(share.peer) >= SHARE_FROM;
+    if let Some(share) = row.share.filter(|share| noticed(share) || !row.findings.is_empty()) {
         let peer = row.from.map_or("peer", super::side_word);
         pieces.push(format!("network {}, {peer} {}", duration(share.network), duration(share.peer)));
     }
@@ -123,26 +130,37 @@ fn segment_facts(row: &Row, carried: &Carried, pieces: &mut Vec<String>) {
         if carried.count > 1 {
             pieces.push(count(carried.count, "segment"));
         }
-        let flags = flags(carried).collect::<Vec<_>>().join(" ");
-        // The label of a bare segment is often just its flags.
-        let told = row.kind == RowKind::Segment && row.label.split(", ").next() == Some(&flags);
-        if !flags.is_empty() && !told {
-            pieces.push(flags);
+        if row.kind != RowKind::Fold {
+            first_segment(row, carried, pieces);
         }
-        // Where the label of a bare segment has the numbers, they are not said twice.
-        let numbered = row.kind == RowKind::Segment && row.label.contains("seq");
-        if let Some(seq) = carried.seq.filter(|_| !numbered) {
-            pieces.push(format!("seq {seq}"));
+        let told = row.kind == RowKind::Segment && row.label.contains("octet");
+        if carried.octets > 0 && !told {
+            pieces.push(count(carried.octets, "octet"));
         }
-        if let Some(ack) = carried.ack.filter(|_| !numbered) {
-            pieces.push(format!("ack {ack}"));
-        }
-    }
-    if carried.octets > 0 && !carried.shared {
-        pieces.push(count(carried.octets, "octet"));
     }
     if carried.acks > 0 {
         pieces.push(format!("{} back", count(carried.acks, "ACK")));
+    }
+}
+
+/// What tells the first segment of a row from others.
+fn first_segment(row: &Row, carried: &Carried, pieces: &mut Vec<String>) {
+    let flags: Vec<&str> = flags(carried).collect();
+    // The label of a bare segment begins with its flags, and may say more of it.
+    let mut words = row.label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let told = row.kind == RowKind::Segment && flags.iter().all(|flag| words.next() == Some(flag));
+    if !flags.is_empty() && !told {
+        pieces.push(flags.join(", "));
+    }
+    pieces.extend(carried.seq.map(|seq| format!("seq {seq}")));
+    pieces.extend(carried.ack.map(|ack| format!("ack {ack}")));
+}
+
+/// What a row lacks: lines of what was said, or the rows that were folded into it.
+pub(crate) fn left_out(row: &Row) -> String {
+    match row.kind {
+        RowKind::Fold => format!("{} in one", count(row.lines_left_out, "row")),
+        _ => format!("… {}", count(row.lines_left_out, "more line")),
     }
 }
 
@@ -153,6 +171,8 @@ pub(crate) fn is_drawn(row: &Row, style: &Style) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use restante_proto::dialogue::{Flags, Side};
+
     use super::*;
 
     #[test]
@@ -190,6 +210,44 @@ mod tests {
         ] {
             assert_eq!(clock(Duration::from_micros(micros)), text);
         }
+    }
+
+    #[test]
+    fn what_a_label_says_is_not_said_again() {
+        let mut row = Row {
+            number: 1,
+            at: None,
+            since: None,
+            phase: None,
+            kind: RowKind::Segment,
+            from: Some(Side::Client),
+            label: "SYN, ACK".to_owned(),
+            lines: Vec::new(),
+            lines_left_out: 0,
+            carried: Some(Carried {
+                count: 1,
+                flags: Flags::default().with(Flag::Syn).with(Flag::Ack),
+                seq: Some(0),
+                ack: Some(1),
+                octets: 20,
+                shared: false,
+                acks: 0,
+            }),
+            remark: None,
+            findings: Vec::new(),
+            share: None,
+        };
+        let style = Style::default();
+        assert_eq!(facts(&row, &style), ["seq 0", "ack 1", "20 octets"]);
+        row.label = "SYN, ACK: 20 octets again".to_owned();
+        assert_eq!(facts(&row, &style), ["seq 0", "ack 1"]);
+        row.label = "SYN".to_owned();
+        assert_eq!(facts(&row, &style), ["SYN, ACK", "seq 0", "ack 1", "20 octets"]);
+        row.kind = RowKind::Reply;
+        row.share = Some(Share { network: Duration::from_micros(31), peer: Duration::from_micros(9_900) });
+        assert_eq!(facts(&row, &style), ["SYN, ACK", "seq 0", "ack 1", "20 octets"]);
+        row.share = Some(Share { network: Duration::from_micros(31), peer: Duration::from_millis(200) });
+        assert_eq!(facts(&row, &Style { segments: false, ..style }), ["network 31 µs, client 200 ms"]);
     }
 
     #[test]

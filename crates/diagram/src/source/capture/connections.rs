@@ -12,6 +12,7 @@ use restante_proto::dialogue::Flag;
 use super::{
     Options,
     packet::Segment,
+    resync::is_status,
     session::{Birth, Outline, Session},
 };
 use crate::heard::{Ending, Heard};
@@ -145,7 +146,7 @@ impl Connections {
                     let server = first.destination;
                     if segment.octets.is_empty() && before.len() < UNDECIDED_MAX_SEGMENTS {
                         before.push(outline);
-                    } else if source == server && greets(segment.octets) {
+                    } else if source == server && is_status(segment.octets) {
                         let mut all = std::mem::take(before);
                         self.others.remove(&key);
                         all.push(outline);
@@ -180,10 +181,10 @@ impl Connections {
             return known(source).then_some(source);
         }
         match (known(source), known(destination)) {
-            (true, true) if greets(octets) => Some(source),
+            (true, true) if is_status(octets) => Some(source),
             (_, true) => Some(destination),
             (true, false) => Some(source),
-            (false, false) => greets(octets).then_some(source),
+            (false, false) => is_status(octets).then_some(source),
         }
     }
 
@@ -266,11 +267,4 @@ impl Connections {
         self.closing.clear();
         self.held_octets = 0;
     }
-}
-
-/// Whether a server of POP3 may speak so.
-fn greets(octets: &[u8]) -> bool {
-    [&b"+OK"[..], b"-ERR"].into_iter().any(|status| {
-        octets.strip_prefix(status).is_some_and(|behind| matches!(behind, [] | [b' ' | b'\r' | b'\n', ..]))
-    })
 }

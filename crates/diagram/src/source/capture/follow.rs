@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use restante_proto::{
-    dialogue::{Bodies, Kind, Observed, Recorder, Role, Side},
+    dialogue::{Bodies, Kind, Observed, Piece, Recorder, Role, Side},
     verb::Verb,
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Follow {
     recorder: Recorder,
     /// The session was joined, or something of it lacks: what cannot be followed is no fault of the server.
     doubtful: bool,
+    /// The client said what the server may repeat.
+    secret_said: bool,
     /// It cannot be followed now.
     lost: Option<Lost>,
     client: Half,
@@ -83,6 +85,7 @@ impl Follow {
             start_max_octets,
             recorder: Recorder::new(Bodies::Elided).with_starts(start_max_octets),
             doubtful: joined,
+            secret_said: joined,
             lost: joined.then(Lost::default),
             client: Half::default(),
             server: Half::default(),
@@ -137,7 +140,7 @@ impl Follow {
         }
         // A client begins TLS where a line would begin, and then the server does.
         let begins: fn(&[u8]) -> bool = match from {
-            Side::Client => tls::begins_handshake,
+            Side::Client => tls::begins_hello,
             Side::Server if self.client.tls.is_some() => tls::begins_record,
             Side::Server => return self.lines(from, at, octets, carrier, out),
         };
@@ -185,7 +188,6 @@ impl Follow {
             if self.doubtful && matches!(observed.role, Some(Role::Unknown | Role::Unasked)) {
                 // What lacks told the two sides apart; the recorder would only guess from here on.
                 self.lose(None, out);
-                self.unplaced(from, at, octets.len() as u64, Spanning::new(carrier), out);
                 break;
             }
             opens_message = self.note(&observed, octets.len());
@@ -195,7 +197,7 @@ impl Follow {
         seen.clear();
         self.seen = seen;
         if self.lost.is_some() {
-            return;
+            return self.search(from, at, octets, carrier, out);
         }
         // A message begins behind its reply: whether something of it came already, the last line tells.
         let ends_in_reply = opens_message && last_line(octets).is_some_and(|line| line.starts_with(b"+OK"));
@@ -215,6 +217,7 @@ impl Follow {
 
     /// Follows commands, replies and messages, as far as it is needed here; tells whether a message begins.
     fn note(&mut self, observed: &Observed, octets: usize) -> bool {
+        self.secret_said |= says_secret(observed);
         match observed.role {
             Some(Role::Command { .. }) => self.unanswered += 1,
             Some(Role::Challenge { responded: true }) => self.unanswered = self.unanswered.saturating_sub(1),
@@ -264,6 +267,12 @@ impl Follow {
         self.unplaced(from, at, octets.len() as u64, Spanning::new(carrier), out);
     }
 
+    /// Where this side's octets begin is not known: what came before may not have been captured.
+    pub(super) fn begins_anywhere(&mut self, side: Side, out: &mut Vec<Heard>) {
+        (self.doubtful, self.secret_said) = (true, true);
+        self.lose(Some(side), out);
+    }
+
     /// So many octets of one side are not in the capture.
     fn lacking(&mut self, from: Side, at: Option<Duration>, octets: u64, out: &mut Vec<Heard>) {
         let missing = What::Missing { at, from, octets };
@@ -274,7 +283,7 @@ impl Follow {
             return self.say(missing, out);
         }
         self.flush(out);
-        self.doubtful = true;
+        (self.doubtful, self.secret_said) = (true, true);
         // Surely inside the message: its end is still to come.
         let inside = self.message.as_mut().filter(|_| from == Side::Server && self.lost.is_none());
         if let Some(message) = inside {
@@ -317,8 +326,16 @@ impl Follow {
         for observed in seen.drain(..) {
             let from =
                 if matches!(observed.event.kind, Kind::Client(_)) { Side::Client } else { Side::Server };
-            let span = self.half(from).begun.take().map(|begun| begun.span());
-            self.say(What::Said { observed, span }, out);
+            let half = self.half(from);
+            let (begun, octets) = (half.begun.take(), half.begun_octets as u64);
+            self.secret_said |= says_secret(&observed);
+            if matches!(observed.event.kind, Kind::Server(_)) && self.secret_said {
+                // Half a line may end in half a secret, which nobody recognises.
+                let (at, span) = (observed.event.at, begun.map(|begun| begun.span()));
+                self.say(What::Unplaced { at, from, octets, span }, out);
+                continue;
+            }
+            self.say(What::Said { observed, span: begun.map(|begun| begun.span()) }, out);
         }
         self.seen = seen;
     }
@@ -342,7 +359,14 @@ impl Follow {
                 let tls::Record { at, kind, count, octets, span } = record;
                 self.join(Run { at, from, span, octets, records: Some((kind, count)) }, out);
             }
-            tls::Heard::Unplaced(octets, span) => self.unplaced(from, at, octets, span, out),
+            tls::Heard::Unplaced(octets, span) => {
+                if self.lost.is_none() {
+                    // It looked like TLS. What the other side says in clear may repeat it.
+                    self.secret_said = true;
+                    self.lose(Some(from), out);
+                }
+                self.unplaced(from, at, octets, span, out);
+            }
         }
     }
 
@@ -409,6 +433,11 @@ impl Follow {
     pub(super) fn say(&self, what: What, out: &mut Vec<Heard>) {
         out.push(Heard { session: self.session, what });
     }
+}
+
+/// Whether something of a client's line was taken out.
+fn says_secret(observed: &Observed) -> bool {
+    matches!(&observed.event.kind, Kind::Client(line) if line.pieces().contains(&Piece::Secret))
 }
 
 /// How long the server says that a message is: the first number behind `+OK`.

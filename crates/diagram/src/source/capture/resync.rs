@@ -77,10 +77,19 @@ impl Lost {
 }
 
 fn ends_answer(line: &[u8]) -> bool {
-    line == b".\r\n"
-        || [&b"+OK"[..], b"-ERR"].into_iter().any(|status| {
-            line.strip_prefix(status).is_some_and(|behind| matches!(behind, [b' ' | b'\r' | b'\n', ..]))
-        })
+    line == b".\r\n" || is_status(line)
+}
+
+/// Whether a line that begins so is a status line (RFC 1939 §3).
+pub(super) fn is_status(octets: &[u8]) -> bool {
+    let word = if octets.starts_with(b"+OK") {
+        3
+    } else if octets.starts_with(b"-ERR") {
+        4
+    } else {
+        return false;
+    };
+    matches!(octets.get(word), None | Some(b' ' | b'\r' | b'\n'))
 }
 
 /// Whether a verb is said in TRANSACTION alone. NOOP is said before the login too, by clients that only mean to keep a

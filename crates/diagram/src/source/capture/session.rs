@@ -80,6 +80,7 @@ impl Session {
                 server: Some(server.to_string().into()),
                 started: started.and_then(written),
                 joined,
+                inside_tls: false,
             };
             follow.say(What::Begin(opening), out);
         }
@@ -124,11 +125,10 @@ impl Session {
             Side::Server => (&mut self.server_stream, &mut self.client_stream),
         };
         let (syn, fin, rst) = (flags.has(Flag::Syn), flags.has(Flag::Fin), flags.has(Flag::Rst));
-        stream.begin(seq, syn);
         let acknowledges = flags.has(Flag::Ack);
-        if acknowledges && other.base().is_none() {
-            other.begin(ack, false);
-        }
+        // Without a SYN, and without the other side's SYN that acknowledges it, nobody knows what came before.
+        let mine_anywhere = stream.begin(seq, syn) && !syn;
+        let theirs_anywhere = acknowledges && other.begin(ack, false) && !syn;
         let relative = Segment {
             from,
             flags,
@@ -147,14 +147,21 @@ impl Session {
             let span = Some(Span { first, last, count: 1, octets: carried.into() });
             follow.say(What::Said { observed, span }, out);
         }
-        let first = if syn { seq.wrapping_add(1) } else { seq };
-        if fin {
-            stream.fin(first, carried);
-        }
         let (mine, theirs) = match from {
             Side::Client => (Side::Client, Side::Server),
             Side::Server => (Side::Server, Side::Client),
         };
+        if let Some(follow) = &mut self.follow {
+            for (anywhere, side) in [(mine_anywhere, mine), (theirs_anywhere, theirs)] {
+                if anywhere {
+                    follow.begins_anywhere(side, out);
+                }
+            }
+        }
+        let first = if syn { seq.wrapping_add(1) } else { seq };
+        if fin {
+            stream.fin(first, carried);
+        }
         let wanted = self.follow.is_some();
         let mut hear = |side, part: Part<'_>| {
             if let Some(follow) = &mut self.follow {

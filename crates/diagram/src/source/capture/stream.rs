@@ -74,10 +74,13 @@ type Sink<'a> = &'a mut dyn FnMut(Part<'_>);
 
 impl Stream {
     /// A SYN, or any other first segment, says where the numbers begin: shown from 0, or from 1 where it is no SYN.
-    pub(super) fn begin(&mut self, seq: u32, syn: bool) {
+    /// Tells whether that was not known before.
+    pub(super) fn begin(&mut self, seq: u32, syn: bool) -> bool {
+        let fresh = self.base.is_none();
         let first = if syn { seq.wrapping_add(1) } else { seq };
         self.base.get_or_insert_with(|| first.wrapping_sub(1));
         self.next.get_or_insert(first);
+        fresh
     }
 
     /// The sequence number of the SYN, as far as that is known.
@@ -197,10 +200,6 @@ impl Stream {
 
     /// The other side has everything before this number: what is not here was not captured.
     pub(super) fn acknowledged(&mut self, ack: u32, sink: Sink<'_>) {
-        if self.next.is_none() {
-            self.begin(ack, false);
-            return;
-        }
         let mut to = self.place(ack);
         if let Some(end) = self.end.filter(|end| to > *end) {
             self.end_acknowledged = true;

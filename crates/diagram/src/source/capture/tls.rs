@@ -31,14 +31,21 @@ pub(super) struct Record {
     pub(super) span: Spanning,
 }
 
-/// Whether a line may begin so, which a client that begins TLS never says: a record of the handshake.
-pub(super) const fn begins_handshake(octets: &[u8]) -> bool {
-    matches!(octets, [HANDSHAKE] | [HANDSHAKE, 3, ..])
+/// Whether these octets, as many as there are, may be the beginning of a ClientHello. No line begins so.
+pub(super) const fn begins_hello(octets: &[u8]) -> bool {
+    matches!(octets, [HANDSHAKE] | [HANDSHAKE, 3] | [HANDSHAKE, 3, 0..=4] | [HANDSHAKE, 3, 0..=4, _])
+        || (is_record(octets)
+            && matches!(octets, [HANDSHAKE, _, _, _, _] | [_, _, _, _, _, CLIENT_HELLO, ..]))
 }
 
-/// Whether a server that answers a hello begins so: with a record of any kind.
+/// Whether these octets, as many as there are, may be the beginning of a record of any kind.
 pub(super) const fn begins_record(octets: &[u8]) -> bool {
-    matches!(octets, [CHANGE_CIPHER_SPEC..=APPLICATION_DATA] | [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, 3, ..])
+    match octets {
+        [CHANGE_CIPHER_SPEC..=APPLICATION_DATA] | [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, 3] => true,
+        [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, 3, 0..=4] => true,
+        [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, 3, 0..=4, _] => true,
+        _ => is_record(octets),
+    }
 }
 
 /// Whether a record begins here for sure: its header is whole, and all of it can be.

@@ -5,9 +5,7 @@ use std::{
     time::Duration,
 };
 
-use restante_proto::dialogue::Side;
-
-use super::RawlogError;
+use super::{File, RawlogError};
 
 /// The longest piece of a line that is held, in octets, its time stamp included.
 const PIECE_MAX_OCTETS: usize = 16 << 10;
@@ -33,7 +31,7 @@ pub(super) struct Piece {
 
 /// A file that is being read, one piece ahead.
 pub(super) struct Half<R> {
-    file: Side,
+    file: File,
     reader: R,
     /// Whether lines have time stamps; `None` if there is no line.
     stamped: Option<bool>,
@@ -48,7 +46,7 @@ pub(super) struct Half<R> {
 
 impl<R: BufRead> Half<R> {
     /// Reads the first piece.
-    pub(super) fn open(file: Side, reader: R) -> Result<Self, RawlogError> {
+    pub(super) fn open(file: File, reader: R) -> Result<Self, RawlogError> {
         let (head, line, at) = (None, 0, None);
         let mut half = Self { file, reader, stamped: None, head, line, at, at_line_start: true };
         half.head = half.read()?;
@@ -166,7 +164,7 @@ mod tests {
         let mut file = b"1795871330.693688 ".to_vec();
         file.extend(std::iter::repeat_n(b'a', 3 * PIECE_MAX_OCTETS));
         file.extend_from_slice(b"\r\n1795871331.000000 b\n");
-        let mut half = Half::open(Side::Server, &file[..]).unwrap();
+        let mut half = Half::open(File::Out, &file[..]).unwrap();
         let mut pieces = Vec::new();
         while let Some(piece) = half.take().unwrap() {
             assert!(piece.octets.len() <= PIECE_MAX_OCTETS);

@@ -12,6 +12,11 @@ pub(super) const HANDSHAKE: u8 = 22;
 /// Content type, version, length.
 const HEADER_OCTETS: usize = 5;
 
+/// Whether a connection begins with a record that only a server sends.
+pub(super) fn is_server_hello(octets: &[u8]) -> bool {
+    matches!(octets, [HANDSHAKE, _, _, _, _, 2, ..])
+}
+
 /// Both sides' records.
 #[derive(Debug, Default)]
 pub(super) struct Tls {
