@@ -193,8 +193,9 @@ fn a_picture_works_as_an_image() {
     );
     let dom = browser.run(&["--dump-dom"], &page);
     let picture = golden("seed.svg");
-    let height = picture.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-    assert!(dom.contains(&format!("data-size=\"1200x{height}\"")), "{dom}");
+    let [width, height] = ["width=\"", "height=\""]
+        .map(|name| picture.split(name).nth(1).and_then(|rest| rest.split('"').next()).unwrap());
+    assert!(dom.contains(&format!("data-size=\"{width}x{height}\"")), "{dom}");
 }
 
 #[test]

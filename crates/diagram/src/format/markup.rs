@@ -182,12 +182,12 @@ const fn kind(kind: RowKind) -> &'static str {
     }
 }
 
-/// Who says what to whom, for those who do not see the arrow.
-pub(super) fn spoken(row: &Row) -> String {
+/// Who speaks to whom, and what kind of thing it is, for those who do not see the arrow.
+pub(super) fn speaker(row: &Row) -> String {
     match row.from {
-        Some(Side::Client) => format!("Client to server, {}: {}", kind(row.kind), row.label),
-        Some(Side::Server) => format!("Server to client, {}: {}", kind(row.kind), row.label),
-        None => format!("{}: {}", kind(row.kind), row.label),
+        Some(Side::Client) => format!("Client to server, {}", kind(row.kind)),
+        Some(Side::Server) => format!("Server to client, {}", kind(row.kind)),
+        None => kind(row.kind).to_owned(),
     }
 }
 

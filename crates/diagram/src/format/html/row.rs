@@ -7,7 +7,7 @@ use crate::{
         Style,
         markup::{
             Clock, LOCK, escaped, flags, icon, id, is_long, left_out, put, segments, shortened, side,
-            split_verb, spoken, worst,
+            speaker, split_verb, worst,
         },
     },
     row::{Finding, Row, RowKind},
@@ -42,11 +42,7 @@ pub(super) fn draw(page: &mut String, row: &Row, around: Around<'_>) {
     }
     put!(page, "\" id=\"{id}\">");
     when(page, row, &id, around.clock);
-    put!(
-        page,
-        "<details class=\"lane\"><summary aria-label=\"{}\">",
-        escaped(&shortened(&spoken(row), LABEL_MAX_CHARS))
-    );
+    put!(page, "<details class=\"lane\"><summary><span class=\"hidden\">{}: </span>", speaker(row));
     said(page, row, around.style);
     page.push_str("</summary>");
     facts(page, row, around.clock);

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     format::{
         Style,
-        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, split_verb, spoken},
+        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, speaker, split_verb},
     },
     row::{Row, RowKind},
     words::duration,
@@ -37,7 +37,7 @@ const TITLE: Face = Face::Bold(12.5);
 
 /// All that there is to say about a row, for a tooltip.
 pub(super) fn title(row: &Row) -> String {
-    let mut title = spoken(row);
+    let mut title = format!("{}: {}", speaker(row), row.label);
     if let Some(segments) = segments(row) {
         title += &format!(" ({segments})");
     }
