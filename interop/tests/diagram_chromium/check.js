@@ -105,6 +105,14 @@ const page = {
           bottom = box.bottom;
         }
       }
+      for (const list of $$('.rows', diagram)) {
+        const box = list.getBoundingClientRect();
+        if (box.height === 0) continue;
+        const client = parseFloat(getComputedStyle(list, '::before').left);
+        const server = parseFloat(getComputedStyle(list, '::after').right);
+        near(box.left + client, first.left, 'client\'s lifeline');
+        near(box.right - server, first.right, 'server\'s lifeline');
+      }
       const end = diagram.querySelector('.end .lane').getBoundingClientRect();
       near(end.top, bottom, 'end of the lifelines', 0.6);
       near(end.left, first.left, 'end of the client\'s lifeline');

@@ -37,6 +37,9 @@ pub(super) fn draw(page: &mut String, row: &Row, around: Around<'_>) {
     if let Some(from) = row.from {
         put!(page, " {}", side(from));
     }
+    if goes_across(row) {
+        page.push_str(" wide");
+    }
     if let Some(worst) = worst(row) {
         put!(page, " found {}", worst.name());
     }
@@ -98,9 +101,14 @@ fn bar(page: &mut String, row: &Row, clock: Clock) {
     page.push_str("</svg>");
 }
 
+/// Whether it is a box across both lifelines rather than an arrow from one to the other.
+fn goes_across(row: &Row) -> bool {
+    matches!(row.kind, RowKind::Note | RowKind::Fold) || row.from.is_none()
+}
+
 /// What can be seen at once.
 fn said(page: &mut String, row: &Row, style: &Style) {
-    let across = matches!(row.kind, RowKind::Note | RowKind::Fold) || row.from.is_none();
+    let across = goes_across(row);
     if across {
         page.push_str("<span class=\"across\">");
     }
