@@ -66,6 +66,7 @@ fn every_picture_is_well_formed_and_alone() {
 fn each_row_is_drawn_once_and_links_lead_to_it() {
     for sample in sample::all() {
         let picture = drawn("svg", &sample, &Style::default());
+        assert_eq!(sample.name == "everything", picture.contains("996 in folded rows"));
         let document = Document::parse(&picture).unwrap();
         let ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
         for (summary, rows) in &sample.sessions {

@@ -257,8 +257,10 @@ pub(super) struct Found {
     pub(super) anomaly: Anomaly,
     /// How often.
     pub(super) count: u64,
-    /// The rows in which it was found, in order; what was folded has none.
+    /// The rows in which it was found, in order.
     pub(super) places: Vec<u64>,
+    /// How often in rows that were folded, and have no place.
+    pub(super) folded: u64,
 }
 
 impl Found {
@@ -281,7 +283,12 @@ pub(super) fn found(picture: Picture<'_>) -> Vec<Found> {
                     found.places.push(row.number);
                 }
                 None => {
-                    found.push(Found { anomaly: finding.anomaly, count: 1, places: vec![row.number] });
+                    found.push(Found {
+                        anomaly: finding.anomaly,
+                        count: 1,
+                        places: vec![row.number],
+                        folded: 0,
+                    });
                 }
             }
         }
@@ -289,8 +296,11 @@ pub(super) fn found(picture: Picture<'_>) -> Vec<Found> {
     // The figures know of more than the rows where rows were folded.
     for &(anomaly, count) in &picture.summary.anomalies {
         match found.iter_mut().find(|found| found.anomaly == anomaly) {
-            Some(found) => found.count = found.count.max(count),
-            None => found.push(Found { anomaly, count, places: Vec::new() }),
+            Some(found) => {
+                found.folded = count.saturating_sub(found.count);
+                found.count += found.folded;
+            }
+            None => found.push(Found { anomaly, count, places: Vec::new(), folded: count }),
         }
     }
     found.sort_by_key(|found| (Reverse(found.anomaly.severity()), found.anomaly));

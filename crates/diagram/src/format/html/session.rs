@@ -108,6 +108,9 @@ fn head(page: &mut String, picture: Picture<'_>) {
         if let Some(more) = places.len().checked_sub(PLACES_MAX).filter(|more| *more > 0) {
             put!(page, "and {} more", thousands(more as u64));
         }
+        if kind.folded > 0 {
+            put!(page, " {} in folded rows", thousands(kind.folded));
+        }
         page.push_str("</p></li>\n");
     }
     if !found.is_empty() {

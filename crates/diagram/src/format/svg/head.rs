@@ -8,7 +8,7 @@ use super::{
 use crate::{
     format::{
         Picture,
-        markup::{Clock, figures, found, heading, icon, id, visible},
+        markup::{Clock, Found, figures, found, heading, icon, id, visible},
     },
     words::thousands,
 };
@@ -40,26 +40,14 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
         y += 14.0;
     }
     for kind in &found {
-        let (severity, places) = (kind.anomaly.severity(), &kind.places);
+        let severity = kind.anomaly.severity();
         let name = severity.name();
         pen.icon(left, y - 12.0, 14.0, icon(severity), &format!("{name}i"));
         let title = kind.title();
         let spans = [("", 0.0, title.as_str()), ("small", 10.0, name)];
         pen.spans(left + 22.0, y, &format!("title sans {name}i"), Anchor::Start, &spans);
-        let mut x = left + 22.0 + Face::Bold(12.5).width(&title) + 10.0 + Face::Sans(11.0).width(name) + 4.0;
-        for (count, place) in places.iter().enumerate() {
-            let text = if count == 0 { format!("row {place}") } else { place.to_string() };
-            let width = Face::Sans(11.0).width(&text);
-            if count == PLACES_MAX || x + width > right - 80.0 {
-                let more = format!("and {} more", thousands((places.len() - count) as u64));
-                pen.text(x, y, "small sans", Anchor::Start, &more);
-                break;
-            }
-            pen.link(&id(summary.number, *place));
-            pen.text(x, y, "small sans", Anchor::Start, &text);
-            pen.unlink();
-            x += width + 10.0;
-        }
+        let x = left + 22.0 + Face::Bold(12.5).width(&title) + 10.0 + Face::Sans(11.0).width(name) + 9.0;
+        places_of(pen, summary.number, kind, (x, y), right);
         for line in Face::Sans(12.5).wrap(kind.anomaly.advice(), right - left - 22.0, 4) {
             y += 17.0;
             pen.text(left + 22.0, y, "remark sans", Anchor::Start, &line);
@@ -71,6 +59,38 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
     }
     pen.line((left, y), (right, y), "rule");
     y
+}
+
+/// The rows in which one kind was found, as links, as far as there is room.
+fn places_of(pen: &mut Pen, session: u32, kind: &Found, (mut x, y): (f64, f64), right: f64) {
+    let face = Face::Sans(11.0);
+    let folded = match kind.folded {
+        0 => String::new(),
+        folded => format!("{} in folded rows", thousands(folded)),
+    };
+    let right = right - face.width(&folded) - 90.0;
+    let many = kind.places.len() > 1;
+    for (count, place) in kind.places.iter().enumerate() {
+        let text = match (count, many) {
+            (0, false) => format!("row {place}"),
+            (0, true) => format!("rows {place}"),
+            _ => place.to_string(),
+        };
+        let width = face.width(&text);
+        if count == PLACES_MAX || x + width > right {
+            let more = format!("and {} more", thousands((kind.places.len() - count) as u64));
+            pen.text(x, y, "small sans", Anchor::Start, &more);
+            x += face.width(&more) + 10.0;
+            break;
+        }
+        pen.link(&id(session, *place));
+        pen.text(x, y, "small sans", Anchor::Start, &text);
+        pen.unlink();
+        x += width + 10.0;
+    }
+    if !folded.is_empty() {
+        pen.text(x, y, "small sans", Anchor::Start, &folded);
+    }
 }
 
 /// Figures side by side, in as many lines as they need.
