@@ -132,6 +132,43 @@ fn pages_are_fine_at_every_width_in_light_and_dark() {
 }
 
 #[test]
+fn the_check_finds_what_is_broken() {
+    let browser = Browser::new();
+    let page = golden("everything.html");
+    let breaks = [
+        (".arrow{display:block;", ".arrow{display:block;margin-left:4px;", "arrow at the client"),
+        (".label{font:", ".label{min-width:200vw;font:", "wide, the window"),
+        (".actor span{", ".actor span{display:block;height:4px;", "cut below"),
+        (".carried{font:", ".carried{margin-top:-2.6em;font:", "texts overlap"),
+        ("--muted:#59636e", "--muted:#a0a0a0", "contrast"),
+        (".row.segment:not(.found,:target){display:none}", "", "folded with t"),
+        ("(at + step +", "(at + 2 * step +", "went to"),
+        (".row{flex:1 0 auto;", ".row{flex:1 0 auto;margin-bottom:3px;", "lifelines have a gap"),
+        (" id=\"s1-r7\"", " id=\"s1-r8\"", "an id stands twice"),
+    ];
+    for (whole, broken, expected) in breaks {
+        assert!(page.contains(whole), "{whole}");
+        let (_, faults) = browser.verdict(&with_check(&page.replacen(whole, broken, 1)), 1280, false);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{broken}: {faults:?}");
+    }
+    let picture = golden("seed.svg");
+    let breaks = [
+        (
+            ">STAT<",
+            ">STAT and a text that is far too long for the place between two lifelines, really<",
+            "crosses",
+        ),
+        (".remark{font-size:12.5px", ".remark{font-size:25px", "texts overlap"),
+        (".p1t{fill:#0b4a78}", ".p1t{fill:#8ab4d8}", "contrast"),
+    ];
+    for (whole, broken, expected) in breaks {
+        assert!(picture.contains(whole), "{whole}");
+        let (_, faults) = browser.verdict(&framed(&picture.replacen(whole, broken, 1)), 1280, false);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{broken}: {faults:?}");
+    }
+}
+
+#[test]
 fn pictures_are_fine_in_light_and_dark() {
     let browser = Browser::new();
     for sample in SAMPLES {
@@ -156,8 +193,9 @@ fn a_picture_works_as_an_image() {
     );
     let dom = browser.run(&["--dump-dom"], &page);
     let picture = golden("seed.svg");
-    let height = picture.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-    assert!(dom.contains(&format!("data-size=\"1200x{height}\"")), "{dom}");
+    let [width, height] = ["width=\"", "height=\""]
+        .map(|name| picture.split(name).nth(1).and_then(|rest| rest.split('"').next()).unwrap());
+    assert!(dom.contains(&format!("data-size=\"{width}x{height}\"")), "{dom}");
 }
 
 #[test]
@@ -188,6 +226,7 @@ fn the_printed_page_has_every_row_and_no_row_is_broken() {
             .succeeded()
             .text();
         assert!(!text.contains("Next finding"), "controls are printed");
+        assert!(brightness(&browser, &pdf) > 200, "dark is printed");
         let pages: Vec<String> = text.split('\u{c}').map(dense).collect();
         let rows = rows(&page);
         assert!(rows.len() > 20, "{}", rows.len());
@@ -198,6 +237,19 @@ fn the_printed_page_has_every_row_and_no_row_is_broken() {
             );
         }
     }
+}
+
+/// How bright the first page is on average, up to 255.
+fn brightness(browser: &Browser, pdf: &Path) -> u64 {
+    let image = Program::new("pdftoppm", "poppler-utils", browser.folder.path())
+        .args(["-gray", "-r", "20", "-l", "1"])
+        .arg(pdf)
+        .run()
+        .succeeded()
+        .stdout;
+    // Behind a head of some octets, each octet is a point.
+    let points = &image[image.len() / 10..];
+    points.iter().map(|point| u64::from(*point)).sum::<u64>() / points.len() as u64
 }
 
 /// The text without spaces and without what a font may lack: how lines are broken does not count.

@@ -72,9 +72,11 @@ fn each_row_has_its_place_its_name_and_its_facts() {
             }
         }
     }
-    assert!(page.contains("aria-label=\"Client to server, command: CAPA\""));
-    assert!(page.contains("<dt>Network</dt><dd>40.0 ms</dd>"));
-    assert!(page.contains("<dt>Who answered</dt><dd>14.96 s</dd>"));
+    assert!(page.contains(
+        "<span class=\"hidden\">Client to server, command: </span><span class=\"label\"><b>CAPA</b>"
+    ));
+    assert!(page.contains("<dt>Waited</dt><dd>40.0 ms on the network, 14.96 s with who answered</dd>"));
+    assert!(page.contains("<dt>Numbers</dt><dd>sequence 1, acknowledges 6, 6 octets</dd>"));
     // The index leads to both.
     assert!(page.contains("<a href=\"#s1\">") && page.contains("<a href=\"#s2\">"));
     // The lines that are not drawn at once stand in the details, or are counted.

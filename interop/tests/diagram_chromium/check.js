@@ -65,6 +65,14 @@ const page = {
     }
   },
 
+  // What stands across the lifelines ends inside of its row, where it would be clipped.
+  across() {
+    for (const across of $$('.across')) {
+      const [inner, outer] = [across, across.closest('.row')].map(element => element.getBoundingClientRect());
+      if (inner.left < outer.left || inner.right > outer.right) fault(`clipped: ${name(across)}`);
+    }
+  },
+
   // Arrows go from lifeline to lifeline, and lifelines from head to end without a gap.
   lines() {
     let arrows = 0;
@@ -118,7 +126,7 @@ const page = {
   names() {
     for (const row of $$('.row')) {
       if (!row.id.match(/^s\d+-r\d+$/)) fault(`no id: ${name(row)}`);
-      if (!row.querySelector('summary').ariaLabel) fault(`no name: ${name(row)}`);
+      if (!/^(Client to server, |Server to client, |Note|Folded|TCP)/.test(row.querySelector('summary').textContent)) fault(`no name: ${name(row)}`);
     }
     for (const link of $$('a[href^="#"]')) {
       if (!document.getElementById(link.hash.slice(1))) fault(`a link to nowhere: ${link.hash}`);
@@ -136,6 +144,7 @@ const page = {
     const check = (key, expected) => {
       press(key);
       const now = counts();
+      this.page.across();
       if (now.join() !== expected.join()) fault(`folded with ${key}: ${now} and not ${expected}`);
       this.page.lines();
       press(key);
@@ -225,6 +234,8 @@ const picture = {
         if (!(rect.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING)) continue;
         if (box.left <= x && x <= box.right && box.top <= y && y <= box.bottom) under = style.fill;
       }
+      // Outside of the page, which is a fault already.
+      if (!under) continue;
       const over = getComputedStyle(text).fill;
       const has = contrast(over, under);
       if (has < REQUIRED_CONTRAST) fault(`contrast ${has.toFixed(2)} of ${over} on ${under}: ${name(text)}`);
@@ -247,7 +258,7 @@ function all() {
     style.textContent = '.row{content-visibility:visible!important}.tools,.heads{position:static!important}';
     document.head.append(style);
     facts.rows = $$('.row').length;
-    for (const check of [page.cut, page.lines, page.contrast, page.names]) check();
+    for (const check of [page.cut, page.across, page.lines, page.contrast, page.names]) check();
     overlaps(document.body);
     page.folds.call(this);
     for (const details of $$('details.lane')) details.open = true;

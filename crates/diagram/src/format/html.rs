@@ -27,8 +27,8 @@ pub(super) const FORMAT: Format = Format {
 const CSS: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of the two in base64, for the page's policy; a test says what they have to be.
-const CSS_HASH: &str = "YeZBeBo/C7nMFRAMfUjfFmrxNaIyQLYb07TscupiO58=";
-const SCRIPT_HASH: &str = "jvKgIZOO6OmXPGNp0hdreQyngpEwnJ+JkH0npxur5xQ=";
+const CSS_HASH: &str = "2Nq2vCwirKCsfO4aa5g0g2QfwgGMnhr3mDmD95Di6wc=";
+const SCRIPT_HASH: &str = "sWFpmzNd4gfGLFt1tu/TptpgDJIVxiEQfRV/0FoEONc=";
 
 struct Html {
     style: Style,
@@ -110,10 +110,10 @@ impl Html {
         for (_, id, name, count, key) in toggles.iter().filter(|(drawn, ..)| *drawn) {
             put!(
                 page,
-                "<label><input type=\"checkbox\" id=\"show-{id}\" checked aria-keyshortcuts=\"{key}\"> {name} <small>{count}</small></label>\n"
+                "<label><input type=\"checkbox\" id=\"show-{id}\" checked aria-keyshortcuts=\"{key}\"> {name} <small>{count}</small> <kbd hidden>{key}</kbd></label>\n"
             );
         }
-        page.push_str("<div class=\"jump\" hidden><output aria-live=\"polite\"></output><button type=\"button\" class=\"previous\" aria-keyshortcuts=\"p\">Previous finding <kbd>p</kbd></button><button type=\"button\" class=\"next\" aria-keyshortcuts=\"n\">Next finding <kbd>n</kbd></button></div>\n</div>\n");
+        page.push_str("<div class=\"jump\" hidden><output aria-live=\"polite\"></output><button type=\"button\" class=\"previous\" aria-keyshortcuts=\"p\">Previous finding <kbd>p</kbd></button><button type=\"button\" class=\"next\" aria-keyshortcuts=\"n\">Next finding <kbd>n</kbd></button></div>\n<button type=\"button\" class=\"open\" aria-keyshortcuts=\"e\" hidden>All details <kbd>e</kbd></button>\n</div>\n");
     }
 }
 

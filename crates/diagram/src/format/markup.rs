@@ -1,11 +1,12 @@
 //! What SVG and HTML have in common: escaping, and the words for times, figures, segments and steps.
 
-use std::{borrow::Cow, fmt::Write, time::Duration};
+use std::{borrow::Cow, cmp::Reverse, fmt::Write, time::Duration};
 
 use restante_proto::dialogue::{Flag, Side};
 
 use crate::{
     anomaly::{Anomaly, Severity},
+    format::Picture,
     row::{Carried, Row, RowKind, Summary},
     words::{count, duration, size, thousands},
 };
@@ -55,6 +56,14 @@ pub(super) fn escaped(text: &str) -> String {
         }
     }
     safe
+}
+
+/// The first characters of a text, with `…` for the rest.
+pub(super) fn shortened(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(text)),
+        None => text.to_owned(),
+    }
 }
 
 /// Writes into text, where writing cannot fail.
@@ -173,12 +182,12 @@ const fn kind(kind: RowKind) -> &'static str {
     }
 }
 
-/// Who says what to whom, for those who do not see the arrow.
-pub(super) fn spoken(row: &Row) -> String {
+/// Who speaks to whom, and what kind of thing it is, for those who do not see the arrow.
+pub(super) fn speaker(row: &Row) -> String {
     match row.from {
-        Some(Side::Client) => format!("Client to server, {}: {}", kind(row.kind), row.label),
-        Some(Side::Server) => format!("Server to client, {}: {}", kind(row.kind), row.label),
-        None => format!("{}: {}", kind(row.kind), row.label),
+        Some(Side::Client) => format!("Client to server, {}", kind(row.kind)),
+        Some(Side::Server) => format!("Server to client, {}", kind(row.kind)),
+        None => kind(row.kind).to_owned(),
     }
 }
 
@@ -218,7 +227,11 @@ pub(super) fn figures(summary: &Summary) -> Vec<(&'static str, String)> {
     if let Some(user) = &summary.user {
         figures.push(("User", user.clone()));
     }
-    figures.push(("TLS", summary.tls.clone().unwrap_or_else(|| "none".to_owned())));
+    match &summary.tls {
+        Some(tls) => figures.push(("TLS", tls.clone())),
+        None if summary.opening.inside_tls => {}
+        None => figures.push(("TLS", "none".to_owned())),
+    }
     figures.push(("Commands", thousands(summary.commands)));
     let mut messages = thousands(summary.retrieved);
     if summary.retrieved > 0 {
@@ -239,19 +252,48 @@ pub(super) fn figures(summary: &Summary) -> Vec<(&'static str, String)> {
     figures
 }
 
-/// What was found in these rows, worst first: each kind with its places, in order. A row counts once for each kind.
-pub(super) fn found(rows: &[Row]) -> Vec<(Anomaly, Vec<u64>)> {
-    let mut found: Vec<(Anomaly, Vec<u64>)> = Vec::new();
-    for row in rows {
+/// One kind of what was found in a session.
+pub(super) struct Found {
+    pub(super) anomaly: Anomaly,
+    /// How often.
+    pub(super) count: u64,
+    /// The rows in which it was found, in order; what was folded has none.
+    pub(super) places: Vec<u64>,
+}
+
+impl Found {
+    /// What it is, and how often if that is more than once.
+    pub(super) fn title(&self) -> String {
+        let title = self.anomaly.title();
+        if self.count > 1 { format!("{title} × {}", thousands(self.count)) } else { title.to_owned() }
+    }
+}
+
+/// What was found in a session, worst first.
+pub(super) fn found(picture: Picture<'_>) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    for row in picture.rows {
         for finding in &row.findings {
-            match found.iter_mut().find(|(anomaly, _)| *anomaly == finding.anomaly) {
-                Some((_, places)) if places.last() == Some(&row.number) => {}
-                Some((_, places)) => places.push(row.number),
-                None => found.push((finding.anomaly, vec![row.number])),
+            match found.iter_mut().find(|found| found.anomaly == finding.anomaly) {
+                Some(found) if found.places.last() == Some(&row.number) => found.count += 1,
+                Some(found) => {
+                    found.count += 1;
+                    found.places.push(row.number);
+                }
+                None => {
+                    found.push(Found { anomaly: finding.anomaly, count: 1, places: vec![row.number] });
+                }
             }
         }
     }
-    found.sort_by_key(|(anomaly, _)| (std::cmp::Reverse(anomaly.severity()), *anomaly));
+    // The figures know of more than the rows where rows were folded.
+    for &(anomaly, count) in &picture.summary.anomalies {
+        match found.iter_mut().find(|found| found.anomaly == anomaly) {
+            Some(found) => found.count = found.count.max(count),
+            None => found.push(Found { anomaly, count, places: Vec::new() }),
+        }
+    }
+    found.sort_by_key(|found| (Reverse(found.anomaly.severity()), found.anomaly));
     found
 }
 

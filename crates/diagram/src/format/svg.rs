@@ -22,7 +22,7 @@ pub(super) const FORMAT: Format = Format {
 };
 
 /// How wide the picture is, in pixels.
-const WIDTH: f64 = 1200.0;
+const WIDTH: f64 = 1120.0;
 /// What is left free at its edges, and between sessions.
 const MARGIN: f64 = 28.0;
 

@@ -53,8 +53,17 @@ addEventListener('keydown', event => {
   act();
 });
 
+// Who marks text in a message to copy it does not want its details.
+addEventListener('click', event => {
+  if (event.target.closest('summary') && !getSelection().isCollapsed) event.preventDefault();
+});
+
+for (const hint of document.querySelectorAll('.tools>[hidden],.tools label [hidden]')) {
+  hint.hidden = hint === jump && !places.length;
+}
+document.querySelector('.tools .open')?.addEventListener('click', open);
+
 if (jump && places.length) {
-  jump.hidden = false;
   jump.querySelector('.previous').addEventListener('click', () => go(-1));
   jump.querySelector('.next').addEventListener('click', () => go(1));
 }

@@ -6,8 +6,8 @@ use crate::{
     format::{
         Style,
         markup::{
-            Clock, LOCK, escaped, flags, icon, id, is_long, left_out, put, segments, side, split_verb,
-            spoken, worst,
+            Clock, LOCK, escaped, flags, icon, id, is_long, left_out, put, segments, shortened, side,
+            speaker, split_verb, worst,
         },
     },
     row::{Finding, Row, RowKind},
@@ -42,20 +42,13 @@ pub(super) fn draw(page: &mut String, row: &Row, around: Around<'_>) {
     }
     put!(page, "\" id=\"{id}\">");
     when(page, row, &id, around.clock);
-    put!(page, "<details class=\"lane\"><summary aria-label=\"{}\">", escaped(&shortened(&spoken(row))));
+    put!(page, "<details class=\"lane\"><summary><span class=\"hidden\">{}: </span>", speaker(row));
     said(page, row, around.style);
     page.push_str("</summary>");
     facts(page, row, around.clock);
     page.push_str("</details>");
     beside(page, row, around);
     page.push_str("</li>\n");
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(LABEL_MAX_CHARS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(text)),
-        None => text.to_owned(),
-    }
 }
 
 fn when(page: &mut String, row: &Row, id: &str, clock: Clock) {
@@ -85,7 +78,7 @@ fn when(page: &mut String, row: &Row, id: &str, clock: Clock) {
 fn bar(page: &mut String, row: &Row, clock: Clock) {
     let whole = row.since.map_or(0, |since| clock.part(since));
     // Less than that is a speck of dust.
-    if whole < 40 {
+    if whole < 70 {
         return;
     }
     let (network, peer) = row.share.map_or((0, 0), |share| {
@@ -116,11 +109,11 @@ fn said(page: &mut String, row: &Row, style: &Style) {
         page.push_str(&drawn_icon(LOCK));
     }
     let (verb, rest) = split_verb(row);
-    let short = shortened(rest);
+    let short = shortened(rest, LABEL_MAX_CHARS);
     if verb.is_empty() {
         page.push_str(&escaped(&short));
     } else {
-        put!(page, "<b>{}</b>{}", escaped(&shortened(verb)), escaped(&short));
+        put!(page, "<b>{}</b>{}", escaped(&shortened(verb, LABEL_MAX_CHARS)), escaped(&short));
     }
     let carried =
         segments(row).filter(|carried| style.segments && !carried.is_empty()).map(|text| escaped(&text));
@@ -151,7 +144,7 @@ fn block(page: &mut String, row: &Row, lines_max: usize) {
     page.push_str("<span class=\"block\">");
     let shown = row.lines.get(..lines_max).unwrap_or(&row.lines);
     for line in shown {
-        put!(page, "<code>{}</code>", escaped(&shortened(line)));
+        put!(page, "<code>{}</code>", escaped(&shortened(line, LABEL_MAX_CHARS)));
     }
     let hidden = (row.lines.len() - shown.len()) as u64 + row.lines_left_out;
     if hidden > 0 {
@@ -166,42 +159,33 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
     let mut fact = |name: &str, value: &str| {
         put!(page, "<dt>{name}</dt><dd>{}</dd>", escaped(value));
     };
-    fact("Row", &format!("{}, {}", row.number, row.kind.name()));
-    if let Some(from) = row.from {
-        fact("From", side(from));
-    }
-    if let Some(phase) = row.phase {
-        fact("State", phase.name());
-    }
+    fact("What", &what(row));
     if let Some(at) = row.at {
-        fact("Time", &format!("{} s", clock.at(at)));
-    }
-    if let Some(since) = row.since {
-        fact("Step", &duration(since));
+        let since = row.since.map(|since| format!(", {} behind the row before", duration(since)));
+        fact("When", &format!("{} s{}", clock.at(at), since.unwrap_or_default()));
     }
     if let Some(share) = row.share {
-        fact("Network", &duration(share.network));
-        fact("Who answered", &duration(share.peer));
+        let (network, peer) = (duration(share.network), duration(share.peer));
+        fact("Waited", &format!("{network} on the network, {peer} with who answered"));
     }
     if row.label.chars().nth(LABEL_MAX_CHARS).is_some() {
         fact("Said", &row.label);
     }
     if let Some(carried) = &row.carried {
-        let shared = if carried.shared { ", the first with the end of the row before" } else { "" };
-        fact("Segments", &format!("{}{shared}", thousands(carried.count)));
-        fact("Flags", &flags(carried));
-        if let Some(seq) = carried.seq {
-            fact("Sequence", &seq.to_string());
-        }
-        if let Some(ack) = carried.ack {
-            fact("Acknowledges", &ack.to_string());
-        }
-        fact("Carried", &count(carried.octets, "octet"));
+        let first = if carried.count > 1 { ", the first" } else { "," };
+        let shared = if carried.shared { ", begun by the row before" } else { "" };
+        fact("Carried by", &format!("{}{first} {}{shared}", count(carried.count, "segment"), flags(carried)));
+        let mut numbers: Vec<String> = Vec::with_capacity(3);
+        numbers.extend(carried.seq.map(|seq| format!("sequence {seq}")));
+        numbers.extend(carried.ack.map(|ack| format!("acknowledges {ack}")));
+        numbers.push(count(carried.octets, "octet"));
+        fact("Numbers", &numbers.join(", "));
         if carried.acks > 0 {
-            fact("ACKs back", &thousands(carried.acks));
+            fact("Came back", &format!("{} that carry nothing", count(carried.acks, "ACK")));
         }
     }
-    let hides = row.lines.len() > BLOCK_LINES_MAX || row.lines.iter().any(|line| shortened(line) != *line);
+    let hides = row.lines.len() > BLOCK_LINES_MAX
+        || row.lines.iter().any(|line| shortened(line, LABEL_MAX_CHARS) != *line);
     if hides {
         let mut lines = row.lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n");
         if row.lines_left_out > 0 {
@@ -223,6 +207,19 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         );
     }
     page.push_str("</dl>");
+}
+
+/// `command of the client, row 8, in AUTHORIZATION`
+fn what(row: &Row) -> String {
+    let mut what = row.kind.name().to_owned();
+    if let Some(from) = row.from {
+        what += &format!(" of the {}", side(from));
+    }
+    what += &format!(", row {}", row.number);
+    if let Some(phase) = row.phase {
+        what += &format!(", in {}", phase.name());
+    }
+    what
 }
 
 /// What was found, and what the step is for.

@@ -6,7 +6,7 @@ use super::{drawn_icon, row};
 use crate::{
     format::{
         Picture, Style,
-        markup::{Clock, escaped, figures, found, heading, icon, id, put},
+        markup::{Clock, escaped, figures, found, heading, icon, id, put, shortened},
     },
     row::{Row, RowKind, Summary},
     words::thousands,
@@ -14,6 +14,9 @@ use crate::{
 
 /// The most places of one kind that the head links to; the rest is reached from finding to finding.
 const PLACES_MAX: usize = 60;
+
+/// The most characters of an address above a lifeline.
+const ADDRESS_MAX_CHARS: usize = 100;
 
 /// Draws it.
 pub(super) fn draw(page: &mut String, picture: Picture<'_>, style: &Style) {
@@ -83,22 +86,20 @@ fn head(page: &mut String, picture: Picture<'_>) {
         put!(page, "<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(&value));
     }
     page.push_str("</dl>\n");
-    let found = found(rows);
+    let found = found(picture);
     if found.is_empty() {
         page.push_str("<p class=\"none-found\">Nothing wrong was found in it.</p>\n");
     } else {
         page.push_str("<h3 class=\"title\">What was found</h3>\n<ul class=\"found-list\">\n");
     }
-    for (anomaly, places) in &found {
-        let severity = anomaly.severity();
-        let times =
-            if places.len() > 1 { format!(" × {}", thousands(places.len() as u64)) } else { String::new() };
+    for kind in &found {
+        let (severity, places) = (kind.anomaly.severity(), &kind.places);
         put!(
             page,
-            "<li class=\"{name}\">{}<strong>{}{times}</strong><span class=\"severity\">{name}</span><p>{}</p><p>",
+            "<li class=\"{name}\">{}<strong>{}</strong><span class=\"severity\">{name}</span><p>{}</p><p>",
             drawn_icon(icon(severity)),
-            anomaly.title(),
-            escaped(anomaly.advice()),
+            kind.title(),
+            escaped(kind.anomaly.advice()),
             name = severity.name()
         );
         for place in places.iter().take(PLACES_MAX) {
@@ -130,7 +131,7 @@ fn heads(page: &mut String, summary: &Summary, clock: Clock) {
     {
         put!(page, "<div class=\"actor {class}\"><b>{name}</b>");
         if let Some(address) = address {
-            put!(page, "<span>{}</span>", escaped(address));
+            put!(page, "<span>{}</span>", escaped(&shortened(address, ADDRESS_MAX_CHARS)));
         }
         page.push_str("</div>");
     }

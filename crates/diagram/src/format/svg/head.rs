@@ -35,17 +35,15 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
     }
     y += 28.0;
     y = facts(pen, y, left, right, &figures(summary));
-    let found = found(rows);
+    let found = found(picture);
     if !found.is_empty() {
         y += 14.0;
     }
-    for (anomaly, places) in &found {
-        let severity = anomaly.severity();
+    for kind in &found {
+        let (severity, places) = (kind.anomaly.severity(), &kind.places);
         let name = severity.name();
         pen.icon(left, y - 12.0, 14.0, icon(severity), &format!("{name}i"));
-        let times =
-            if places.len() > 1 { format!(" × {}", thousands(places.len() as u64)) } else { String::new() };
-        let title = format!("{}{times}", anomaly.title());
+        let title = kind.title();
         let spans = [("", 0.0, title.as_str()), ("small", 10.0, name)];
         pen.spans(left + 22.0, y, &format!("title sans {name}i"), Anchor::Start, &spans);
         let mut x = left + 22.0 + Face::Bold(12.5).width(&title) + 10.0 + Face::Sans(11.0).width(name) + 4.0;
@@ -62,7 +60,7 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, clock: Clock) 
             pen.unlink();
             x += width + 10.0;
         }
-        for line in Face::Sans(12.5).wrap(anomaly.advice(), right - left - 22.0, 4) {
+        for line in Face::Sans(12.5).wrap(kind.anomaly.advice(), right - left - 22.0, 4) {
             y += 17.0;
             pen.text(left + 22.0, y, "remark sans", Anchor::Start, &line);
         }

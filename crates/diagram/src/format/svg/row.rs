@@ -10,7 +10,7 @@ use super::{
 use crate::{
     format::{
         Style,
-        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, split_verb, spoken},
+        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, speaker, split_verb},
     },
     row::{Row, RowKind},
     words::duration,
@@ -37,7 +37,7 @@ const TITLE: Face = Face::Bold(12.5);
 
 /// All that there is to say about a row, for a tooltip.
 pub(super) fn title(row: &Row) -> String {
-    let mut title = spoken(row);
+    let mut title = format!("{}: {}", speaker(row), row.label);
     if let Some(segments) = segments(row) {
         title += &format!(" ({segments})");
     }
@@ -81,7 +81,7 @@ fn times(pen: &mut Pen, y: f64, row: &Row, columns: Columns, clock: Clock) {
     let length = |time| f64::from(clock.part(time)) * BAR / 1000.0;
     let whole = length(since);
     // Less than that is a speck of dust.
-    if whole < 3.0 {
+    if whole < 4.5 {
         return;
     }
     let Some(share) = row.share else {

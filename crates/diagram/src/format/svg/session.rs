@@ -51,7 +51,7 @@ impl Columns {
         let band = if clock.runs { number + 166.0 } else { number + 14.0 };
         let client = band + BAND + 16.0;
         // Without remarks only findings stand at the right.
-        let server = if style.remarks { 720.0 } else { 840.0 };
+        let server = if style.remarks { 710.0 } else { 780.0 };
         let right = WIDTH - MARGIN;
         Self {
             number,
@@ -60,7 +60,7 @@ impl Columns {
             band,
             client,
             server,
-            remark: server + 30.0,
+            remark: server + 28.0,
             right,
         }
     }
