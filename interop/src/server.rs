@@ -47,24 +47,49 @@ pub struct Server {
     pop3s: u16,
 }
 
+/// What a server is called, who has mail there, and where it listens for clear text.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// Its name in the greeting.
+    pub hostname: &'a str,
+    /// Whose mail it is.
+    pub user: &'a str,
+    /// The password.
+    pub password: &'a str,
+    /// The port; 0 is a free one.
+    pub port: u16,
+}
+
+impl Default for Account<'_> {
+    fn default() -> Self {
+        Self { hostname: "mail.example.org", user: USER, password: PASSWORD, port: 0 }
+    }
+}
+
 impl Server {
     /// Starts a server whose user has this mail.
     pub fn start(letters: &[Letter]) -> Self {
+        Self::of(&Account::default(), letters)
+    }
+
+    /// Starts a server for this account.
+    pub fn of(account: &Account<'_>, letters: &[Letter]) -> Self {
         let folder =
             tempfile::Builder::new().prefix("restante-interop-").tempdir().expect("a temporary folder");
         // Clients run as nobody: they walk through, and read the certificates.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let path = |name: &str| folder.path().join(name);
         authority::write(folder.path());
-        fs::write(path("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\n")).expect("it is ours");
+        let Account { user, password, .. } = account;
+        fs::write(path("users"), format!("{user}:{{PLAIN}}{password}\n")).expect("it is ours");
         fs::set_permissions(path("users"), fs::Permissions::from_mode(0o600)).expect("it is ours");
         for part in ["tmp", "new", "cur"] {
-            fs::create_dir_all(path("mail").join(USER).join(part)).expect("it is ours");
+            fs::create_dir_all(path("mail").join(user).join(part)).expect("it is ours");
         }
         for letter in letters {
-            maildir::deliver(&path("mail").join(USER), letter);
+            maildir::deliver(&path("mail").join(user), letter);
         }
-        fs::write(path("restante.toml"), configuration(folder.path())).expect("it is ours");
+        fs::write(path("restante.toml"), configuration(folder.path(), account)).expect("it is ours");
         let log = File::create(path("log")).expect("it is ours");
         let child = Command::new(binary())
             .args(["serve", "--config"])
@@ -221,13 +246,14 @@ fn port(log: &str, mark: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
 }
 
-fn configuration(folder: &Path) -> String {
+fn configuration(folder: &Path, account: &Account<'_>) -> String {
+    let Account { hostname, port, .. } = account;
     let folder = folder.display();
     format!(
-        r#"hostname = "mail.example.org"
+        r#"hostname = "{hostname}"
 
 [listen]
-pop3 = ["127.0.0.1:0"]
+pop3 = ["127.0.0.1:{port}"]
 pop3s = ["127.0.0.1:0"]
 
 [tls]

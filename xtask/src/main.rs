@@ -10,6 +10,7 @@ mod debian;
 mod fuzz;
 mod instructions;
 mod packages;
+mod pictures;
 mod run;
 mod test;
 
@@ -28,6 +29,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "audit", about: "checks licences, sources and banned crates", run: audit::run },
     Chore { name: "bench", about: "measures our server, or our client, beside others", run: bench::run },
     Chore { name: "instructions", about: "counts what the hot loops cost", run: instructions::run },
+    Chore { name: "pictures", about: "draws the pictures of the documentation anew", run: pictures::run },
     Chore { name: "fuzz", about: "looks for inputs that break something, for a while", run: fuzz::run },
 ];
 

@@ -100,11 +100,11 @@ struct Folded {
 
 impl Fold {
     /// Takes a row, and appends those that may be drawn now.
-    pub(crate) fn step(&mut self, step: Step, out: &mut Vec<Row>) {
+    pub(crate) fn step(&mut self, step: Step, out: &mut Vec<Step>) {
         let starts = step.row.kind == RowKind::Command;
         match (&mut self.run, step.topic) {
             (None, Some(topic)) if topic.repeats && starts => self.run = Some(Run::new(step, topic)),
-            (None, _) => out.push(step.row),
+            (None, _) => out.push(step),
             (Some(run), topic) => {
                 let ends = match topic {
                     Some(topic) if starts => !topic.repeats || run.is_another(topic),
@@ -122,11 +122,14 @@ impl Fold {
     }
 
     /// Gives out what is held.
-    pub(crate) fn flush(&mut self, out: &mut Vec<Row>) {
+    pub(crate) fn flush(&mut self, out: &mut Vec<Step>) {
         let Some(run) = self.run.take() else { return };
         out.extend(run.held.into_iter().map(|held| match held {
-            Held::Row { step, .. } => step.row,
-            Held::Folded(folded) => folded.row(),
+            Held::Row { step, .. } => *step,
+            Held::Folded(folded) => {
+                let end = folded.end;
+                Step { row: folded.row(), topic: None, ack: false, message_octets: None, end }
+            }
         }));
     }
 }

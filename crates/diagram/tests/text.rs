@@ -114,6 +114,27 @@ fn a_remark_is_made_once_in_a_session() {
     assert_eq!(text.matches("+OK bye").count(), 3);
 }
 
+#[test]
+fn what_is_known_of_tls_is_said_and_no_more() {
+    for (tls, inside_tls, long, short) in [
+        (None, false, "TLS       none\n", " none "),
+        (None, true, "TLS       not known\n", " ? "),
+        (Some("TLS 1.3 TLS_AES_128_GCM_SHA256"), false, "TLS 1.3 TLS_AES_128_GCM_SHA256\n", " TLS 1.3 "),
+        (Some("TLS 1.2"), true, "TLS       TLS 1.2\n", " TLS 1.2 "),
+        (Some("TLS"), false, "TLS       TLS\n", " TLS "),
+    ] {
+        let Session { mut summary, rows } = bare();
+        summary.tls = tls.map(str::to_owned);
+        summary.opening.inside_tls = inside_tls;
+        let mut out = Vec::new();
+        list(std::slice::from_ref(&summary), &style(100), &mut out);
+        let listed = String::from_utf8(out).unwrap();
+        assert!(listed.contains(short), "{listed}");
+        let drawn = draw("text", &style(80), &[&Session { summary, rows }]);
+        assert!(drawn.contains(long), "{drawn}");
+    }
+}
+
 /// Texts that are hard to measure: wide, stacked, hidden, long, empty.
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![

@@ -22,6 +22,7 @@
 //! | `restante_diagram` | the version of this shape: 1; new keys do not change it |
 //! | `duration_seconds`, `at`, `since`, `network`, `peer` | seconds, with six digits behind the point, or nine where they are known |
 //! | `joined` | `true` where the source began when the session was under way |
+//! | `inside_tls` | `true` where TLS, if there was any, was taken off before the source heard anything |
 //! | `kind` | `segment`, `command`, `response`, `reply`, `listing`, `message`, `records`, `note`, `fold` |
 //! | `phase` | `AUTHORIZATION`, `TRANSACTION`, `UPDATE`, `closed` |
 //! | `from` | `client`, `server`; left out for what concerns both |
@@ -125,6 +126,8 @@ struct SessionJson<'a> {
     title: Option<&'a str>,
     #[serde(skip_serializing_if = "is_false")]
     joined: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    inside_tls: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,6 +245,7 @@ fn session(summary: &Summary) -> SessionJson<'_> {
         started: summary.opening.started.as_deref(),
         title: summary.opening.title.as_deref(),
         joined: summary.opening.joined,
+        inside_tls: summary.opening.inside_tls,
         user: summary.user.as_deref(),
         tls: summary.tls.as_deref(),
         duration_seconds: summary.duration.and_then(seconds),

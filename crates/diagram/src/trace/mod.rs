@@ -601,20 +601,22 @@ impl Trace {
             if self.settings.fold {
                 self.fold.step(step, &mut folded);
             } else {
-                folded.push(step.row);
+                folded.push(step);
             }
         }
         self.number(folded, rows);
     }
 
     /// Rows get their numbers, and the time since the one before them.
-    fn number(&mut self, given: Vec<Row>, rows: &mut Vec<Row>) {
-        for mut row in given {
+    fn number(&mut self, given: Vec<Step>, rows: &mut Vec<Row>) {
+        for Step { mut row, end, .. } in given {
             let (before, count) = &mut self.given;
             *count += 1;
             row.number = *count;
             row.since = before.zip(row.at).map(|(before, at)| at.saturating_sub(before));
-            *before = row.at.max(*before);
+            // What was folded is over when the last of it is; all else counts from where it began.
+            let over = if row.kind == RowKind::Fold { end } else { row.at };
+            *before = over.max(*before);
             rows.push(row);
         }
     }

@@ -343,6 +343,12 @@ impl Trace {
             && let Some(block) = of.block
         {
             let size = match &seen {
+                Some(facts) if whole => format!(
+                    "{} in {}; with stuffed dots and the final dot {} on the wire. ",
+                    words::count(octets, "octet"),
+                    words::count(facts.lines, "line"),
+                    words::thousands(facts.wire_octets)
+                ),
                 Some(facts) => {
                     format!("{} in {}. ", words::count(octets, "octet"), words::count(facts.lines, "line"))
                 }

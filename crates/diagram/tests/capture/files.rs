@@ -123,6 +123,42 @@ fn extension_headers_and_ip_options_are_stepped_over() {
 }
 
 #[test]
+fn fragments_and_damaged_extension_headers_are_read_over() {
+    let mut talk = Talk::between("[2001:db8::7]:50312", "[2001:db8::1]:110");
+    talk.open().s("+OK ready\r\n");
+    let file = File { link: Link::Raw, ..File::default() };
+    let frame = Link::Raw.frame(&talk.packets[3]);
+    let with = |first: u8, extensions: &[u8]| {
+        let (mut ip, tcp) = (frame[..40].to_vec(), &frame[40..]);
+        ip[6] = first;
+        ip[4..6].copy_from_slice(&((tcp.len() + extensions.len()) as u16).to_be_bytes());
+        [&ip[..], extensions, tcp].concat()
+    };
+    let facts = |packet: &[u8]| {
+        let (mut capture, mut heard, mut octets) = (Capture::new(options()), Vec::new(), file.head());
+        file.frame(0, 0, packet, &mut octets);
+        capture.push(&octets, &mut heard).unwrap();
+        capture.end(&mut heard).unwrap();
+        let facts = capture.facts();
+        (facts.sessions, facts.fragments, facts.others)
+    };
+    // Fragments: one that is whole, the first of several, and a later one.
+    assert_eq!(facts(&with(44, &[6, 0, 0, 0, 0, 0, 0, 1])), (1, 0, 0));
+    assert_eq!(facts(&with(0, &[44, 0, 1, 4, 0, 0, 0, 0, 6, 0, 0, 9, 0, 0, 0, 1])), (0, 1, 0));
+    // The first of several is not put together with the others, and holds no whole segment.
+    assert_eq!(facts(&with(44, &[6, 0, 0, 1, 0, 0, 0, 1])), (1, 0, 0));
+    // A header that says it goes on where the packet ends.
+    for first in [0, 43, 44, 51, 60] {
+        for next in [0, 43, 44, 51, 60] {
+            for kept in 0..40 {
+                let packet = with(first, &[next, 0, 0, 1, 0, 0, 0, 1, 60, 200, 0, 1, 0, 0, 0, 1]);
+                facts(&packet[..40 + kept]);
+            }
+        }
+    }
+}
+
+#[test]
 fn octet_by_octet_is_heard_as_at_once() {
     for format in FORMATS {
         for piece in [1, 2, 3, 5, 16, 100, 1000] {

@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 pub struct BodyFacts {
     /// How many octets came, stuffed dots and the final `.` line not counted, line ends as they were.
     pub octets: u64,
+    /// How many passed in all: stuffed dots and the final `.` line counted too.
+    pub wire_octets: u64,
     /// How many lines.
     pub lines: u64,
     /// How many of them ended in LF without CR (RFC 1939 §3 asks for CRLF).
@@ -60,6 +62,7 @@ impl Gauge {
 
     /// Takes the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) {
+        self.facts.wire_octets += piece.len() as u64;
         let room = self.start_max_octets.saturating_sub(self.facts.start.len());
         self.facts.start.extend_from_slice(&piece[..piece.len().min(room)]);
         let mut rest = piece;

@@ -1,8 +1,8 @@
 //! Packet captures are the same at every cut of the file, and show no secret whatever becomes of the packets.
 //!
 //! The first line holds the lengths of pieces. What follows is a capture; or, where it is none, lines: a letter says who
-//! speaks, as in `recorder`, a number what becomes of the packet, and then comes what is said. A line that ends in `\` is
-//! said without its line end.
+//! speaks, as in `recorder`, a number what becomes of the packet, and then comes what is said. The server says a line that
+//! ends in `\` without its line end, and at `E` it repeats the secret that it was just told.
 
 use restante_diagram::{
     heard::{Heard, What},
@@ -93,13 +93,43 @@ fn check(heard: &[Heard]) {
             What::Begin(_) => None,
         };
         if let Some(span) = span {
-            assert!(span.count > 0 && span.first > 0 && span.last > 0);
-            assert!(
-                span.first <= *segments[place].as_ref().unwrap() && span.count <= span.first.max(span.last)
-            );
+            let passed = segments[place].expect("it has not ended");
+            assert!((1..=passed).contains(&span.first) && (1..=passed).contains(&span.last), "{span:?}");
+            assert!((1..=passed).contains(&span.count), "{span:?} of {passed}");
         }
     }
     assert!(segments.iter().all(Option::is_none), "a session has no end");
+}
+
+/// What the server has to answer: it may repeat a secret only where that stood in the command that it answers.
+#[derive(Default)]
+struct Answers {
+    greeted: bool,
+    owed: usize,
+    /// The last line was the secret in clear, or in base64.
+    secret: bool,
+    /// Something may have been answered by a block.
+    blocks: bool,
+}
+
+impl Answers {
+    fn follow(&mut self, letter: u8, said: &[u8]) {
+        if matches!(letter, b'S' | b'E') {
+            let status = said.starts_with(b"+OK") || said.starts_with(b"-ERR");
+            self.owed = self.owed.saturating_sub(usize::from(status && self.greeted));
+            self.greeted |= status;
+        } else {
+            self.owed += said.iter().filter(|&&octet| octet == b'\n').count();
+        }
+        self.secret = !matches!(letter, b'S' | b'E' | b'C' | b'D');
+        let word = said.split(|&octet| octet == b' ' || octet == b'\r').next().unwrap_or_default();
+        let lines = [&b"USER"[..], b"STAT", b"NOOP", b"QUIT", b"DELE", b"RSET", b"STLS"];
+        self.blocks |= letter == b'C' && !lines.contains(&word.to_ascii_uppercase().as_slice());
+    }
+
+    const fn may_repeat(&self) -> bool {
+        self.greeted && self.owed == 1 && self.secret && !self.blocks
+    }
 }
 
 /// A packet on its way.
@@ -133,18 +163,18 @@ fn scripted(script: &[u8]) -> Option<Vec<u8>> {
     };
     send(Side::Client, SYN, b"", &mut packets);
     send(Side::Server, SYN | ACK, b"", &mut packets);
+    let mut answers = Answers::default();
     for line in script.split(|&octet| octet == b'\n') {
         let [letter, fate, text @ ..] = line else { continue };
         let (text, end) = match text.strip_suffix(b"\\") {
-            Some(text) => (text, &b""[..]),
-            None => (text, &b"\r\n"[..]),
+            Some(text) if matches!(letter, b'S' | b'E') => (text, &b""[..]),
+            _ => (text, &b"\r\n"[..]),
         };
         let (from, said) = match (letter, recorder::planted(*letter)) {
             (_, Some(planted)) => (Side::Client, [planted.as_bytes(), end].concat()),
             (b'C', _) => (Side::Client, [text, end].concat()),
             (b'S', _) => (Side::Server, [text, end].concat()),
-            // What the server says of what it was told.
-            (b'E', _) => (Side::Server, [b"-ERR hunter2horse", text, end].concat()),
+            (b'E', _) if answers.may_repeat() => (Side::Server, [b"-ERR hunter2horse", text, end].concat()),
             (b'F', _) => {
                 send(Side::Client, ACK | 1, b"", &mut packets);
                 continue;
@@ -154,6 +184,7 @@ fn scripted(script: &[u8]) -> Option<Vec<u8>> {
         if packets.len() > PACKETS_MAX {
             break;
         }
+        answers.follow(*letter, &said);
         let first = packets.len();
         match number(&[*fate], 0) {
             1 => {

@@ -141,9 +141,10 @@ Fetch it into a Maildir of your own, each message once however often you call; -
 
   {restante} fetch pop3s://{USER}@{pop3s} --to maildir:demo-mail --ca-file {certificate} --password-file {password_file}
 
-Watch a whole session, line by line:
+Watch a whole session, line by line, and see it drawn:
 
-  {restante} play --ca-file {certificate} {hello} 'pop3s://{pop3s}'
+  {restante} play --ca-file {certificate} {hello} 'pop3s://{pop3s}' --record session.pop3
+  {restante} diagram session.pop3
 
 "
     )

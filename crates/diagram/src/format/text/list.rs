@@ -145,7 +145,15 @@ fn started<'a>(summary: &'a Summary, day: Option<&str>) -> Option<&'a str> {
 
 /// The version of TLS; the cipher is told where the session is drawn.
 fn tls(summary: &Summary) -> &str {
-    summary.tls.as_deref().map_or("none", |tls| tls.split(' ').next().unwrap_or(tls))
+    match &summary.tls {
+        // `TLS 1.3 TLS_AES_128_GCM_SHA256`, or less of it.
+        Some(tls) => match tls.rsplit_once(' ') {
+            Some((version, cipher)) if cipher.contains('_') => version,
+            _ => tls,
+        },
+        None if summary.opening.inside_tls => "?",
+        None => "none",
+    }
 }
 
 /// The day on which all began whose time is known: it is said once, as the heading of the times.

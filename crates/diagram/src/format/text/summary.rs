@@ -36,7 +36,7 @@ pub(super) fn write(
     if let Some(user) = &summary.user {
         value("user", user, Paint::Plain);
     }
-    value("TLS", summary.tls.as_deref().unwrap_or("none"), Paint::Plain);
+    value("TLS", tls(summary), Paint::Plain);
     if let Some(taken) = summary.duration {
         value("took", &duration(taken), Paint::Plain);
     }
@@ -67,6 +67,12 @@ pub(super) fn write(
             write_line(&format!("  {text}"), Paint::Dim, colour, out);
         }
     }
+}
+
+/// What is known of TLS; where it was taken off before anything was heard, that is nothing.
+pub(super) fn tls(summary: &Summary) -> &str {
+    let unknown = if summary.opening.inside_tls { "not known" } else { "none" };
+    summary.tls.as_deref().unwrap_or(unknown)
 }
 
 fn messages(summary: &Summary) -> String {

@@ -185,7 +185,9 @@ impl Follow {
         }
         let mut opens_message = false;
         for observed in seen.drain(..) {
-            if self.doubtful && matches!(observed.role, Some(Role::Unknown | Role::Unasked)) {
+            // A client that spoke first, in secret: the greeting may be its answer.
+            let echoes = self.secret_said && observed.role == Some(Role::Greeting);
+            if echoes || (self.doubtful && matches!(observed.role, Some(Role::Unknown | Role::Unasked))) {
                 // What lacks told the two sides apart; the recorder would only guess from here on.
                 self.lose(None, out);
                 break;

@@ -18,6 +18,13 @@ const IPV4: u32 = 228;
 const IPV6: u32 = 229;
 const LINUX_COOKED_2: u32 = 276;
 
+/// The extension headers of IPv6, by their numbers.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+
 /// The length of a TCP header without options, in octets.
 const TCP_HEADER_OCTETS: usize = 20;
 
@@ -97,16 +104,12 @@ fn ip<'a>(sliced: &LaxSlicedPacket<'a>) -> Option<Content<'a>> {
             (header.source_addr().into(), header.destination_addr().into(), header.total_len().into(), held)
         }
         LaxNetSlice::Ipv6(ip) => {
-            let (header, extensions) = (ip.header(), ip.extensions());
-            let later = extensions.clone().into_iter().any(|extension| match extension {
-                etherparse::Ipv6ExtensionSlice::Fragment(fragment) => fragment.fragment_offset().value() > 0,
-                _ => false,
-            });
-            if later {
+            let (header, extensions) = (ip.header(), ip.extensions().slice());
+            if payload.fragmented && is_later_fragment(header.next_header().0, extensions) {
                 return Some(Content::Fragment);
             }
             let whole = usize::from(header.payload_length());
-            let held = extensions.slice().len() + held;
+            let held = extensions.len() + held;
             (header.source_addr().into(), header.destination_addr().into(), whole, held)
         }
         LaxNetSlice::Arp(_) => return None,
@@ -120,6 +123,24 @@ fn ip<'a>(sliced: &LaxSlicedPacket<'a>) -> Option<Content<'a>> {
         (SocketAddr::new(source, source_port), SocketAddr::new(destination, destination_port))
     })
     .map(Content::Tcp)
+}
+
+/// Whether extension headers (RFC 8200 §4) say that this is no first fragment. They are walked through here, because the
+/// iterator of `etherparse` 0.21 reads past their end where the packet is damaged.
+fn is_later_fragment(first: u8, extensions: &[u8]) -> bool {
+    let (mut kind, mut rest) = (first, extensions);
+    while let [next, length, o0, o1, ..] = *rest {
+        let octets = match kind {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (usize::from(length) + 1) * 8,
+            AUTHENTICATION => (usize::from(length) + 2) * 4,
+            FRAGMENT if u16::from_be_bytes([o0, o1]) >> 3 > 0 => return true,
+            FRAGMENT => 8,
+            _ => break,
+        };
+        kind = next;
+        rest = rest.get(octets..).unwrap_or_default();
+    }
+    false
 }
 
 /// Reads the header itself: `etherparse` gives up where the capture cut the options off, which nobody needs here.

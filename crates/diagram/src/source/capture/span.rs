@@ -10,18 +10,40 @@ pub(super) struct Spanning {
     last: Carrier,
     count: u32,
     octets: u64,
+    /// The latest of them, and which of the [`RECENT`] before it are among them, one bit each: where segments overlap and
+    /// came in another order, octets of one may stand on both sides of another one's.
+    latest: u32,
+    recent: u64,
 }
+
+/// So many segments are remembered.
+const RECENT: u32 = u64::BITS;
 
 impl Spanning {
     /// It begins in this segment.
     pub(super) fn new(first: Carrier) -> Self {
-        Self { first, last: first, count: 1, octets: first.octets.into() }
+        Self { first, last: first, count: 1, octets: first.octets.into(), latest: first.number, recent: 1 }
     }
 
-    /// It goes on in this segment, which may be the last one still.
+    /// It goes on in this segment, which may be one of them already.
     pub(super) fn add(&mut self, carrier: Carrier) {
-        if carrier.number != self.last.number {
-            self.last = carrier;
+        self.last = carrier;
+        let fresh = match (carrier.number.checked_sub(self.latest), self.latest.abs_diff(carrier.number)) {
+            (Some(0), _) => false,
+            (Some(later), _) => {
+                self.recent = self.recent.checked_shl(later).unwrap_or(0) | 1;
+                self.latest = carrier.number;
+                true
+            }
+            (None, before) if before < RECENT => {
+                let bit = 1 << before;
+                let fresh = self.recent & bit == 0;
+                self.recent |= bit;
+                fresh
+            }
+            (None, _) => true,
+        };
+        if fresh {
             self.count = self.count.saturating_add(1);
             self.octets += u64::from(carrier.octets);
         }
@@ -29,10 +51,12 @@ impl Spanning {
 
     /// It goes on with something that was sent in these.
     pub(super) fn append(&mut self, behind: &Self) {
-        let shared = behind.first.number == self.last.number;
-        self.last = behind.last;
-        self.count = self.count.saturating_add(behind.count - u32::from(shared));
-        self.octets += behind.octets - if shared { u64::from(behind.first.octets) } else { 0 };
+        let (count, octets) = (self.count, self.octets);
+        self.add(behind.first);
+        let shared = self.count == count;
+        self.add(behind.last);
+        self.count = count.saturating_add(behind.count - u32::from(shared));
+        self.octets = octets + behind.octets - if shared { u64::from(behind.first.octets) } else { 0 };
     }
 
     /// All of them.

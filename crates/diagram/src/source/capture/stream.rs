@@ -201,9 +201,14 @@ impl Stream {
     /// The other side has everything before this number: what is not here was not captured.
     pub(super) fn acknowledged(&mut self, ack: u32, sink: Sink<'_>) {
         let mut to = self.place(ack);
-        if let Some(end) = self.end.filter(|end| to > *end) {
-            self.end_acknowledged = true;
-            to = end;
+        match self.end {
+            Some(end) if to == end + 1 => {
+                self.end_acknowledged = true;
+                to = end;
+            }
+            // More was acknowledged than the FIN: it was none, or not of this connection.
+            Some(end) if to > end => self.end = None,
+            _ => {}
         }
         // One octet alone is the FIN, which was not captured; what lies far ahead is not of this connection.
         let ahead = to - self.position;
