@@ -1,6 +1,7 @@
-//! Chromium: the drawn pages and pictures as a reader has them. What is drawn are the golden files of the formats; each is
-//! measured from inside by `diagram_chromium/check.js`: no text is cut or stands on another, arrows meet lifelines, what is
-//! folded is gone, keys go from finding to finding, colours can be told apart, and the printed page has everything.
+//! Chromium: the drawn pages and pictures as a reader has them. What is drawn are the golden files of the formats, and the
+//! documentation's pictures of a real capture; each is measured from inside by `diagram_chromium/check.js`: no text is cut
+//! or stands on another, arrows meet lifelines, what is folded is gone, keys go from finding to finding, colours can be
+//! told apart, and the printed page has everything.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
 use std::{
@@ -14,13 +15,21 @@ use tempfile::TempDir;
 
 const CHECK: &str = include_str!("diagram_chromium/check.js");
 
-/// What the golden files are called.
-const SAMPLES: [&str; 3] = ["seed", "everything", "hostile"];
+/// Sessions that are kept as a page and as a picture: made by hand, and the real one of the documentation.
+const SAMPLES: [&str; 4] = [
+    "crates/diagram/tests/golden/seed",
+    "crates/diagram/tests/golden/everything",
+    "crates/diagram/tests/golden/hostile",
+    "docs/seed",
+];
+const SEED: &str = SAMPLES[0];
+const EVERYTHING: &str = SAMPLES[1];
+const HOSTILE: &str = SAMPLES[2];
 /// A telephone, a tablet, a laptop, and the largest screens.
 const WIDTHS: [u32; 4] = [360, 768, 1280, 3840];
 
-fn golden(name: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diagram/tests/golden").join(name);
+fn drawn(sample: &str, extension: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(sample).with_extension(extension);
     fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
@@ -114,7 +123,7 @@ fn assert_fine(what: &str, facts: &[String], faults: &[String]) {
 fn pages_are_fine_at_every_width_in_light_and_dark() {
     let browser = Browser::new();
     for sample in SAMPLES {
-        let page = golden(&format!("{sample}.html"));
+        let page = drawn(sample, "html");
         let rows = page.matches("<li class=\"row ").count();
         let mut grounds = Vec::new();
         for (place, width) in WIDTHS.into_iter().enumerate() {
@@ -134,7 +143,7 @@ fn pages_are_fine_at_every_width_in_light_and_dark() {
 #[test]
 fn the_check_finds_what_is_broken() {
     let browser = Browser::new();
-    let page = golden("everything.html");
+    let page = drawn(EVERYTHING, "html");
     let breaks = [
         (".arrow{display:block;", ".arrow{display:block;margin-left:4px;", "arrow at the client"),
         (".label{font:", ".label{min-width:200vw;font:", "wide, the window"),
@@ -151,7 +160,7 @@ fn the_check_finds_what_is_broken() {
         let (_, faults) = browser.verdict(&with_check(&page.replacen(whole, broken, 1)), 1280, false);
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{broken}: {faults:?}");
     }
-    let picture = golden("seed.svg");
+    let picture = drawn(SEED, "svg");
     let breaks = [
         (
             ">STAT<",
@@ -172,7 +181,7 @@ fn the_check_finds_what_is_broken() {
 fn pictures_are_fine_in_light_and_dark() {
     let browser = Browser::new();
     for sample in SAMPLES {
-        let picture = golden(&format!("{sample}.svg"));
+        let picture = drawn(sample, "svg");
         let mut grounds = Vec::new();
         for dark in [false, true] {
             let (facts, faults) = browser.verdict(&framed(&picture), 1280, dark);
@@ -186,13 +195,13 @@ fn pictures_are_fine_in_light_and_dark() {
 #[test]
 fn a_picture_works_as_an_image() {
     let browser = Browser::new();
-    browser.write("picture.svg", &golden("seed.svg"));
+    browser.write("picture.svg", &drawn(SEED, "svg"));
     let page = browser.write(
         "image.html",
         "<!doctype html><img src=\"picture.svg\"><script>addEventListener('load', () => { const image = document.querySelector('img'); document.body.dataset.size = image.naturalWidth + 'x' + image.naturalHeight; })</script>",
     );
     let dom = browser.run(&["--dump-dom"], &page);
-    let picture = golden("seed.svg");
+    let picture = drawn(SEED, "svg");
     let [width, height] = ["width=\"", "height=\""]
         .map(|name| picture.split(name).nth(1).and_then(|rest| rest.split('"').next()).unwrap());
     assert!(dom.contains(&format!("data-size=\"{width}x{height}\"")), "{dom}");
@@ -202,7 +211,7 @@ fn a_picture_works_as_an_image() {
 fn the_policy_lets_nothing_of_a_stranger_run() {
     let browser = Browser::new();
     let injected = "<script>document.body.dataset.ran = 1</script><img src=\"x\" onerror=\"document.body.dataset.ran = 2\"><style>body{display:none}</style></main>";
-    let page = browser.write("page.html", &golden("hostile.html").replace("</main>", injected));
+    let page = browser.write("page.html", &drawn(HOSTILE, "html").replace("</main>", injected));
     let dom = browser.run(&["--dump-dom"], &page);
     assert!(!dom.contains("data-ran"), "a stranger's script has run");
     // Our own has: it shows the buttons.
@@ -212,8 +221,8 @@ fn the_policy_lets_nothing_of_a_stranger_run() {
 #[test]
 fn the_printed_page_has_every_row_and_no_row_is_broken() {
     let browser = Browser::new();
-    for sample in ["seed", "everything"] {
-        let page = golden(&format!("{sample}.html"));
+    for sample in SAMPLES.into_iter().filter(|sample| *sample != HOSTILE) {
+        let page = drawn(sample, "html");
         let address = browser.write("page.html", &page);
         let pdf = browser.file("page.pdf");
         let print = format!("--print-to-pdf={}", pdf.display());

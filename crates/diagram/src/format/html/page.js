@@ -30,7 +30,7 @@ function toggle(id) {
 }
 
 // Opens what is closed, or closes all.
-function open() {
+function unfold() {
   const all = [...document.querySelectorAll('details.lane')];
   const closed = all.some(details => !details.open);
   for (const details of all) details.open = closed;
@@ -42,7 +42,7 @@ const keys = {
   t: () => toggle('show-segments'),
   b: () => toggle('show-bodies'),
   r: () => toggle('show-remarks'),
-  e: open,
+  e: unfold,
 };
 
 addEventListener('keydown', event => {
@@ -61,7 +61,7 @@ addEventListener('click', event => {
 for (const hint of document.querySelectorAll('.tools>[hidden],.tools label [hidden]')) {
   hint.hidden = hint === jump && !places.length;
 }
-document.querySelector('.tools .open')?.addEventListener('click', open);
+document.querySelector('.tools .open')?.addEventListener('click', unfold);
 
 if (jump && places.length) {
   jump.querySelector('.previous').addEventListener('click', () => go(-1));
