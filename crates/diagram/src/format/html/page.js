@@ -55,7 +55,7 @@ addEventListener('keydown', event => {
 
 // Who marks text in a message to copy it does not want its details.
 addEventListener('click', event => {
-  if (event.target.closest('summary') && !getSelection().isCollapsed) event.preventDefault();
+  if (event.detail && event.target.closest('summary') && !getSelection().isCollapsed) event.preventDefault();
 });
 
 for (const hint of document.querySelectorAll('.tools>[hidden],.tools label [hidden]')) {
