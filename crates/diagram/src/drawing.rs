@@ -391,7 +391,10 @@ impl Drawing {
         if ends {
             self.close(session, out);
         }
-        Ok(())
+        match &self.pen {
+            Pen::Whole(draw) if draw.held_octets() > ROWS_MAX_OCTETS => Err(DrawError::TooMuch),
+            _ => Ok(()),
+        }
     }
 
     fn draws(&self, session: u32) -> bool {

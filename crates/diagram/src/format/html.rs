@@ -151,6 +151,10 @@ impl Draw for Html {
     // The index stands before the sessions, and what they are is known only at the end: all is held until then.
     fn start(&mut self, _out: &mut Vec<u8>) {}
 
+    fn held_octets(&self) -> usize {
+        self.body.len() + self.sessions.len() * size_of::<Entry>()
+    }
+
     fn session(&mut self, picture: Picture<'_>, _out: &mut Vec<u8>) {
         session::draw(&mut self.body, picture, &self.style);
         let rows = picture.rows;

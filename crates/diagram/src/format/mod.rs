@@ -47,6 +47,10 @@ pub trait Draw {
     fn session(&mut self, picture: Picture<'_>, out: &mut Vec<u8>);
     /// What stands behind the last session.
     fn finish(&mut self, out: &mut Vec<u8>);
+    /// How many octets it holds back until then; nothing, if what is drawn goes out at once.
+    fn held_octets(&self) -> usize {
+        0
+    }
 }
 
 /// A format that exists.

@@ -49,6 +49,10 @@ impl Draw for Svg {
         self.headings.push(heading(picture.summary));
     }
 
+    fn held_octets(&self) -> usize {
+        self.pen.octets()
+    }
+
     fn finish(&mut self, out: &mut Vec<u8>) {
         if self.headings.is_empty() {
             let (x, y) = (WIDTH / 2.0, self.bottom + MARGIN + 20.0);

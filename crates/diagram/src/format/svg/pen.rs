@@ -40,6 +40,11 @@ impl Anchor {
 }
 
 impl Pen {
+    /// How many octets were drawn.
+    pub(super) fn octets(&self) -> usize {
+        self.out.len()
+    }
+
     /// One line of text.
     pub(super) fn text(&mut self, x: f64, y: f64, class: &str, anchor: Anchor, text: &str) {
         self.spans(x, y, class, anchor, &[("", 0.0, text)]);
