@@ -205,6 +205,10 @@ impl Trace {
         }
         let login =
             matches!(verb, Verb::Pass | Verb::Apop) || (verb == Verb::Auth && exchange.mechanism.is_some());
+        if login && self.phase.is_none() {
+            // Its beginning was not heard.
+            self.phase = Some(Phase::Authorization);
+        }
         let next = match self.phase.and_then(|phase| phase.transition(verb)) {
             Some(row) if ok => Some(row.ok),
             Some(row) => Some(row.err),
