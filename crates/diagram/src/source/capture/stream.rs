@@ -43,6 +43,8 @@ pub(super) struct Stream {
     waiting_octets: usize,
     /// The position behind the last octet, once a FIN told it.
     end: Option<i64>,
+    /// The position before which everything was acknowledged.
+    acknowledged: i64,
     /// The FIN was acknowledged.
     end_acknowledged: bool,
 }
@@ -121,6 +123,14 @@ impl Stream {
         if end >= self.position {
             self.end.get_or_insert(end);
         }
+        self.end_acknowledged |= self.end.is_some_and(|end| self.acknowledged == end + 1);
+    }
+
+    /// Whether the other side has more than what came, so that something is on its way or lost.
+    pub(super) fn lacks(&self, ack: u32) -> bool {
+        let ahead = self.place(ack) - self.position;
+        let fin = ahead == 1 && self.pieces.is_empty();
+        self.next.is_some() && ahead > 0 && ahead <= AHEAD_MAX_OCTETS && !fin
     }
 
     /// Takes what a segment carries: its octets, and behind them so many that were not captured.
@@ -201,6 +211,7 @@ impl Stream {
     /// The other side has everything before this number: what is not here was not captured.
     pub(super) fn acknowledged(&mut self, ack: u32, sink: Sink<'_>) {
         let mut to = self.place(ack);
+        self.acknowledged = self.acknowledged.max(to);
         match self.end {
             Some(end) if to == end + 1 => {
                 self.end_acknowledged = true;
