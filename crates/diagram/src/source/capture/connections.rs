@@ -37,7 +37,6 @@ type Key = (SocketAddr, SocketAddr);
 type Due = VecDeque<(Duration, Key, u32)>;
 
 /// All connections of a capture.
-#[derive(Debug)]
 pub(super) struct Connections {
     options: Options,
     open: HashMap<Key, Session>,
@@ -56,13 +55,12 @@ pub(super) struct Connections {
 }
 
 /// Connections that are no sessions: two generations, of which the older one is forgotten when the younger one is full.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Others {
     young: HashMap<Key, Other>,
     old: HashMap<Key, Other>,
 }
 
-#[derive(Debug)]
 enum Other {
     /// No POP3, or a session that is over.
     Ignored,

@@ -10,6 +10,7 @@ use restante_proto::{
 };
 
 use super::{
+    echo::Said,
     resync::{self, Lost},
     span::Spanning,
     stream::{Carrier, Part},
@@ -22,13 +23,14 @@ const LINE_MAX_OCTETS: usize = 32 << 10;
 const COMMAND_OCTETS: usize = 64;
 
 /// One session's ears.
-#[derive(Debug)]
 pub(super) struct Follow {
     session: u32,
     start_max_octets: usize,
     recorder: Recorder,
     /// The session was joined, or something of it lacks: what cannot be followed is no fault of the server.
     doubtful: bool,
+    /// What the client said of late.
+    said: Said,
     /// The client said what the server may repeat.
     secret_said: bool,
     /// It cannot be followed now.
@@ -46,7 +48,7 @@ pub(super) struct Follow {
 }
 
 /// What concerns one side.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Half {
     /// It speaks TLS.
     tls: Option<tls::Reader>,
@@ -67,7 +69,6 @@ struct Message {
     holed: bool,
 }
 
-#[derive(Debug)]
 struct Run {
     at: Option<Duration>,
     from: Side,
@@ -85,6 +86,7 @@ impl Follow {
             start_max_octets,
             recorder: Recorder::new(Bodies::Elided).with_starts(start_max_octets),
             doubtful: joined,
+            said: Said::default(),
             secret_said: joined,
             lost: joined.then(Lost::default),
             client: Half::default(),
@@ -127,6 +129,9 @@ impl Follow {
     ) {
         if self.half(from).tls.is_some() {
             return self.records(from, at, octets, carrier, out);
+        }
+        if from == Side::Client {
+            self.said.push(octets);
         }
         if self.lost.is_some() {
             return self.search(from, at, octets, carrier, out);
@@ -194,6 +199,11 @@ impl Follow {
             }
             opens_message = self.note(&observed, octets.len());
             let span = begun.take().unwrap_or_else(|| Spanning::new(carrier));
+            if let Some(octets) = self.echo(&observed) {
+                self.unplaced(from, at, octets, span, out);
+                continue;
+            }
+            self.flush(out);
             self.say(What::Said { observed, span: Some(span.span()) }, out);
         }
         seen.clear();
@@ -215,6 +225,22 @@ impl Follow {
         } else {
             half.begun_octets = 0;
         }
+    }
+
+    /// The length of a reply that repeats what the client said, where nobody knows what it answers: the recorder looks for
+    /// the secrets of the command that it answers.
+    fn echo(&self, observed: &Observed) -> Option<u64> {
+        let Kind::Server(line) = &observed.event.kind else { return None };
+        let unclear = match observed.role {
+            Some(Role::Listing | Role::Message | Role::End) => false,
+            Some(Role::Unasked) => true,
+            _ => self.doubtful,
+        };
+        if !unclear {
+            return None;
+        }
+        let octets = line.octets().filter(|octets| self.said.is_in(octets))?;
+        Some(octets.len() as u64)
     }
 
     /// Follows commands, replies and messages, as far as it is needed here; tells whether a message begins.
@@ -334,7 +360,9 @@ impl Follow {
             if matches!(observed.event.kind, Kind::Server(_)) && self.secret_said {
                 // Half a line may end in half a secret, which nobody recognises.
                 let (at, span) = (observed.event.at, begun.map(|begun| begun.span()));
-                self.say(What::Unplaced { at, from, octets, span }, out);
+                if octets > 0 {
+                    self.say(What::Unplaced { at, from, octets, span }, out);
+                }
                 continue;
             }
             self.say(What::Said { observed, span: begun.map(|begun| begun.span()) }, out);

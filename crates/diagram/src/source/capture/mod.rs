@@ -12,6 +12,7 @@
 //! [`Recorder`]: restante_proto::dialogue::Recorder
 
 mod connections;
+mod echo;
 mod error;
 mod file;
 mod follow;
@@ -66,11 +67,17 @@ pub struct Facts {
 /// assert!(heard.is_empty());
 /// # Ok::<(), restante_diagram::source::capture::CaptureError>(())
 /// ```
-#[derive(Debug)]
 pub struct Capture {
     reader: Reader,
     connections: Connections,
     facts: Facts,
+}
+
+impl std::fmt::Debug for Capture {
+    /// Without what it holds back: that may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture").field("facts", &self.facts()).finish_non_exhaustive()
+    }
 }
 
 impl Capture {

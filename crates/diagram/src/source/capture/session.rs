@@ -13,7 +13,6 @@ use super::{
 use crate::heard::{Ending, Heard, Opening, Span, What};
 
 /// A session that is open, or was until a moment ago.
-#[derive(Debug)]
 pub(super) struct Session {
     pub(super) number: u32,
     client: SocketAddr,

@@ -29,7 +29,7 @@ pub(super) enum Part<'a> {
 }
 
 /// One direction.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Stream {
     /// The sequence number that is shown as 0.
     base: Option<u32>,
@@ -49,7 +49,6 @@ pub(super) struct Stream {
     end_acknowledged: bool,
 }
 
-#[derive(Debug)]
 enum Piece {
     Octets(Vec<u8>, Carrier),
     Lacking(i64),
