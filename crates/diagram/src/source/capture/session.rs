@@ -147,8 +147,8 @@ impl Session {
         let (syn, fin, rst) = (flags.has(Flag::Syn), flags.has(Flag::Fin), flags.has(Flag::Rst));
         let acknowledges = flags.has(Flag::Ack);
         // Without a SYN, and without the other side's SYN that acknowledges it, nobody knows what came before.
-        let mine_anywhere = stream.begin(seq, syn) && !syn;
-        let theirs_anywhere = acknowledges && other.begin(ack, false) && !syn;
+        let mine_anywhere = stream.begin(seq, syn);
+        let theirs_anywhere = acknowledges && other.begin_at(ack, syn);
         let relative = Segment {
             from,
             flags,

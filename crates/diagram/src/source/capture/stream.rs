@@ -35,6 +35,8 @@ pub(super) struct Stream {
     base: Option<u32>,
     /// The sequence number of the octet that comes next.
     next: Option<u32>,
+    /// The other side alone has told so.
+    guessed: bool,
     /// How many octets came before that one, or were given up.
     position: i64,
     /// What came too early, by position; no two of them overlap.
@@ -74,14 +76,32 @@ impl Piece {
 type Sink<'a> = &'a mut dyn FnMut(Part<'_>);
 
 impl Stream {
-    /// A SYN, or any other first segment, says where the numbers begin: shown from 0, or from 1 where it is no SYN.
-    /// Tells whether that was not known before.
+    /// A segment of this direction passes. The first one says where the numbers begin: they are shown from 0, or from 1
+    /// where it is no SYN. Tells whether octets may have come before that nobody saw.
     pub(super) fn begin(&mut self, seq: u32, syn: bool) -> bool {
-        let fresh = self.base.is_none();
         let first = if syn { seq.wrapping_add(1) } else { seq };
-        self.base.get_or_insert_with(|| first.wrapping_sub(1));
-        self.next.get_or_insert(first);
-        fresh
+        if self.base.is_none() {
+            self.base = Some(first.wrapping_sub(1));
+            self.next = Some(first);
+            return !syn;
+        }
+        // What was acknowledged, and by that was thought to have passed, comes now.
+        let early = std::mem::take(&mut self.guessed) && self.place(first) < self.position;
+        if early {
+            self.next = Some(first);
+        }
+        early
+    }
+
+    /// The other side acknowledges something before this side was heard. Tells the same; a SYN acknowledges a SYN alone.
+    pub(super) fn begin_at(&mut self, ack: u32, syn: bool) -> bool {
+        if self.base.is_some() {
+            return false;
+        }
+        self.base = Some(ack.wrapping_sub(1));
+        self.next = Some(ack);
+        self.guessed = true;
+        !syn
     }
 
     /// The sequence number of the SYN, as far as that is known.
