@@ -22,6 +22,9 @@ use crate::heard::{Heard, RecordKind, Records, What};
 const LINE_MAX_OCTETS: usize = 32 << 10;
 const COMMAND_OCTETS: usize = 64;
 
+/// Verbs that may be answered by a block.
+const BLOCKS: [Verb; 6] = [Verb::Auth, Verb::Capa, Verb::List, Verb::Retr, Verb::Top, Verb::Uidl];
+
 /// One session's ears.
 pub(super) struct Follow {
     session: u32,
@@ -39,6 +42,10 @@ pub(super) struct Follow {
     server: Half,
     /// The server is in the middle of a message.
     message: Option<Message>,
+    /// The line from which on it was followed again proved no login, and no login was heard since.
+    unproven: bool,
+    /// The server's last line ended an answer.
+    answered: bool,
     /// How many commands wait for their replies.
     unanswered: usize,
     /// What is merged with what follows it, if that is of the same kind.
@@ -92,6 +99,8 @@ impl Follow {
             client: Half::default(),
             server: Half::default(),
             message: None,
+            unproven: false,
+            answered: false,
             unanswered: 0,
             run: None,
             seen: Vec::new(),
@@ -142,6 +151,13 @@ impl Follow {
             self.end_lines(out);
             self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
             (self.message, self.server.begun, self.server.begun_octets) = (None, None, 0);
+        }
+        if from == Side::Client && self.unproven && self.answered && self.unanswered == 0 {
+            let in_line = self.recorder.in_line(Side::Client) || self.recorder.in_line(Side::Server);
+            if !in_line && resync::proof(octets).is_some_and(|found| found.logged_in) {
+                self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
+                self.unproven = false;
+            }
         }
         // A client begins TLS where a line would begin, and then the server does.
         let begins: fn(&[u8]) -> bool = match from {
@@ -246,11 +262,18 @@ impl Follow {
     /// Follows commands, replies and messages, as far as it is needed here; tells whether a message begins.
     fn note(&mut self, observed: &Observed, octets: usize) -> bool {
         self.secret_said |= says_secret(observed);
+        // Of a reply that a block may follow, its end is waited for.
+        self.answered = match observed.role {
+            Some(Role::End) => true,
+            Some(Role::Reply { to, ok }) => !(ok && to.is_none_or(|verb| BLOCKS.contains(&verb))),
+            _ => false,
+        };
         match observed.role {
             Some(Role::Command { .. }) => self.unanswered += 1,
             Some(Role::Challenge { responded: true }) => self.unanswered = self.unanswered.saturating_sub(1),
             Some(Role::Reply { to, ok }) => {
                 self.unanswered = self.unanswered.saturating_sub(1);
+                self.unproven &= !(ok && matches!(to, Some(Verb::Pass | Verb::Apop | Verb::Auth)));
                 if ok && to == Some(Verb::Stls) {
                     self.unanswered = 0;
                 }
@@ -289,6 +312,7 @@ impl Follow {
         };
         if let Some(resync::Found { logged_in }) = found {
             self.lost = None;
+            (self.unproven, self.answered) = (!logged_in, false);
             self.recorder = Recorder::resumed(Bodies::Elided, logged_in).with_starts(self.start_max_octets);
             return self.lines(from, at, octets, carrier, out);
         }
