@@ -145,19 +145,8 @@ impl Follow {
         if self.lost.is_some() {
             return self.search(from, at, octets, carrier, out);
         }
-        if from == Side::Client && self.unanswered == 0 && self.message.is_some_and(|message| message.holed) {
-            // Everything was answered, and the client has something new to say: for it the message is over, and its end
-            // was in a hole.
-            self.end_lines(out);
-            self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
-            (self.message, self.server.begun, self.server.begun_octets) = (None, None, 0);
-        }
-        if from == Side::Client && self.unproven && self.answered && self.unanswered == 0 {
-            let in_line = self.recorder.in_line(Side::Client) || self.recorder.in_line(Side::Server);
-            if !in_line && resync::proof(octets).is_some_and(|found| found.logged_in) {
-                self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
-                self.unproven = false;
-            }
+        if from == Side::Client && self.unanswered == 0 {
+            self.catch_up(octets, out);
         }
         // A client begins TLS where a line would begin, and then the server does.
         let begins: fn(&[u8]) -> bool = match from {
@@ -182,6 +171,22 @@ impl Follow {
                 return self.search(from, at, rest, carrier, out);
             }
         }
+    }
+
+    /// Everything was answered, and the client has something new to say: that may tell more than was known.
+    fn catch_up(&mut self, octets: &[u8], out: &mut Vec<Heard>) {
+        let in_line = self.recorder.in_line(Side::Client) || self.recorder.in_line(Side::Server);
+        if self.message.is_some_and(|message| message.holed) {
+            // For the client the message is over: its end was in a hole.
+            self.end_lines(out);
+            (self.message, self.server.begun, self.server.begun_octets) = (None, None, 0);
+        } else if !(self.unproven && self.answered && !in_line)
+            || !resync::proof(octets).is_some_and(|found| found.logged_in)
+        {
+            return;
+        }
+        self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
+        self.unproven = false;
     }
 
     /// Lines, which the recorder makes of octets.
