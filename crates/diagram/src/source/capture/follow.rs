@@ -176,13 +176,13 @@ impl Follow {
     /// Everything was answered, and the client has something new to say: that may tell more than was known.
     fn catch_up(&mut self, octets: &[u8], out: &mut Vec<Heard>) {
         let in_line = self.recorder.in_line(Side::Client) || self.recorder.in_line(Side::Server);
-        if self.message.is_some_and(|message| message.holed) {
+        let over = self.message.is_some_and(|message| message.holed);
+        let proven = || resync::proof(octets).is_some_and(|found| found.logged_in);
+        if over {
             // For the client the message is over: its end was in a hole.
             self.end_lines(out);
             (self.message, self.server.begun, self.server.begun_octets) = (None, None, 0);
-        } else if !(self.unproven && self.answered && !in_line)
-            || !resync::proof(octets).is_some_and(|found| found.logged_in)
-        {
+        } else if !self.unproven || !self.answered || in_line || !proven() {
             return;
         }
         self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
