@@ -63,7 +63,7 @@ anomalies! {
         "Everybody on the way can read it. Use the TLS port (995), or STLS before the login.";
     /// A message has not the length that the server announced.
     OctetCount: "octet-count", "Octet count does not match", Wrong,
-        "Clients that trust the number cut the message or wait for ever. The server counts by another rule than RFC 1939 §11.";
+        "Clients that trust the number cut the message or wait for ever. Either the server counts by another rule than RFC 1939 §11, or the message was cut or altered.";
     /// A line of a message begins with a dot that was not stuffed.
     UnstuffedDot: "unstuffed-dot", "Unstuffed dot", Grave,
         "The client takes the dot away, and a line of one dot ends the message: the server alters mail.";
@@ -86,7 +86,7 @@ anomalies! {
     StlsStripped: "stls-stripped", "STLS stripped", Grave,
         "Somebody on the way may have taken STLS away to read the password. A client should require TLS.";
     /// Octets stood behind STLS, or behind its answer, before TLS began.
-    StlsInjection: "stls-injection", "Octets behind STLS", Grave,
+    StlsInjection: "stls-injection", "Octets after STLS", Grave,
         "What was said in clear must not count inside TLS (RFC 2595 §4): somebody on the way could put commands or answers into the session.";
     /// A step took long.
     SlowStep: "slow-step", "Slow step", Slow,
@@ -105,10 +105,10 @@ anomalies! {
         "Something passed that the capture does not hold: it cannot be explained. Capture with a larger buffer (tcpdump -B) and whole packets (-s 0).";
     /// The connection was broken off.
     Reset: "reset", "Reset", Wrong,
-        "What was under way is lost, and marks of deletion do not count.";
+        "What was under way is lost. Marks of deletion count only where QUIT was said before.";
     /// One side closed its direction, and the other went on.
     HalfClose: "half-close", "Half-close", Wrong,
-        "One side sends no more and still reads. Servers and firewalls often take that for the end.";
+        "One side sends no more and still reads. TCP allows that; servers and firewalls often take it for the end.";
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
 /// How many rows are held at most, in all sessions that are under way.
 pub const ROWS_MAX: usize = 1 << 20;
 /// How many octets of text these rows hold at most.
-pub const ROWS_MAX_OCTETS: usize = 512 << 20;
+pub const ROWS_MAX_OCTETS: usize = 256 << 20;
 /// How many sessions are listed at most.
 pub const LISTED_MAX: usize = 100_000;
 /// How much of a message is shown where whole ones are asked for, in octets.
@@ -107,7 +107,9 @@ impl std::fmt::Display for DrawError {
             Self::Dialogue(error) => error.fmt(f),
             Self::Capture(error) => error.fmt(f),
             Self::Rawlog(error) => error.fmt(f),
-            Self::Several(sessions) => write!(f, "there are {} sessions", sessions.len()),
+            Self::Several(sessions) => {
+                write!(f, "there are {}", crate::words::count(sessions.len() as u64, "session"))
+            }
             Self::NoSuchSession { number, sessions: 1 } => {
                 write!(f, "there is no session {number}; there is one")
             }
@@ -275,9 +277,11 @@ impl Drawing {
             Source::Dialogue(source) => source.push(octets, &mut self.heard).map_err(DrawError::Dialogue)?,
             Source::Capture(source) => {
                 if let Err(error) = source.push(octets, &mut self.heard) {
-                    // What came before the damage is worth its drawing.
-                    self.end(out)?;
-                    return Err(DrawError::Capture(error));
+                    // What came before the damage is worth its drawing; that there may be nothing is no news.
+                    return match self.end(out) {
+                        Err(DrawError::TooMuch) => Err(DrawError::TooMuch),
+                        _ => Err(DrawError::Capture(error)),
+                    };
                 }
             }
         }
@@ -289,14 +293,22 @@ impl Drawing {
         if matches!(self.source, Source::Unknown(_)) {
             self.find_out(out)?;
         }
+        let mut damaged = None;
         match &mut self.source {
             Source::Unknown(_) | Source::Elsewhere => {}
             Source::Dialogue(source) => source.end(&mut self.heard).map_err(DrawError::Dialogue)?,
-            Source::Capture(source) => source.end(&mut self.heard).map_err(DrawError::Capture)?,
+            Source::Capture(source) => {
+                damaged = source.end(&mut self.heard).err();
+                // Sessions that nobody chose are numbered, and not heard.
+                self.begun = self.begun.max(source.facts().sessions);
+            }
         }
         self.take(out)?;
         for number in self.open.keys().copied().collect::<Vec<_>>() {
             self.close(number, out);
+        }
+        if let Some(error) = damaged.filter(|_| self.begun == 0) {
+            return Err(DrawError::Capture(error));
         }
         match self.options.choice {
             _ if self.begun == 0 => return Err(DrawError::NoSession),
@@ -336,6 +348,11 @@ impl Drawing {
     /// The sessions that there were, in figures; with [`Choice::List`] and where there are several.
     pub fn sessions(&self) -> &[Summary] {
         &self.listed
+    }
+
+    /// How many sessions began; more than [`LISTED_MAX`] are not listed.
+    pub const fn begun(&self) -> u32 {
+        self.begun
     }
 
     /// What a source heard is traced, and drawn where a session is over.

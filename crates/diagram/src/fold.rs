@@ -12,7 +12,7 @@ use restante_proto::{phase::Phase, verb::Verb};
 
 use crate::{
     anomaly::Anomaly,
-    row::{Carried, Finding, Row, RowKind},
+    row::{Carried, Finding, Remark, Row, RowKind},
     words,
 };
 
@@ -75,6 +75,8 @@ struct Run {
     /// With so many of them it is looked which may be folded.
     compact_at: usize,
     shown: BTreeMap<Anomaly, u64>,
+    /// How many `-ERR` there were within it.
+    refused: u64,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ struct Folded {
     rows: u64,
     commands: u64,
     replies: u64,
+    refused: u64,
     messages: u64,
     octets: u64,
     verbs: Vec<Verb>,
@@ -150,6 +153,7 @@ impl Run {
             held: VecDeque::new(),
             compact_at: COMPACT_ROWS,
             shown: BTreeMap::new(),
+            refused: 0,
         };
         run.held.push_back(Held::Row { step: Box::new(step), group: 1 });
         run
@@ -199,7 +203,9 @@ impl Run {
         let mut held = VecDeque::with_capacity(self.held.len());
         for entry in self.held.drain(..) {
             match entry {
-                Held::Row { step, group } if inner.contains(&group) && stays(&mut self.shown, &step) => {
+                Held::Row { step, group }
+                    if inner.contains(&group) && stays(&mut self.shown, &mut self.refused, &step) =>
+                {
                     // From now on it is no part of what is looked at again.
                     held.push_back(Held::Row { step, group: self.first });
                 }
@@ -222,9 +228,17 @@ impl Run {
     }
 }
 
+fn is_refusal(row: &Row) -> bool {
+    row.kind == RowKind::Reply && row.label.starts_with("-ERR")
+}
+
 /// Whether a row within a run has something wrong that has not been shown often yet.
-fn stays(shown: &mut BTreeMap<Anomaly, u64>, step: &Step) -> bool {
+fn stays(shown: &mut BTreeMap<Anomaly, u64>, refused: &mut u64, step: &Step) -> bool {
     let mut stays = false;
+    if is_refusal(&step.row) {
+        *refused += 1;
+        stays |= *refused <= SHOWN_MAX;
+    }
     for finding in &step.row.findings {
         let count = shown.entry(finding.anomaly).or_default();
         *count += 1;
@@ -239,6 +253,7 @@ impl Folded {
         self.rows += 1;
         self.commands += u64::from(row.kind == RowKind::Command);
         self.replies += u64::from(row.kind == RowKind::Reply);
+        self.refused += u64::from(is_refusal(row));
         if let Some(octets) = step.message_octets {
             self.messages += 1;
             self.octets += octets;
@@ -266,6 +281,7 @@ impl Folded {
         self.rows += more.rows;
         self.commands += more.commands;
         self.replies += more.replies;
+        self.refused += more.refused;
         self.messages += more.messages;
         self.octets += more.octets;
         for verb in more.verbs {
@@ -297,16 +313,23 @@ impl Folded {
             (Some(first), _) => label.push_str(&format!(" {first}")),
             _ => {}
         }
+        let pipelined = self.commands > 0 && self.replies > 0 && self.commands != self.replies;
+        if pipelined {
+            label.push_str(&format!(", {}", words::count(self.commands, "command")));
+        }
         if self.messages > 0 {
             label.push_str(&format!(
                 ", {}, {}",
                 words::count(self.messages, "message"),
                 words::size(self.octets)
             ));
-        } else if self.commands > 0 {
+        } else if self.commands > 0 && !pipelined {
             label.push_str(&format!(", {}", words::count(self.commands, "command")));
         } else if self.replies > 0 {
             label.push_str(&format!(", {}", words::count(self.replies, "answer")));
+        }
+        if self.refused > 0 {
+            label.push_str(&format!(", {} refused", words::thousands(self.refused)));
         }
         if let Some((at, end)) = self.at.zip(self.end) {
             label.push_str(&format!(", {}", words::duration(end.saturating_sub(at))));
@@ -335,7 +358,10 @@ impl Folded {
             lines: Vec::new(),
             lines_left_out: self.rows,
             carried,
-            remark: None,
+            remark: (self.commands != self.replies).then(|| Remark {
+                text: "The client sends its commands without waiting for each answer (pipelining); the server answers in the same order.".to_owned(),
+                rfc: Some("RFC 2449 §6.6"),
+            }),
             findings: findings.collect(),
             share: None,
         }

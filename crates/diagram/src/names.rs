@@ -13,7 +13,7 @@ pub(crate) struct Names {
 }
 
 /// How many names are looked for.
-const KNOWN_MAX: usize = 64;
+const KNOWN_MAX: usize = 1024;
 
 impl Names {
     pub(crate) const fn new(hidden: bool) -> Self {
@@ -40,6 +40,27 @@ impl Names {
         self.known.sort_by_key(|name| std::cmp::Reverse(name.len()));
     }
 
+    /// A user's name where nothing else stands.
+    pub(crate) fn user(&self, name: &str) -> String {
+        if self.hidden { USER.to_owned() } else { name.to_owned() }
+    }
+
+    /// The same for sentences of ours, which end in full stops.
+    pub(crate) fn shown_in_words(&self, text: String) -> String {
+        if !self.hidden {
+            return text;
+        }
+        let mut text = text;
+        for name in &self.known {
+            text = replace_folded(&text, name);
+        }
+        let words = text.split(' ').map(|word| match word.trim_end_matches(['.', ',']) {
+            bare if is_address(bare) => word.replacen(bare, ADDRESS, 1),
+            _ => word.to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// The text as it may be shown.
     pub(crate) fn shown(&self, text: String) -> String {
         if !self.hidden {
@@ -49,9 +70,21 @@ impl Names {
         for name in &self.known {
             text = replace_folded(&text, name);
         }
-        let words = text.split(' ').map(|word| if word.contains('@') { ADDRESS } else { word });
+        let words = text.split(' ').map(|word| if is_address(word) { ADDRESS } else { word });
         words.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Whether a word is an address of mail, or the name or the number of a machine: it has an `@`, or dots between letters or
+/// digits, and is no decimal number.
+fn is_address(word: &str) -> bool {
+    let inner = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    let dotted = inner.as_bytes().windows(3).any(|octets| {
+        octets[1] == b'.' && octets[0].is_ascii_alphanumeric() && octets[2].is_ascii_alphanumeric()
+    });
+    let is_number =
+        inner.matches('.').count() == 1 && inner.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    word.contains('@') || word.matches(':').count() > 1 || (dotted && !is_number)
 }
 
 /// Every place of `name`, in capitals or not, becomes the mark of a user.

@@ -182,8 +182,9 @@ fn retransmission_and_out_of_order() {
     assert_eq!(at(&overtaken), [(Anomaly::OutOfOrder, "+OK".to_owned())]);
     let lost = overtaken.replace("0.031010", "0.231010");
     assert_eq!(at(&lost), [(Anomaly::Retransmission, "+OK".to_owned())]);
-    let kept_alive =
-        format!("{SEGMENTS}60.0 N: C ACK seq=6 ack=6 octets=1\n60.1 N: S ACK seq=6 ack=7 octets=0\n");
+    let kept_alive = format!(
+        "{SEGMENTS}0.03 N: S ACK seq=6 ack=7 octets=0\n60.0 N: C ACK seq=6 ack=6 octets=1\n60.1 N: S ACK seq=6 ack=7 octets=0\n"
+    );
     assert_eq!(at(&kept_alive), [], "a keep-alive is none");
 }
 

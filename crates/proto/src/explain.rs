@@ -59,6 +59,18 @@ impl Verb {
     }
 }
 
+/// Commands of extensions that the session does not know: the word, what it is for, and where it is defined.
+pub const EXTENSIONS: &[(&str, &str, &str)] = &[
+    ("UTF8", "The client takes messages and names in UTF-8 from here on.", "RFC 6856 §2.1"),
+    ("LANG", "The client asks in which languages the server can speak, or chooses one.", "RFC 6856 §3.1"),
+];
+
+/// What a command of an extension is for, and where it is defined.
+pub fn extension(word: &str) -> Option<(&'static str, &'static str)> {
+    let row = EXTENSIONS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(word))?;
+    Some((row.1, row.2))
+}
+
 /// What the server's first words mean (RFC 1939 §4).
 pub const GREETING: Text = plain(
     "The server greets: it is ready, and the session is in the AUTHORIZATION state. Without a greeting that begins with +OK a client must not go on.",
@@ -116,9 +128,9 @@ pub const EXPLANATIONS: &[Explanation] = &[
     Explanation {
         verb: Verb::Auth,
         argument: Some(false),
-        rfc: "RFC 5034 §4",
+        rfc: "RFC 5034 §3",
         command: plain(
-            "The client asks which SASL mechanisms there are. Old clients do that; CAPA says it too.",
+            "The client asks which SASL mechanisms there are. That is an old custom, and in no RFC; the line SASL of CAPA says it.",
         ),
         ok: plain("The list of mechanisms follows."),
         err: "The server does not list its mechanisms in this way.",
@@ -207,7 +219,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
         ),
         ok: text(
             "The message's unique-id.",
-            "Message {number} has the unique-id {id}, in this session and in every other one.",
+            "Message {number} has the unique-id {id}, in this session and in later ones.",
         ),
         err: "There is no such message, or it is marked as deleted.",
         block: None,
@@ -232,9 +244,9 @@ pub const EXPLANATIONS: &[Explanation] = &[
         rfc: "RFC 1939 §7",
         command: text(
             "The client asks for the header and the first lines of a message.",
-            "The client asks for the header of message {number} and the first {lines} of its body.",
+            "The client asks for the header of message {number} and {lines} of its body.",
         ),
-        ok: plain("They follow."),
+        ok: plain("They follow, up to the final dot."),
         err: "There is no such message, or it is marked as deleted.",
         block: Some(plain(
             "The header, an empty line, and as many lines of the body as were asked for. The dot on a line of its own ends them.",
@@ -259,9 +271,9 @@ pub const EXPLANATIONS: &[Explanation] = &[
         verb: Verb::Rset,
         argument: None,
         rfc: "RFC 1939 §5",
-        command: plain("The client takes all marks of deletion away."),
+        command: plain("The client removes all marks of deletion."),
         ok: plain("No message is marked any more."),
-        err: "The marks could not be taken away.",
+        err: "The marks could not be removed.",
         block: None,
     },
     Explanation {

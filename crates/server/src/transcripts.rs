@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use restante_proto::dialogue::{EVENTS_MAX, Event, Kind};
+use restante_proto::dialogue::{EVENTS_MAX, Event, Kind, left_out};
 use tracing::warn;
 
 use crate::{
@@ -243,10 +243,10 @@ impl Transcript {
     fn tell_what_is_missing(&mut self, text: &mut String) {
         let (behind, beyond) = (std::mem::take(&mut self.behind), std::mem::take(&mut self.beyond));
         if behind > 0 {
-            let _written = writeln!(text, "# {behind} events are left out here: writing takes too long");
+            let _written = writeln!(text, "{}", left_out(behind as u64, "writing takes too long"));
         }
         if beyond > 0 {
-            let _written = writeln!(text, "# {beyond} events are left out here: the transcript is full");
+            let _written = writeln!(text, "{}", left_out(beyond as u64, "the transcript is full"));
         }
     }
 

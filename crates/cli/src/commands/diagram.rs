@@ -94,7 +94,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT")]
     port: Vec<u16>,
 
-    /// How many columns the text may have; else as many as the terminal has
+    /// How many columns the text may have, 60 to 400; else the terminal's, $COLUMNS, or 100
     #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(60..=400))]
     width: Option<u16>,
 }
@@ -105,7 +105,7 @@ const WIDTH_COLUMNS: usize = 100;
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let format = format_for(&args)?;
     let style = Style {
-        width_columns: args.width.map_or_else(|| terminal::columns().unwrap_or(WIDTH_COLUMNS), usize::from),
+        width_columns: args.width.map_or_else(columns, usize::from),
         colour: args.output.is_none() && output::stdout_takes_colour(),
         remarks: !args.no_remarks,
         segments: !args.no_segments,
@@ -124,10 +124,14 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         true => Drawing::live(options, &style),
         false => Drawing::new(options, format, &style),
     };
-    let mut to = to::To::open(args.output.as_deref())?;
+    let mut to = to::To::new(args.output.as_deref());
     let drawn = draw(&args, &mut drawing, &mut to);
     match drawn {
         Ok(()) if args.list => list(&drawing, format, &style, &mut to)?,
+        Err(Stop::Drawing(error @ DrawError::Capture(_))) if args.list => {
+            list(&drawing, format, &style, &mut to)?;
+            return Err(told(&args, error));
+        }
         Ok(()) => {}
         Err(Stop::Failed(failure)) => return Err(failure),
         Err(Stop::Drawing(DrawError::Several(sessions)))
@@ -136,7 +140,6 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             let mut table = Vec::new();
             format::text::list(&sessions, &style, &mut table);
             to.write(&table)?;
-            to.close()?;
             output::eprint(&output::Label::Hint.line(
                 "draw one with --session N, or all of them with --session all",
                 output::stderr_takes_colour(),
@@ -145,7 +148,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         }
         Err(Stop::Drawing(error)) => return Err(told(&args, error)),
     }
-    to.close()
+    Ok(())
 }
 
 /// Why drawing stopped.
@@ -164,6 +167,12 @@ impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
+}
+
+/// How wide the text is where nobody says so: as the terminal; for a pager as the shell says, if it does.
+fn columns() -> usize {
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal::columns().or_else(told).unwrap_or(WIDTH_COLUMNS)
 }
 
 /// From the input to the output.
@@ -221,7 +230,12 @@ fn list(drawing: &Drawing, format: &Format, style: &Style, to: &mut to::To) -> R
             .for_each(|summary: &Summary| draw.session(format::Picture { summary, rows: &[] }, &mut out));
         draw.finish(&mut out);
     }
-    to.write(&out)
+    to.write(&out)?;
+    let more = u64::from(drawing.begun()).saturating_sub(sessions.len() as u64);
+    if more > 0 {
+        output::warn(&[format!("{more} more sessions are not listed; each can be drawn by its number")]);
+    }
+    Ok(())
 }
 
 /// What went wrong, with what to do about it.

@@ -2,10 +2,12 @@
 //! that no secret of a hand-written dialogue passes, and so that every line comes with what it is.
 
 use restante_proto::{
+    command::Command,
     dialogue::{
         Bodies, Event, Flag, Kind, Line, Mark, Observed, ParseError, Piece, Reader, Recorder, Role, Side,
-        TcpEvent, TlsEvent, TlsMode,
+        TcpEvent, TlsEvent, TlsMode, events_left_out,
     },
+    phase::{Phase, TRANSITIONS},
     verb::Verb,
 };
 
@@ -32,6 +34,9 @@ pub struct Source {
     partial: Vec<u8>,
     begun: bool,
     over: bool,
+    /// Events were left out, and nothing can be told until the next command.
+    gap: bool,
+    start_max_octets: usize,
     seen: Vec<Observed>,
 }
 
@@ -44,6 +49,8 @@ impl Source {
             partial: Vec::new(),
             begun: false,
             over: false,
+            gap: false,
+            start_max_octets,
             seen: Vec::new(),
         }
     }
@@ -88,6 +95,13 @@ impl Source {
     }
 
     fn line(&mut self, text: &[u8], heard: &mut Vec<Heard>) -> Result<(), ParseError> {
+        if self.begun && events_left_out(text.trim_ascii()).is_some() {
+            self.recorder.observe_end(&mut self.seen);
+            self.say(heard);
+            self.gap = true;
+            let what = What::Missing { at: None, from: Side::Server, octets: 0 };
+            heard.push(Heard { session: SESSION, what });
+        }
         if let Some(event) = self.reader.line(text)? {
             self.begin(heard);
             self.event(event);
@@ -101,8 +115,15 @@ impl Source {
             return;
         }
         let head = self.reader.head();
+        let repeats = |text: &str| {
+            let password = head.password.as_ref().map(|password| String::from_utf8_lossy(password.expose()));
+            password.is_some_and(|password| !password.is_empty() && text.contains(&*password))
+        };
+        if let Some(password) = &head.password {
+            self.recorder.knows(password.expose());
+        }
         let opening = Opening {
-            title: head.title.clone(),
+            title: head.title.clone().filter(|title| !repeats(title)),
             client: head.client.clone(),
             server: head.server.clone(),
             started: head.started.clone(),
@@ -115,7 +136,15 @@ impl Source {
     fn event(&mut self, event: Event) {
         let at = event.at;
         match &event.kind {
-            Kind::Client(line) => self.recorder.observe(Side::Client, at, &octets(line), &mut self.seen),
+            Kind::Client(line) => {
+                let octets = octets(line);
+                self.pick_up(&octets);
+                if !self.gap {
+                    self.recorder.observe(Side::Client, at, &octets, &mut self.seen);
+                }
+            }
+            // What it answers was left out.
+            Kind::Server(_) | Kind::Body { .. } | Kind::Lines if self.gap => {}
             Kind::Server(line) => self.recorder.observe(Side::Server, at, &octets(line), &mut self.seen),
             Kind::Body { octets } => self.recorder.left_out(at, *octets),
             Kind::Lines => self.as_it_is(event),
@@ -137,6 +166,21 @@ impl Source {
                 self.as_it_is(event);
             }
         }
+    }
+
+    /// Behind events that were left out, the session is followed again from the next command on.
+    fn pick_up(&mut self, line: &[u8]) {
+        if !self.gap {
+            return;
+        }
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let Ok(command) = Command::parse(line.strip_suffix(b"\r").unwrap_or(line)) else { return };
+        let logged_in = TRANSITIONS
+            .iter()
+            .filter(|row| row.verb == command.verb())
+            .all(|row| row.from == Phase::Transaction);
+        self.recorder = Recorder::resumed(Bodies::Elided, logged_in).with_starts(self.start_max_octets);
+        self.gap = false;
     }
 
     fn as_it_is(&mut self, event: Event) {

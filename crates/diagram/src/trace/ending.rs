@@ -13,27 +13,12 @@ use crate::{
 impl Trace {
     /// Tells what is under way, and what follows from the end.
     pub(super) fn finish(&mut self, ending: Ending, rows: &mut Vec<Row>) {
-        if let Some(mut block) = self.block.take() {
-            let text = "The session ended before the final dot came.";
-            block
-                .findings
-                .push(crate::row::Finding { anomaly: Anomaly::MissingFinalDot, text: text.to_owned() });
-            if block.message {
-                let mut draft =
-                    Draft::new(RowKind::Message, Some(Side::Server), "message, and nothing of it".to_owned());
-                draft.findings = block.findings;
-                draft.topic = block.of.topic;
-                self.row(self.last_at, draft, None, rows);
-            } else {
-                block.at = block.at.or(self.last_at);
-                self.listed(block, rows);
-            }
-        }
+        self.break_off(rows);
         let over = ending == Ending::Closed || self.tcp.reset.is_some() || self.closed != [false; 2];
-        let marked = self.marks.len() as u64;
+        let marked = self.marked();
         self.summary.ending = self.how(ending, over);
         let mut draft = Draft::new(RowKind::Note, None, self.summary.ending.clone());
-        if over && marked > 0 && self.quit == Quit::Unsaid {
+        if over && marked > 0 && self.quit == Quit::Unsaid && !self.unsure {
             let were = if marked == 1 { "was" } else { "were" };
             let text = format!(
                 "{} {were} marked as deleted, and the session ended without QUIT: nothing was deleted.",
@@ -43,7 +28,7 @@ impl Trace {
         }
         draft.findings.extend(self.tcp.left_over());
         if self.quit != Quit::Done || !over || !draft.findings.is_empty() {
-            draft.remark = (over && self.quit == Quit::Unsaid && !self.seen_outside).then(|| {
+            draft.remark = (over && self.quit == Quit::Unsaid && !self.seen_outside && !self.unsure).then(|| {
                 let text = "Without QUIT there is no UPDATE state: marks of deletion do not count, and nothing else is lost.";
                 remarks::remark(text, Some("RFC 1939 §6"))
             });
@@ -62,7 +47,8 @@ impl Trace {
             (Quit::Done, _) => "ended by QUIT",
             (Quit::Refused, _) => "ended by QUIT, which was refused",
             (Quit::Said, _) if over => "QUIT was said, and no answer came",
-            _ if self.seen_outside && over => "closed; inside TLS nobody sees whether by QUIT",
+            _ if self.seen_outside && over => "closed; whether by QUIT cannot be seen inside TLS",
+            _ if self.unsure && over => "closed; whether by QUIT was not heard",
             (_, Some(Side::Client)) => "broken off by the client, without QUIT",
             (_, Some(Side::Server)) => "broken off by the server, without QUIT",
             _ if over => "closed without QUIT",

@@ -31,6 +31,7 @@ impl Trace {
         rows: &mut Vec<Row>,
     ) {
         let label = words::line(line);
+        let at = self.passed(at, span);
         let wait = self.waited(Side::Client, at);
         let mut draft = match role {
             Some(Role::Command { verb }) => self.command(label, verb),
@@ -40,7 +41,6 @@ impl Trace {
         if ends_in_bare_lf(line) {
             draft.find(Anomaly::BareLf, "The line ends in LF alone.");
         }
-        self.summary.client_octets += octets(line);
         draft.wait = wait;
         self.slow(&mut draft, Side::Client);
         self.speak(Side::Client, at, span);
@@ -73,14 +73,14 @@ impl Trace {
             argument.and_then(|argument| argument.split(' ').next()).filter(|word| *word != words::SECRET);
         match (verb, word) {
             (Some(Verb::User), Some(name)) => {
-                self.named = Some(name.to_owned());
                 self.names.learn(name);
-                fields.name = Some(self.names.shown(name.to_owned()));
+                self.named = Some(self.names.user(name));
+                fields.name = self.named.clone();
             }
             (Some(Verb::Auth), Some(name)) => fields.name = Some(name.to_ascii_uppercase()),
             (Some(Verb::Quit), _) => {
                 self.quit = super::Quit::Said;
-                fields.messages = Some(self.marks.len() as u64).filter(|marked| *marked > 0);
+                fields.messages = Some(self.marked()).filter(|marked| *marked > 0);
             }
             _ => {}
         }
@@ -88,9 +88,16 @@ impl Trace {
         let repeats = number.is_some() || matches!(verb, Some(Verb::Noop | Verb::Stat));
         let topic = verb.map(|verb| Topic { command: self.summary.commands, verb, number, repeats });
         let explanation = verb.map(|verb| verb.explanation(argument.is_some()));
-        let remark =
-            explanation.map_or_else(|| remarks::unknown_command(None), |of| remarks::command(of, &fields));
-        let mut draft = Draft::new(RowKind::Command, Some(Side::Client), label.clone()).remark(remark);
+        let extension = label.split(' ').next().and_then(remarks::extension);
+        let remark = explanation.map_or_else(
+            || extension.unwrap_or_else(|| remarks::unknown_command(None)),
+            |of| remarks::command(of, &fields),
+        );
+        let shown = match (verb, &self.named) {
+            (Some(Verb::User), Some(name)) if self.names.hidden() && word.is_some() => format!("USER {name}"),
+            _ => label.clone(),
+        };
+        let mut draft = Draft::new(RowKind::Command, Some(Side::Client), shown).remark(remark);
         draft.topic = topic;
         let mechanism = fields.name.clone().filter(|_| verb == Some(Verb::Auth));
         let shows = label.contains(words::SECRET);
@@ -171,6 +178,7 @@ impl Trace {
             Side::Client => RowKind::Command,
             Side::Server => RowKind::Reply,
         };
+        self.unsure = true;
         let draft = Draft::new(kind, Some(from), label);
         if std::mem::replace(&mut self.unknown_told, true) {
             return draft;
@@ -192,15 +200,4 @@ pub(super) fn ends_in_bare_lf<M: Mark>(line: &Line<M>) -> bool {
     last.ends_with(b"\n")
         && !last.ends_with(b"\r\n")
         && !(last == b"\n" && octets.next().is_some_and(|before| before.ends_with(b"\r")))
-}
-
-/// How many octets a line shows.
-pub(super) fn octets<M: Mark>(line: &Line<M>) -> u64 {
-    line.pieces()
-        .iter()
-        .map(|piece| match piece {
-            Piece::Octets(octets) => octets.len() as u64,
-            _ => 0,
-        })
-        .sum()
 }

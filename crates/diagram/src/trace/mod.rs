@@ -49,6 +49,8 @@ pub(crate) struct Settings {
 const EXCHANGES_MAX: usize = 1 << 16;
 /// A shorter wait is not shared out: it would be read as more exact than it is.
 const SHARED_FROM: Duration = Duration::from_millis(1);
+/// A server that closes after so long a silence does so by its timer.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How many sizes and marks of messages are remembered.
 const MESSAGES_MAX: usize = 1 << 20;
 
@@ -76,12 +78,16 @@ pub(crate) struct Trace {
     stls_refused: bool,
     clear_told: bool,
     marks: BTreeSet<u32>,
+    /// How many more were marked whose numbers are not shown: they were named before the login was answered.
+    hidden_marks: u64,
     sizes: BTreeMap<u32, u64>,
     quit: Quit,
     unknown_told: bool,
     /// What is said once in a session: what a pure ACK is, and what encrypted records are.
     ack_told: bool,
     encrypted_told: bool,
+    /// Something was not heard, or could not be followed: what was not said cannot be told.
+    unsure: bool,
     /// TLS is seen from outside only.
     seen_outside: bool,
     /// When each side said its last word.
@@ -98,7 +104,7 @@ pub(crate) struct Trace {
 }
 
 /// A command that waits for its answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Exchange {
     verb: Option<Verb>,
     explanation: Option<&'static Explanation>,
@@ -124,6 +130,23 @@ struct Block {
     message: bool,
     /// Its final dot came.
     whole: bool,
+}
+
+impl Block {
+    const fn of(of: Exchange) -> Self {
+        Self {
+            of,
+            announced: None,
+            at: None,
+            span: None,
+            lines: Vec::new(),
+            count: 0,
+            bare_lf: 0,
+            findings: Vec::new(),
+            message: false,
+            whole: false,
+        }
+    }
 }
 
 /// How far STLS is.
@@ -198,7 +221,8 @@ impl Trace {
         if settings.hide_names {
             opening.client = opening.client.map(|_| "client".into());
             opening.server = opening.server.map(|_| "server".into());
-            opening.title = opening.title.map(|title| names.shown(title.into()).into());
+            // It was written before anybody's name was known.
+            opening.title = None;
         }
         Self {
             settings,
@@ -220,11 +244,13 @@ impl Trace {
             stls_refused: false,
             clear_told: false,
             marks: BTreeSet::new(),
+            hidden_marks: 0,
             sizes: BTreeMap::new(),
             quit: Quit::Unsaid,
             unknown_told: false,
             ack_told: false,
             encrypted_told: false,
+            unsure: false,
             seen_outside: false,
             spoke: [None; 2],
             told: [0; 2],
@@ -248,6 +274,7 @@ impl Trace {
             What::Records(records) => self.records(records, rows),
             What::Missing { at, from, octets } => self.missing(at, from, octets, rows),
             What::Unplaced { at, from, octets, span } => {
+                self.unsure = true;
                 let label = format!("{} of something that began earlier", words::count(octets, "octet"));
                 let mut draft = Draft::new(RowKind::Note, Some(from), label);
                 if !self.unknown_told {
@@ -317,7 +344,8 @@ impl Trace {
         let completes = self.tcp.is_shaking_hands();
         let kind = self.tcp.passed(at, segment);
         let completes = completes && !self.tcp.is_shaking_hands();
-        self.summary.segments += 1;
+        // A program that sees no segments writes FIN and RST for what it sees.
+        self.summary.segments += u64::from(segment.seq.is_some() || segment.octets.is_some());
         if !self.settings.fold && self.summary.passed.len() < PASSED_MAX {
             self.summary.passed.push(Passed { at, segment });
         }
@@ -339,7 +367,12 @@ impl Trace {
         let mut draft = Draft::new(RowKind::Segment, Some(segment.from), tcp::label(segment, kind));
         draft.remark = tcp::remark(segment, kind, completes);
         if kind == tcp::Kind::Ack && !completes && std::mem::replace(&mut self.ack_told, true) {
-            draft.remark = None;
+            draft.remark = (self.closed == [true; 2]).then(|| {
+                remarks::remark("Both sides have closed: the connection is released.", Some("RFC 9293 §3.6"))
+            });
+        }
+        if fin && segment.from == Side::Server {
+            self.autologout(&mut draft, at);
         }
         if segment.flags.has(Flag::Rst) {
             self.reset(&mut draft, segment.from);
@@ -348,17 +381,36 @@ impl Trace {
         self.put(at, draft, Some((span, segment.from)), kind == tcp::Kind::Ack, rows);
     }
 
+    /// A server that closes after a long silence has waited for a command in vain.
+    fn autologout(&self, draft: &mut Draft, at: Option<Duration>) {
+        let silence = at.zip(self.spoke[0].max(self.spoke[1])).and_then(|(at, last)| at.checked_sub(last));
+        let in_vain = self.quit == Quit::Unsaid && self.exchanges.is_empty() && self.phase.is_some();
+        let Some(silence) = silence.filter(|silence| in_vain && *silence >= SILENCE) else { return };
+        let text = format!(
+            "The server closes the connection, having waited {} for a whole command: its autologout timer.",
+            words::duration(silence)
+        );
+        draft.remark = Some(remarks::remark(text, Some("RFC 1939 §3")));
+        draft.find(Anomaly::SlowStep, format!("No whole command came for {}.", words::duration(silence)));
+    }
+
     fn reset(&self, draft: &mut Draft, from: Side) {
         let who = remarks::name(from);
-        if self.closed[place(from)] {
+        if self.closed[place(from)] || self.tcp.has_closed(from) {
             let text = format!("The {who} has closed the connection already, and refuses what still came.");
             draft.remark = Some(remarks::remark(text, Some("RFC 9293 §3.5.2")));
             return;
         }
-        let text = if self.quit == Quit::Done {
-            format!("The {who} broke the connection off behind QUIT: nothing is lost.")
-        } else {
-            format!("The {who} broke the connection off in the middle of the session.")
+        if self.quit == Quit::Done {
+            let text = format!("The {who} ends the connection at once, behind QUIT: nothing is lost.");
+            draft.remark = Some(remarks::remark(text, Some("RFC 9293 §3.5.2")));
+            return;
+        }
+        let text = match self.quit {
+            Quit::Said => format!(
+                "The {who} broke the connection off before QUIT was answered: whether what was marked was removed, nobody can tell from here."
+            ),
+            _ => format!("The {who} broke the connection off in the middle of the session."),
         };
         draft.find(Anomaly::Reset, text);
     }
@@ -458,16 +510,23 @@ impl Trace {
     }
 
     fn missing(&mut self, at: Option<Duration>, from: Side, octets: u64, rows: &mut Vec<Row>) {
-        let label = format!(
-            "{} of the {} are not in the capture",
-            words::count(octets, "octet"),
-            remarks::name(from)
-        );
-        let mut draft = Draft::new(RowKind::Note, Some(from), label);
-        draft.find(
-            Anomaly::NotCaptured,
-            "They arrived, as their acknowledgement shows, or were cut off in the capture.",
-        );
+        self.unsure = true;
+        let (label, text) = match octets {
+            0 => (
+                "events are left out here".to_owned(),
+                "Who wrote this down left something out; what came then is followed again from the next command on.",
+            ),
+            _ => (
+                format!(
+                    "{} of the {} are not in the capture",
+                    words::count(octets, "octet"),
+                    remarks::name(from)
+                ),
+                "They arrived, as their acknowledgement shows, or were cut off in the capture.",
+            ),
+        };
+        let mut draft = Draft::new(RowKind::Note, Some(from).filter(|_| octets > 0), label);
+        draft.find(Anomaly::NotCaptured, text);
         self.exchanges.clear();
         self.block = None;
         self.row(at, draft, None, rows);
@@ -500,6 +559,11 @@ impl Trace {
         draft.find(Anomaly::SlowStep, text);
     }
 
+    /// How many messages are marked as deleted.
+    fn marked(&self) -> u64 {
+        self.marks.len() as u64 + self.hidden_marks
+    }
+
     /// A side said something, whose last segment is that of the span.
     fn speak(&mut self, side: Side, at: Option<Duration>, span: Option<Span>) {
         let end = span.and_then(|span| self.tcp.passed_at(span.last)).and_then(|passed| passed.at);
@@ -509,6 +573,12 @@ impl Trace {
     fn pass(&mut self, at: Option<Duration>) {
         self.first_at = self.first_at.or(at);
         self.last_at = at.max(self.last_at);
+    }
+
+    /// When a line passed: one that came in pieces, when its last did.
+    fn passed(&self, at: Option<Duration>, span: Option<Span>) -> Option<Duration> {
+        let last = span.filter(|span| span.first != span.last).and_then(|span| self.tcp.passed_at(span.last));
+        last.and_then(|passed| passed.at).max(at)
     }
 
     /// A row that lines or records of one side make.
@@ -542,9 +612,15 @@ impl Trace {
     ) {
         self.pass(at);
         let mut findings = draft.findings;
+        for finding in &findings {
+            self.found(finding.anomaly, 1);
+        }
         let (mut facts, mut end) = (None, at);
         if let Some((span, from)) = carried {
-            findings.extend(self.tcp.findings(from, span));
+            for (finding, times) in self.tcp.findings(from, span) {
+                self.found(finding.anomaly, times);
+                findings.push(finding);
+            }
             let told = &mut self.told[place(from)];
             let shared = *told == span.first && (draft.kind != RowKind::Segment || draft.label == "FIN");
             *told = span.last.max(*told);
@@ -565,12 +641,6 @@ impl Trace {
             end = self.tcp.passed_at(span.last).and_then(|passed| passed.at).max(at);
             self.pass(end);
         }
-        for finding in &findings {
-            match self.summary.anomalies.iter_mut().find(|(anomaly, _)| *anomaly == finding.anomaly) {
-                Some((_, count)) => *count += 1,
-                None => self.summary.anomalies.push((finding.anomaly, 1)),
-            }
-        }
         let wait = draft.wait.filter(|wait| *wait >= SHARED_FROM);
         let share = draft.from.zip(wait).and_then(|(side, wait)| self.tcp.share(side, wait));
         let row = Row {
@@ -584,7 +654,9 @@ impl Trace {
             lines: draft.lines,
             lines_left_out: draft.lines_left_out,
             carried: facts,
-            remark: draft.remark,
+            remark: draft
+                .remark
+                .map(|remark| Remark { text: self.names.shown_in_words(remark.text), ..remark }),
             findings,
             share,
         };
@@ -592,6 +664,14 @@ impl Trace {
         let mut steps = Vec::new();
         self.order.row(step, end, &mut steps);
         self.give(steps, rows);
+    }
+
+    /// Counts an anomaly.
+    fn found(&mut self, anomaly: Anomaly, times: u64) {
+        match self.summary.anomalies.iter_mut().find(|(known, _)| *known == anomaly) {
+            Some((_, count)) => *count += times,
+            None => self.summary.anomalies.push((anomaly, times)),
+        }
     }
 
     /// Steps that are in order go through the fold.

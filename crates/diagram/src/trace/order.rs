@@ -37,10 +37,11 @@ impl Order {
         }
         let mut step = step;
         let begin = step.row.at;
+        let carries = step.row.carried.is_some_and(|carried| carried.count > 1);
         let mut behind = VecDeque::new();
         for mut waits in self.waiting.drain(..) {
             let at = waits.row.at;
-            let earlier = at.zip(begin).is_none_or(|(at, begin)| at < begin);
+            let earlier = at.zip(begin).is_none_or(|(at, begin)| at < begin || (at == begin && !carries));
             let within = at.zip(last_at).is_some_and(|(at, last)| at <= last);
             match &mut step.row.carried {
                 _ if earlier => out.push(waits),

@@ -25,6 +25,7 @@ impl Fields {
             "number" => self.number.map(words::thousands),
             "octets" => self.octets.map(|octets| words::count(octets, "octet")),
             "messages" => self.messages.map(|messages| words::count(messages, "message")),
+            "lines" if self.lines == Some(0) => Some("no line".to_owned()),
             "lines" => self.lines.map(|lines| words::count(lines, "line")),
             "id" => self.id.clone(),
             "name" => self.name.clone(),
@@ -75,15 +76,28 @@ pub(super) fn ok(of: &Explanation, fields: &Fields) -> Remark {
 
 /// What `-ERR` means, and what its response code adds (RFC 2449 §8, RFC 3206).
 pub(super) fn err(of: &Explanation, code: Option<&str>) -> Remark {
-    let added = match code {
-        Some("IN-USE") => " [IN-USE]: another session has the maildrop locked.",
-        Some("LOGIN-DELAY") => " [LOGIN-DELAY]: the last login was too short a time ago.",
-        Some("AUTH") => " [AUTH]: it is about the user's credentials; trying again will not help.",
-        Some("SYS/TEMP") => " [SYS/TEMP]: it is the server's trouble, and may be over later.",
-        Some("SYS/PERM") => " [SYS/PERM]: it is the server's trouble, and somebody has to mend it.",
-        _ => "",
+    let (added, rfc) = match code {
+        Some("IN-USE") => (" [IN-USE]: another session has the maildrop locked.", "RFC 2449 §8.1.2"),
+        Some("LOGIN-DELAY") => {
+            (" [LOGIN-DELAY]: the last login was too short a time ago.", "RFC 2449 §8.1.1")
+        }
+        Some("AUTH") => {
+            (" [AUTH]: it is about the user's credentials; trying again will not help.", "RFC 3206 §5")
+        }
+        Some("SYS/TEMP") => {
+            (" [SYS/TEMP]: it is the server's trouble, and may be over later.", "RFC 3206 §4")
+        }
+        Some("SYS/PERM") => {
+            (" [SYS/PERM]: it is the server's trouble, and needs its administrator.", "RFC 3206 §4")
+        }
+        _ => ("", of.rfc),
     };
-    remark(format!("{}{added}", of.err), Some(of.rfc))
+    remark(format!("{}{added}", of.err), Some(rfc))
+}
+
+/// What a command of an extension is for.
+pub(super) fn extension(word: &str) -> Option<Remark> {
+    explain::extension(word).map(|(text, rfc)| remark(text, Some(rfc)))
 }
 
 pub(super) fn unknown_command(ok: Option<bool>) -> Remark {

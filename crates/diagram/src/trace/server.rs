@@ -28,15 +28,17 @@ impl Trace {
     ) {
         let label = words::line(line);
         let bare_lf = lines::ends_in_bare_lf(line);
-        self.summary.server_octets += lines::octets(line);
         match role {
             Some(Role::Listing | Role::Message) => return self.listing_line(at, label, bare_lf, span),
             Some(Role::End) => {
                 self.speak(Side::Server, at, span);
                 return self.end_of_block(at, label, span, rows);
             }
+            // A listing that a reply cuts short.
+            Some(Role::Reply { .. }) => self.break_off(rows),
             _ => {}
         }
+        let at = self.passed(at, span);
         let mut draft = match role {
             Some(Role::Greeting) => {
                 self.phase = Some(Phase::Authorization);
@@ -74,6 +76,7 @@ impl Trace {
             self.answered_since = exchange.said;
         }
         let text = match &self.mechanism {
+            Some(name) if label.trim() == "+" => format!("The server waits for the client's part of {name}."),
             Some(name) => format!("The server's part of {name}, in base64: the client is to go on."),
             None => "The server's part of the exchange, in base64: the client is to go on.".to_owned(),
         };
@@ -118,12 +121,21 @@ impl Trace {
         let verb = exchange.verb.or(to);
         if ok {
             self.learn(verb, text, &mut exchange);
+            if let (Some(Verb::List), Some(number), Some(size)) =
+                (verb, exchange.topic.and_then(|topic| topic.number), exchange.fields.octets)
+            {
+                self.listed_size(number, size);
+            }
             draft.remark = exchange.explanation.map(|of| remarks::ok(of, &exchange.fields));
         } else {
             draft.remark = exchange.explanation.map(|of| remarks::err(of, code.as_deref()));
         }
         if exchange.explanation.is_none() {
             draft.remark = Some(remarks::unknown_command(Some(ok)));
+        }
+        if verb == Some(Verb::Quit) && !ok && self.phase != Some(Phase::Transaction) {
+            let text = "The server does not take QUIT now. Nothing was marked, so nothing is lost.";
+            draft.remark = Some(remarks::remark(text, Some("RFC 1939 §6")));
         }
         if let Some(verb) = verb {
             self.follow(verb, ok, &exchange, &mut draft);
@@ -132,18 +144,7 @@ impl Trace {
         if has_block {
             let announced = exchange.fields.octets.filter(|_| verb == Some(Verb::Retr));
             let message = matches!(verb, Some(Verb::Retr | Verb::Top));
-            self.block = Some(Block {
-                of: exchange,
-                announced,
-                at: None,
-                span: None,
-                lines: Vec::new(),
-                count: 0,
-                bare_lf: 0,
-                findings: Vec::new(),
-                message,
-                whole: false,
-            });
+            self.block = Some(Block { announced, message, ..Block::of(exchange) });
         }
         draft
     }
@@ -165,7 +166,7 @@ impl Trace {
                 fields.messages = text.split(' ').next().and_then(|word| word.parse().ok());
             }
             Some(Verb::Uidl) => fields.id = text.split(' ').nth(1).map(str::to_owned),
-            Some(Verb::Quit) => fields.messages = Some(self.marks.len() as u64).filter(|marked| *marked > 0),
+            Some(Verb::Quit) => fields.messages = Some(self.marked()).filter(|marked| *marked > 0),
             _ => {}
         }
     }
@@ -185,15 +186,21 @@ impl Trace {
             (Verb::Pass | Verb::Apop | Verb::Auth, true)
                 if !(verb == Verb::Auth && exchange.mechanism.is_none()) =>
             {
-                self.summary.user = self.named.clone().map(|name| self.names.shown(name));
+                // Who logs in by AUTH or APOP is said where secrets are.
+                let named = self.named.clone().filter(|_| verb == Verb::Pass);
+                self.summary.user = Some(named.unwrap_or_else(|| words::SECRET.to_owned()));
                 self.mechanism = None;
             }
             (Verb::Auth, false) => self.mechanism = None,
+            (Verb::Dele, true) if number.is_none() => self.hidden_marks += 1,
             (Verb::Dele, true) if self.marks.len() < MESSAGES_MAX => self.marks.extend(number),
-            (Verb::Rset, true) => self.marks.clear(),
+            (Verb::Rset, true) => {
+                self.marks.clear();
+                self.hidden_marks = 0;
+            }
             (Verb::Quit, true) => {
                 self.quit = Quit::Done;
-                self.summary.deleted = self.marks.len() as u64;
+                self.summary.deleted = self.marked();
             }
             (Verb::Quit, false) => {
                 self.quit = Quit::Refused;
@@ -209,7 +216,9 @@ impl Trace {
             // Its beginning was not heard.
             self.phase = Some(Phase::Authorization);
         }
-        let next = match self.phase.and_then(|phase| phase.transition(verb)) {
+        let lists_mechanisms = verb == Verb::Auth && exchange.mechanism.is_none();
+        let row = self.phase.filter(|_| !lists_mechanisms).and_then(|phase| phase.transition(verb));
+        let next = match row {
             Some(row) if ok => Some(row.ok),
             Some(row) => Some(row.err),
             // Servers that allow more than they should.
@@ -232,7 +241,7 @@ impl Trace {
         let masked = capability_is_masked(&label);
         let label = self.names.shown(label);
         let listing_max_lines = self.settings.listing_max_lines;
-        let Some(block) = &mut self.block else { return };
+        let block = self.block.get_or_insert_with(|| Block::of(Exchange::default()));
         block.at = block.at.or(at);
         block.span = join(block.span, span);
         block.count += 1;
@@ -242,16 +251,20 @@ impl Trace {
             let text = "A capability is written over. Some firewalls and attackers do that to STLS, so that the client sends its password in clear.";
             block.findings.push(Finding { anomaly: Anomaly::StlsStripped, text: text.to_owned() });
         }
-        if verb == Some(Verb::List) && self.sizes.len() < MESSAGES_MAX {
-            let mut numbers = label.split(' ').map_while(|word| word.parse::<u64>().ok());
-            if let (Some(number), Some(size)) = (numbers.next(), numbers.next())
-                && let Ok(number) = u32::try_from(number)
-            {
-                self.sizes.insert(number, size);
-            }
-        }
+        let mut numbers = label.split(' ').map_while(|word| word.parse::<u64>().ok());
+        let size = numbers.next().and_then(|number| u32::try_from(number).ok()).zip(numbers.next());
         if block.lines.len() < listing_max_lines {
             block.lines.push(label);
+        }
+        if let Some((number, size)) = size.filter(|_| verb == Some(Verb::List)) {
+            self.listed_size(number, size);
+        }
+    }
+
+    /// LIST said how long a message is.
+    fn listed_size(&mut self, number: u32, size: u64) {
+        if self.sizes.len() < MESSAGES_MAX {
+            self.sizes.insert(number, size);
         }
     }
 
@@ -272,6 +285,23 @@ impl Trace {
         }
         block.whole = true;
         self.listed(block, rows);
+    }
+
+    /// What is under way did not come to its final dot.
+    pub(super) fn break_off(&mut self, rows: &mut Vec<Row>) {
+        let Some(mut block) = self.block.take() else { return };
+        let text = "The session went on or ended before the final dot came.";
+        block.findings.push(Finding { anomaly: Anomaly::MissingFinalDot, text: text.to_owned() });
+        if block.message {
+            let label = "message, and nothing of it".to_owned();
+            let mut draft = Draft::new(RowKind::Message, Some(Side::Server), label);
+            draft.findings = block.findings;
+            draft.topic = block.of.topic;
+            self.row(self.last_at, draft, None, rows);
+        } else {
+            block.at = block.at.or(self.last_at);
+            self.listed(block, rows);
+        }
     }
 
     /// A listing is told, whole or not.
@@ -304,7 +334,6 @@ impl Trace {
         rows: &mut Vec<Row>,
     ) {
         self.speak(Side::Server, at, span);
-        self.summary.server_octets += octets;
         let whole = facts.as_ref().is_none_or(|facts| facts.whole);
         let seen = facts.filter(|facts| facts.seen);
         let block = self.block.as_mut();
@@ -328,7 +357,7 @@ impl Trace {
         self.count_check(&mut draft, octets, whole, announced, seen.as_ref());
         if let Some(facts) = &seen {
             if facts.unstuffed_dots > 0 {
-                let text = format!("{} with a dot that nobody stuffed.", began(facts.unstuffed_dots));
+                let text = format!("{} with an unstuffed dot.", began(facts.unstuffed_dots));
                 draft.find(Anomaly::UnstuffedDot, text);
             }
             if facts.bare_lf > 0 {
@@ -357,7 +386,7 @@ impl Trace {
                 }
                 None => String::new(),
             };
-            draft.remark = Some(remarks::remark(format!("{size}{}", block.plain), Some(of.rfc)));
+            draft.remark = Some(remarks::remark(format!("{size}{}", block.plain), Some("RFC 1939 §3")));
         }
         self.row(at, draft, span, rows);
         if !whole {

@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Again,
     /// It carries nothing, and acknowledges.
     Ack,
+    /// It asks whether the other side is there.
+    KeepAlive,
     /// SYN, FIN or RST.
     Control,
 }
@@ -51,8 +53,12 @@ enum Judged {
     New,
     /// They were seen before.
     Seen,
+    /// Some of them were.
+    Overlaps,
     /// They fill a hole that was there.
     Late(Anomaly),
+    /// There is one, which was acknowledged long ago.
+    KeepAlive,
 }
 
 /// The segments of a session.
@@ -64,7 +70,11 @@ pub(super) struct Tcp {
     sides: [Half; 2],
     /// Findings for the rows that the segments of these numbers are in.
     marks: BTreeMap<u32, Vec<Finding>>,
+    /// How many more of each there were, when too many waited.
+    unmarked: BTreeMap<Anomaly, u64>,
     syn: Option<Duration>,
+    /// The handshake's segments were sent more than once: they time nothing.
+    resent: bool,
     syn_ack: Option<Duration>,
     /// From where it was captured to the server and back, and to the client and back.
     to_server: Option<Duration>,
@@ -81,6 +91,8 @@ pub(super) struct Tcp {
 struct Half {
     /// The first sequence number that was not seen yet.
     next: Option<u32>,
+    /// What the other side has acknowledged.
+    acknowledged: Option<u32>,
     holes: Vec<Hole>,
     fin: bool,
     /// The last segment that carried something: its number and its time.
@@ -131,8 +143,18 @@ impl Tcp {
         let (from, flags) = (segment.from, segment.flags);
         self.time_handshake(at, segment);
         let octets = segment.octets.unwrap_or(0);
-        let judged = self.judge(at, segment);
+        let (judged, fresh) = self.judge(at, segment);
+        let again = octets.saturating_sub(fresh);
+        if let Some(ack) = segment.ack.filter(|_| flags.has(Flag::Ack)) {
+            let other = &mut self.sides[place(other(from))];
+            if other.acknowledged.is_none_or(|acknowledged| before(acknowledged, ack)) {
+                other.acknowledged = Some(ack);
+            }
+        }
         if flags.has(Flag::Rst) {
+            // Its number counts a FIN that the capture lacks.
+            let half = &mut self.sides[place(from)];
+            half.fin |= half.next.zip(segment.seq).is_some_and(|(next, seq)| seq == next.wrapping_add(1));
             if !self.sides[place(from)].fin {
                 self.reset = self.reset.or(Some(from));
             }
@@ -142,6 +164,11 @@ impl Tcp {
         self.sides[place(from)].fin |= flags.has(Flag::Fin);
         match judged {
             Judged::New => {}
+            Judged::KeepAlive => return Kind::KeepAlive,
+            Judged::Overlaps => {
+                let text = format!("{} of it were sent again.", words::count(again.into(), "octet"));
+                self.mark(number, Finding { anomaly: Anomaly::Retransmission, text });
+            }
             Judged::Late(anomaly) => {
                 let text = match anomaly {
                     Anomaly::OutOfOrder => {
@@ -167,7 +194,7 @@ impl Tcp {
             self.acknowledged(at, from);
             return Kind::Ack;
         }
-        self.carried(number, passed, octets);
+        self.carried(number, passed, fresh);
         if fin_before && !self.half_close_told && !self.encrypted {
             self.half_close_told = true;
             let who = remarks::name(other(from));
@@ -181,7 +208,10 @@ impl Tcp {
     fn time_handshake(&mut self, at: Option<Duration>, segment: Segment) {
         let flags = segment.flags;
         match (flags.has(Flag::Syn), flags.has(Flag::Ack)) {
-            (true, false) => self.syn = self.syn.or(at),
+            // Which of two was answered, nobody knows.
+            (true, false) if self.syn.is_some() => self.resent = true,
+            (true, true) if self.syn_ack.is_some() => self.resent = true,
+            (true, false) => self.syn = at,
             (true, true) => {
                 self.syn_ack = self.syn_ack.or(at);
                 let trip = self.syn.zip(at).map(|(syn, at)| at.saturating_sub(syn));
@@ -194,37 +224,47 @@ impl Tcp {
         }
     }
 
-    /// Whether the segment brings something new, and in its turn.
-    fn judge(&mut self, at: Option<Duration>, segment: Segment) -> Judged {
+    /// Whether the segment brings something new, and in its turn; and how many of its octets are new.
+    fn judge(&mut self, at: Option<Duration>, segment: Segment) -> (Judged, u32) {
         let flags = segment.flags;
-        let (Some(octets), Some(seq)) = (segment.octets, segment.seq) else { return Judged::New };
+        let (Some(octets), Some(seq)) = (segment.octets, segment.seq) else {
+            return (Judged::New, segment.octets.unwrap_or(0));
+        };
         let length = octets + u32::from(flags.has(Flag::Syn)) + u32::from(flags.has(Flag::Fin));
         let half = &mut self.sides[place(segment.from)];
         let end = seq.wrapping_add(length);
         let Some(next) = half.next else {
             half.next = Some(end);
-            return Judged::New;
+            return (Judged::New, octets);
         };
         if length == 0 || flags.has(Flag::Rst) {
-            return Judged::New;
+            return (Judged::New, 0);
         }
-        // Keep-alive: an octet, or none, that was acknowledged long ago (RFC 9293 §3.8.4).
-        if octets <= 1 && length == octets && seq.wrapping_add(1) == next {
-            return Judged::New;
+        // An octet that was acknowledged long ago, sent to hear whether the other side is there (RFC 9293 §3.8.4).
+        let acknowledged = half.acknowledged.is_some_and(|ack| !before(ack, next));
+        if octets == 1 && length == 1 && seq.wrapping_add(1) == next && acknowledged {
+            return (Judged::KeepAlive, 0);
         }
         if !before(seq, next) {
             if before(next, seq) && half.holes.len() < HOLES_MAX {
                 half.holes.push(Hole { from: next, to: seq, at });
             }
             half.next = Some(end);
-            return Judged::New;
+            return (Judged::New, octets);
         }
+        let mut fresh = 0;
         if before(next, end) {
+            fresh = end.wrapping_sub(next);
             half.next = Some(end);
         }
         let fills = half.holes.iter().position(|hole| before(seq, hole.to) && before(hole.from, end));
-        let Some(fills) = fills else { return Judged::Seen };
+        let Some(fills) = fills else {
+            return (if fresh > 0 { Judged::Overlaps } else { Judged::Seen }, fresh);
+        };
         let hole = &mut half.holes[fills];
+        let from = if before(hole.from, seq) { seq } else { hole.from };
+        let to = if before(end, hole.to) { end } else { hole.to };
+        fresh = fresh.saturating_add(to.wrapping_sub(from));
         let late = hole.at.zip(at).is_some_and(|(noticed, at)| at.saturating_sub(noticed) > REORDERED);
         if before(hole.from, seq) {
             hole.to = seq;
@@ -233,7 +273,7 @@ impl Tcp {
         } else {
             half.holes.swap_remove(fills);
         }
-        Judged::Late(if late { Anomaly::Retransmission } else { Anomaly::OutOfOrder })
+        (Judged::Late(if late { Anomaly::Retransmission } else { Anomaly::OutOfOrder }), fresh)
     }
 
     fn acknowledged(&mut self, at: Option<Duration>, by: Side) {
@@ -246,13 +286,13 @@ impl Tcp {
         }
     }
 
-    fn carried(&mut self, number: u32, passed: Passed, octets: u32) {
+    fn carried(&mut self, number: u32, passed: Passed, fresh: u32) {
         let from = passed.segment.from;
         // The other side's octets acknowledge too: nobody waited for an ACK alone.
         self.sides[place(other(from))].last = None;
         self.sides[place(other(from))].waited = None;
         let half = &mut self.sides[place(from)];
-        half.octets += u64::from(octets);
+        half.octets += u64::from(fresh);
         half.anchor.get_or_insert((number, passed));
         let stalled = half.waited.take().zip(half.last).zip(passed.at);
         half.last = passed.at.map(|at| (number, at));
@@ -271,24 +311,36 @@ impl Tcp {
     fn mark(&mut self, number: u32, finding: Finding) {
         if self.marks.len() < MARKS_MAX {
             self.marks.entry(number).or_default().push(finding);
+        } else {
+            *self.unmarked.entry(finding.anomaly).or_default() += 1;
         }
     }
 
-    /// The findings of these segments of one side, those that are alike together.
-    pub(super) fn findings(&mut self, from: Side, span: Span) -> Vec<Finding> {
+    /// The findings of these segments of one side, those that are alike together, each with how often it happened.
+    pub(super) fn findings(&mut self, from: Side, span: Span) -> Vec<(Finding, u64)> {
         /// More than so many of one kind are told together.
-        const ALIKE_MAX: usize = 2;
+        const ALIKE_MAX: u64 = 2;
+        // What fills a hole comes behind what is sent later.
+        let numbers = span.first.min(span.last)..=span.first.max(span.last);
         let of_side = |number: &u32| self.passed_at(*number).is_none_or(|passed| passed.segment.from == from);
         let numbers: Vec<u32> =
-            self.marks.range(span.first..=span.last).map(|(number, _)| *number).filter(of_side).collect();
-        let mut findings: Vec<Finding> =
-            numbers.iter().filter_map(|number| self.marks.remove(number)).flatten().collect();
+            self.marks.range(numbers).map(|(number, _)| *number).filter(of_side).collect();
+        let mut findings: Vec<(Finding, u64)> = numbers
+            .iter()
+            .filter_map(|number| self.marks.remove(number))
+            .flatten()
+            .map(|finding| (finding, 1))
+            .collect();
         for anomaly in [Anomaly::Retransmission, Anomaly::OutOfOrder, Anomaly::DelayedAckStall] {
-            let alike = findings.iter().filter(|finding| finding.anomaly == anomaly).count();
-            if alike > ALIKE_MAX {
-                findings.retain(|finding| finding.anomaly != anomaly);
-                let text = format!("It happened {} times in this step.", words::thousands(alike as u64));
-                findings.push(Finding { anomaly, text });
+            let marked = findings.iter().filter(|(finding, _)| finding.anomaly == anomaly).count() as u64;
+            if marked == 0 {
+                continue;
+            }
+            let times = marked + self.unmarked.remove(&anomaly).unwrap_or(0);
+            if times > ALIKE_MAX {
+                findings.retain(|(finding, _)| finding.anomaly != anomaly);
+                let text = format!("It happened {} times in this step.", words::thousands(times));
+                findings.push((Finding { anomaly, text }, times));
             }
         }
         findings
@@ -337,6 +389,11 @@ impl Tcp {
         self.sides[place(from)].octets
     }
 
+    /// Whether a side has sent its FIN.
+    pub(super) const fn has_closed(&self, side: Side) -> bool {
+        self.sides[place(side)].fin
+    }
+
     /// Whether the server's SYN was seen, and not yet the ACK that completes the handshake.
     pub(super) fn is_shaking_hands(&self) -> bool {
         self.syn_ack.is_some() && self.to_client.is_none()
@@ -345,6 +402,7 @@ impl Tcp {
     /// Where a wait for this side went.
     pub(super) fn share(&self, waited_for: Side, wait: Duration) -> Option<Share> {
         let trip = match waited_for {
+            _ if self.resent => None,
             Side::Server => self.to_server,
             Side::Client => self.to_client,
         }?;
@@ -361,6 +419,7 @@ pub(super) fn label(segment: Segment, kind: Kind) -> String {
         NAMES.iter().filter(|(flag, _)| segment.flags.has(*flag)).map(|(_, name)| *name).collect();
     let flags = if flags.is_empty() { "segment".to_owned() } else { flags.join(", ") };
     match (kind, segment.octets) {
+        (Kind::KeepAlive, _) => format!("{flags}: keep-alive"),
         (Kind::Again, Some(octets)) => format!("{flags}: {} again", words::count(octets.into(), "octet")),
         _ => flags,
     }
@@ -383,12 +442,14 @@ pub(super) fn remark(segment: Segment, kind: Kind, completes: bool) -> Option<Re
         }
         Kind::Ack if completes => "The handshake is complete: the connection stands.".to_owned(),
         Kind::Ack => format!("The {who} has received what came before."),
+        Kind::KeepAlive => format!("The {who} asks whether the other side is still there."),
         Kind::Again | Kind::Carries | Kind::Control => return None,
     };
     let rfc = match () {
         () if flags.has(Flag::Rst) => "RFC 9293 §3.5.2",
         () if flags.has(Flag::Syn) || completes => "RFC 9293 §3.5",
         () if flags.has(Flag::Fin) => "RFC 9293 §3.6",
+        () if kind == Kind::KeepAlive => "RFC 9293 §3.8.4",
         () => "RFC 9293 §3.8.6.3",
     };
     Some(Remark { text, rfc: Some(rfc) })

@@ -16,7 +16,7 @@ mod redact;
 mod text;
 mod write;
 
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 use core::{iter::RepeatN, time::Duration};
 
 pub use gauge::BodyFacts;
@@ -43,6 +43,27 @@ pub const EVENTS_MAX: usize = 1 << 20;
 pub const MAIL_MAX: usize = 100_000;
 /// The longest message that the head makes up by its size, in octets.
 pub const FILLER_MAX_OCTETS: u32 = 64 << 20;
+
+/// What stands between how many events are missing in a recording, and why.
+const LEFT_OUT: &str = " events are left out here: ";
+
+/// The comment in a recording that says that events are missing, without a line end.
+///
+/// ```
+/// use restante_proto::dialogue::{events_left_out, left_out};
+/// let comment = left_out(3, "the transcript is full");
+/// assert_eq!(comment, "# 3 events are left out here: the transcript is full");
+/// assert_eq!(events_left_out(comment.as_bytes()), Some(3));
+/// ```
+pub fn left_out(events: u64, why: &str) -> String {
+    format!("# {events}{LEFT_OUT}{why}")
+}
+
+/// How many events are missing where this line of a recording stands; `None` if it does not say so.
+pub fn events_left_out(line: &[u8]) -> Option<u64> {
+    let text = core::str::from_utf8(line.strip_prefix(b"# ")?).ok()?;
+    text.split_once(LEFT_OUT)?.0.parse().ok()
+}
 
 /// A session, or what a session should be.
 ///

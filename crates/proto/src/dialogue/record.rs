@@ -66,12 +66,15 @@ struct Body {
     at: Option<Duration>,
     unstuffer: Unstuffer,
     octets: u64,
+    /// How many the status line announced.
+    announced: Option<u64>,
     gauge: Gauge,
 }
 
 impl Body {
     fn new(start_max_octets: usize) -> Self {
-        Self { at: None, unstuffer: Unstuffer::default(), octets: 0, gauge: Gauge::new(start_max_octets) }
+        let gauge = Gauge::new(start_max_octets);
+        Self { at: None, unstuffer: Unstuffer::default(), octets: 0, announced: None, gauge }
     }
 
     /// The event of what came of it.
@@ -149,6 +152,11 @@ impl Recorder {
         body.at = body.at.or(at);
         body.octets = body.octets.saturating_add(octets);
         body.gauge.left_out();
+    }
+
+    /// This is secret, wherever the server repeats it: a password that is known from elsewhere.
+    pub fn knows(&mut self, secret: &[u8]) {
+        self.redactor.knows(secret);
     }
 
     /// Whether this side is in the middle of a line.
@@ -243,7 +251,8 @@ impl Recorder {
         sink(Observed { event: Event { at: half.at, kind }, role: Some(role), body: None });
         let message = from == Side::Server && self.redactor.block() == Some(Block::Message);
         if message && self.bodies == Bodies::Elided && self.body.is_none() {
-            self.body = Some(Body::new(self.start_max_octets));
+            let announced = announced(&half.octets);
+            self.body = Some(Body { announced, ..Body::new(self.start_max_octets) });
         }
     }
 
@@ -257,6 +266,16 @@ impl Recorder {
         /// So much is looked at in one go, so that the copy stays small.
         const STEP_OCTETS: usize = 16 << 10;
         let Some(mut body) = self.body.take() else { return octets };
+        // All that was announced is there, and the next answer comes: the final dot is missing.
+        let over = body.announced.is_some_and(|announced| body.octets >= announced)
+            && body.unstuffer.at_line_start()
+            && self.redactor.owes()
+            && (octets.starts_with(b"+OK") || octets.starts_with(b"-ERR"));
+        if over {
+            sink(body.observed(false));
+            self.redactor.break_block();
+            return octets;
+        }
         body.at = body.at.or(at);
         let (step, behind) = octets.split_at(octets.len().min(STEP_OCTETS));
         let mut message = Vec::new();
@@ -275,6 +294,13 @@ impl Recorder {
         self.redactor.end_block();
         &octets[taken..]
     }
+}
+
+/// How many octets an answer to RETR announces: the first number in it.
+fn announced(line: &[u8]) -> Option<u64> {
+    let text = core::str::from_utf8(content(line)).ok()?;
+    let mut words = text.split([' ', '(', ')']).skip(1);
+    words.find_map(|word| word.parse().ok())
 }
 
 impl Half {

@@ -4,7 +4,7 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 
 use super::{LINE_MAX_OCTETS, Line, Mark, Pattern, Piece, Slot};
 use crate::{
@@ -20,6 +20,15 @@ const PENDING_MAX: usize = 1 << 16;
 const SAID_MAX_OCTETS: usize = 64 << 10;
 /// A secret shorter than this is not looked for in replies: it would be found everywhere.
 const ECHO_MIN_OCTETS: usize = 3;
+/// How many secrets of a session are looked for in what the server says later.
+const SECRETS_MAX: usize = 64;
+/// A shorter one is looked for in the answer to its own command only.
+const SECRET_MIN_OCTETS: usize = 6;
+/// So much of a longer secret is looked for too: servers cut what they repeat.
+const PREFIX_OCTETS: usize = 6;
+
+/// Response codes that pass whatever stands behind them (RFC 2449 §8, RFC 3206).
+const CODES: &[&str] = &["[AUTH] ", "[IN-USE] ", "[LOGIN-DELAY] ", "[SYS/TEMP] ", "[SYS/PERM] "];
 
 /// The SASL mechanisms whose names pass. Any other word behind AUTH could be a secret in the wrong place.
 const MECHANISMS: &[&str] = &[
@@ -62,7 +71,7 @@ const MECHANISMS: &[&str] = &[
 pub struct Redactor {
     greeted: bool,
     logged_in: bool,
-    /// Nobody saw the login: only commands that are sound in every octet show their arguments.
+    /// Nobody saw the login for certain: only commands that are sound in every octet show their arguments.
     resumed: bool,
     /// The server did what cannot be followed.
     lost: bool,
@@ -74,6 +83,10 @@ pub struct Redactor {
     /// How many of them begin an exchange.
     exchanges: usize,
     said_octets: usize,
+    /// The passwords and responses of the session, for answers that repeat them late.
+    secrets: Vec<Secret<Vec<u8>>>,
+    /// There were more than are kept.
+    flooded: bool,
     block: Option<Block>,
     /// The server's last line ended in a bare LF, which does not begin a line in which a block could end.
     after_bare_lf: bool,
@@ -216,6 +229,7 @@ impl Redactor {
         if self.response_due {
             self.secret_said = true;
             self.response_due = false;
+            self.knows(content);
             self.responded(content);
             return kept(0, Role::Response);
         }
@@ -235,6 +249,10 @@ impl Redactor {
             return kept(0, Role::Unknown);
         }
         self.exchanges += usize::from(said.what == What::Exchange);
+        let is_credential = unclear || matches!(said.verb, None | Some(Verb::Pass | Verb::Apop | Verb::Auth));
+        if is_credential {
+            self.knows(&content[passes..]);
+        }
         let verb = said.verb.filter(|_| !unclear);
         let said = Pending { verb: said.verb, what: said.what, said: self.remember(&content[passes..]) };
         self.pending.push_back(said);
@@ -246,19 +264,29 @@ impl Redactor {
         let content = content(line);
         let status = Status::of(content);
         // What passes of a line that answers nothing that is known.
-        let unasked = if self.secret_said { status.word_octets() } else { content.len() };
+        let repeats = self.repeats_any(content);
+        let unasked = if self.secret_said || repeats { status.word_octets(content) } else { content.len() };
         if self.lost {
             return kept(unasked, Role::Unknown);
         }
         // Half a line may hold half of what it repeats, which nobody finds.
         let is_whole = line.ends_with(b"\n") || !self.secret_said;
+        // No line of a listing begins like a status line: it ended without its final dot.
+        let cut_short = self.block == Some(Block::Listing)
+            && matches!(status, Status::Ok | Status::Err)
+            && !self.pending.is_empty();
+        if cut_short {
+            self.break_block();
+        }
         if let Some(block) = self.block {
             let after_bare_lf = core::mem::replace(&mut self.after_bare_lf, !line.ends_with(b"\r\n"));
             if line == b".\r\n" && !after_bare_lf {
                 self.block = None;
                 return kept(content.len(), Role::End);
             }
-            return kept(content.len(), block.role());
+            // Mail may hold anything; a listing has no reason to.
+            let hides = block == Block::Listing && repeats;
+            return kept(if hides { 0 } else { content.len() }, block.role());
         }
         self.after_bare_lf = false;
         if !self.greeted {
@@ -270,7 +298,8 @@ impl Redactor {
         let Some(front) = self.pending.front() else {
             // A server that gives up says why, unasked; nothing that follows can be told from a reply.
             self.lose();
-            let passes = if status == Status::Err && is_whole { content.len() } else { unasked };
+            let shown = status == Status::Err && is_whole && !repeats;
+            let passes = if shown { content.len() } else { unasked };
             return kept(passes, Role::Unasked);
         };
         match (status, front.what) {
@@ -284,7 +313,7 @@ impl Redactor {
                     }
                     None => self.response_due = true,
                 }
-                return kept(status.word_octets(), Role::Challenge { responded: responded.is_some() });
+                return kept(status.word_octets(content), Role::Challenge { responded: responded.is_some() });
             }
             (Status::Ok | Status::Err, _) => {}
             (Status::Challenge | Status::None, _) => {
@@ -293,8 +322,8 @@ impl Redactor {
             }
         }
         let Some(answered) = self.pending.pop_front() else { return kept(0, Role::Unknown) };
-        let hides = !is_whole || repeats(content, &answered);
-        let passes = if hides { status.word_octets() } else { content.len() };
+        let hides = !is_whole || repeats || repeats_own(content, &answered);
+        let passes = if hides { status.word_octets(content) } else { content.len() };
         self.forget(&answered);
         if answered.what == What::Exchange {
             // A server may end it without hearing the response.
@@ -311,6 +340,40 @@ impl Redactor {
             }
         }
         kept(passes, Role::Reply { to: answered.verb, ok })
+    }
+
+    /// This is secret, wherever the server repeats it.
+    pub(super) fn knows(&mut self, secret: &[u8]) {
+        let secret = secret.trim_ascii();
+        let known = self.secrets.iter().any(|known| known.expose() == secret);
+        if secret.len() < SECRET_MIN_OCTETS || known {
+            return;
+        }
+        if self.secrets.len() == SECRETS_MAX || secret.len() > SAID_MAX_OCTETS {
+            self.flooded = true;
+        } else {
+            self.secrets.push(Secret::new(secret.to_vec()));
+        }
+    }
+
+    /// Whether a line repeats something that is secret in the session.
+    fn repeats_any(&self, content: &[u8]) -> bool {
+        if self.secrets.is_empty() {
+            return false;
+        }
+        self.flooded || self.secrets.iter().any(|secret| repeats(content, secret.expose(), SECRET_MIN_OCTETS))
+    }
+
+    /// The block ended without its final dot, as it seems. What seems to be an answer behind it may be a line of it: only
+    /// sound commands show their arguments from here on.
+    pub(super) const fn break_block(&mut self) {
+        self.block = None;
+        self.resumed = true;
+    }
+
+    /// Whether the server owes an answer.
+    pub(super) fn owes(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// From here on nothing can be told apart.
@@ -379,10 +442,14 @@ impl Status {
 
     /// How much of a line passes if its text does not: nothing of what is no status line. A line that holds nothing
     /// else is cut short by the caller.
-    const fn word_octets(self) -> usize {
+    fn word_octets(self, content: &[u8]) -> usize {
         match self {
             Self::Ok => b"+OK ".len(),
-            Self::Err => b"-ERR ".len(),
+            Self::Err => {
+                let text = content.get(b"-ERR ".len()..).unwrap_or_default();
+                let code = CODES.iter().find(|code| text.starts_with(code.as_bytes()));
+                b"-ERR ".len() + code.map_or(0, |code| code.len())
+            }
             Self::Challenge => b"+ ".len(),
             Self::None => 0,
         }
@@ -414,13 +481,15 @@ fn take_apart(content: &[u8]) -> Said {
     let arguments = (word.len() + 1).min(content.len());
     let has_argument = !content[arguments..].trim_ascii().is_empty();
     let all = content.len();
+    let printable = content.iter().all(|octet| matches!(octet, b' '..=b'~'));
     let Some(verb) = Verb::from_word(word) else {
         let extension = [&b"UTF8"[..], b"LANG"].into_iter().find(|known| known.eq_ignore_ascii_case(word));
         return match extension {
             Some(b"LANG") if !has_argument => {
                 Said { verb: None, what: What::Block(Block::Listing), before: all, after: all }
             }
-            Some(_) => Said { verb: None, what: What::Line, before: all, after: all },
+            Some(_) if printable => Said { verb: None, what: What::Line, before: all, after: all },
+            Some(_) => Said { verb: None, what: What::Line, before: arguments, after: arguments },
             None => Said { verb: None, what: What::Line, before: 0, after: 0 },
         };
     };
@@ -432,8 +501,10 @@ fn take_apart(content: &[u8]) -> Said {
         (_, ReplyShape::Exchange) => What::Exchange,
         (_, ReplyShape::Line) => What::Line,
     };
+    // What could not be typed is no argument.
+    let sound = if printable { all } else { arguments };
     let (before, after) = match verb {
-        Verb::Capa | Verb::Stls | Verb::Quit => (all, all),
+        Verb::Capa | Verb::Stls | Verb::Quit => (sound, sound),
         Verb::Pass | Verb::Apop => (arguments, arguments),
         Verb::User => {
             let name = first_argument(content, arguments, is_user_name);
@@ -464,15 +535,20 @@ fn is_user_name(word: &[u8]) -> bool {
     word.len() <= USER_NAME_MAX_OCTETS && word.iter().all(|&octet| octet > b' ' && octet != 0x7f)
 }
 
-/// Whether a reply repeats something of what was secret in its command: the whole, a word, a part of a word, or what a
-/// word in base64 says. Servers like to say which command they did not understand.
-fn repeats(reply: &[u8], answered: &Pending) -> bool {
-    let Some(said) = &answered.said else { return true };
+/// Whether a reply repeats something of what was secret in its command. Servers like to say which command they did not
+/// understand.
+fn repeats_own(reply: &[u8], answered: &Pending) -> bool {
+    answered.said.as_ref().is_none_or(|said| repeats(reply, said.expose(), ECHO_MIN_OCTETS))
+}
+
+/// Whether a line repeats a secret: the whole, a word, a part or the beginning of a word, what a word in base64 says, or the
+/// secret in base64. What is shorter than `min_octets` is not looked for.
+fn repeats(reply: &[u8], secret: &[u8], min_octets: usize) -> bool {
     let reply = reply.to_ascii_lowercase();
-    let holds = |secret: &[u8]| {
-        let secret = secret.trim_ascii();
-        secret.len() >= ECHO_MIN_OCTETS
-            && memchr::memmem::find(&reply, &secret.to_ascii_lowercase()).is_some()
+    let holds = |text: &[u8]| {
+        let text = text.trim_ascii();
+        let text = if text.len() > PREFIX_OCTETS + 1 { &text[..PREFIX_OCTETS] } else { text };
+        text.len() >= min_octets && memchr::memmem::find(&reply, &text.to_ascii_lowercase()).is_some()
     };
     let holds_part = |text: &[u8]| {
         holds(text)
@@ -480,9 +556,13 @@ fn repeats(reply: &[u8], answered: &Pending) -> bool {
                 holds(word) || holds(without_verb(word)) || word.split(|&octet| octet == b'=').any(holds)
             })
     };
-    let said = said.expose();
-    let words = said.split(|octet| octet.is_ascii_whitespace());
-    holds_part(said) || words.filter_map(|word| BASE64.decode(word).ok()).any(|plain| holds_part(&plain))
+    let words = secret.split(|octet| octet.is_ascii_whitespace());
+    let decoded = words.filter_map(|word| {
+        let end = word.iter().rposition(|&octet| octet != b'=').map_or(0, |last| last + 1);
+        BASE64.decode(&word[..end]).ok()
+    });
+    let encoded = BASE64.encode(secret.trim_ascii());
+    holds_part(secret) || decoded.into_iter().any(|plain| holds_part(&plain)) || holds(encoded.as_bytes())
 }
 
 /// A word without the verb that somebody wrote in front of it without a space.

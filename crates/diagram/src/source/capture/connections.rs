@@ -153,7 +153,8 @@ impl Connections {
                 self.settle(&key, was_closed, was_waiting, out);
                 return;
             }
-            self.close(&key, Ending::Idle, out);
+            // The client has its ports again: the connection before was over, whatever the capture shows of it.
+            self.close(&key, Ending::Closed, out);
         }
         let opens = segment.flags.has(Flag::Syn) && !segment.flags.has(Flag::Ack);
         if !opens {
