@@ -75,7 +75,7 @@ fn each_row_has_its_place_its_name_and_its_facts() {
     assert!(page.contains(
         "<span class=\"hidden\">Client to server, command: </span><span class=\"label\"><b>CAPA</b>"
     ));
-    assert!(page.contains("<dt>Waited</dt><dd>40.0 ms on the network, 14.96 s with who answered</dd>"));
+    assert!(page.contains("<dt>Waited</dt><dd>40.0 ms on the network, 15.0 s with who answered</dd>"));
     assert!(page.contains("<dt>Numbers</dt><dd>sequence 1, acknowledges 6, 6 octets</dd>"));
     // What was folded is told too.
     assert!(page.contains("Delayed-ACK stall × 997") && page.contains("996 in folded rows"));

@@ -3,9 +3,12 @@
 use super::{
     Layout,
     line::{Line, Paint, cut_middle, harmless, width, wrap},
+};
+use crate::{
+    format::Style,
+    row::Summary,
     words::{duration, thousands},
 };
-use crate::{format::Style, row::Summary};
 
 /// Between two columns.
 const BETWEEN_COLUMNS: usize = 2;

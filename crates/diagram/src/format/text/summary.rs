@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{
-    line::{Line, Paint, cut, harmless, wrap, write_line},
+use super::line::{Line, Paint, cut, harmless, wrap, write_line};
+use crate::{
+    anomaly::Anomaly,
+    row::Summary,
     words::{clock, count, duration, thousands, times},
 };
-use crate::{anomaly::Anomaly, row::Summary};
 
 /// Where values stand, behind their names.
 const VALUE_COLUMN: usize = 10;
