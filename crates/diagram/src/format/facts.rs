@@ -1,14 +1,17 @@
-//! What is known of a row, as pieces that a format may put on one line or several: its segments, where the time before it
-//! went, what it lacks. How numbers are said is in [`words`].
+//! What several formats say of a row or a session in the same words: its segments, where the time before it went, what it
+//! lacks, what was found. How numbers are said is in [`words`], and where all of it stands is the format's.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use super::Style;
 use crate::{
-    row::{Carried, Row, RowKind, Share},
+    anomaly::Anomaly,
+    row::{Carried, Row, RowKind, Share, Summary},
     words::{self, count, duration, thousands},
 };
 
+/// Of a session whose beginning was not heard.
+pub(super) const JOINED: &str = "It was under way when the recording began.";
 /// Of shorter steps nobody asks where their time went.
 const SHARE_FROM: Duration = Duration::from_millis(10);
 
@@ -70,6 +73,18 @@ pub(super) fn left_out(kind: RowKind, lines: u64) -> String {
         RowKind::Fold => format!("{} in one", count(lines, "row")),
         _ => format!("… {}", count(lines, "more line")),
     }
+}
+
+/// Where a wait went, in a sentence's words.
+pub(super) fn waited(share: Share) -> String {
+    format!("{} on the network, {} with who answered", duration(share.network), duration(share.peer))
+}
+
+/// What was found in a session and how often, the gravest first; among equals, as the table has them.
+pub(super) fn gravest_first(summary: &Summary) -> Vec<(Anomaly, u64)> {
+    let mut anomalies = summary.anomalies.clone();
+    anomalies.sort_by_key(|(anomaly, _)| (Reverse(anomaly.severity()), *anomaly));
+    anomalies
 }
 
 /// Whether a row is drawn at all: a bare segment may be left out, unless something is wrong with it.

@@ -6,7 +6,7 @@ use restante_proto::{dialogue::Side, reply::printable};
 
 use super::{
     Draw, Picture, Style,
-    facts::{facts, is_drawn, left_out},
+    facts::{JOINED, facts, gravest_first, is_drawn, left_out},
 };
 use crate::{
     row::{Row, RowKind, Summary},
@@ -199,7 +199,7 @@ fn heading(summary: &Summary) -> String {
     let mut lines = vec![format!("Session {}", summary.number)];
     lines.extend([&opening.title, &opening.started].into_iter().flatten().map(|text| escaped(text)));
     if opening.joined {
-        lines.push("It was under way when the recording began.".to_owned());
+        lines.push(JOINED.to_owned());
     }
     lines.join("<br/>")
 }
@@ -213,8 +213,8 @@ fn ending(summary: &Summary) -> String {
     figures.extend(summary.duration.map(duration));
     let mut lines = broken(&summary.ending);
     lines.push(escaped(&figures.join(", ")));
-    for (anomaly, number) in &summary.anomalies {
-        lines.push(escaped(&format!("! {}, {}", anomaly.title(), times(*number))));
+    for (anomaly, number) in gravest_first(summary) {
+        lines.push(escaped(&format!("! {}, {}", anomaly.title(), times(number))));
     }
     lines.join("<br/>")
 }

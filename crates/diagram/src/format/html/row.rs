@@ -5,7 +5,7 @@ use super::drawn_icon;
 use crate::{
     format::{
         Style,
-        facts::left_out,
+        facts::{left_out, waited},
         markup::{
             Clock, LOCK, escaped, icon, id, is_long, put, segments, shortened, speaker, split_verb, worst,
         },
@@ -173,8 +173,7 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         fact("When", &format!("{} s{}", clock.at(at), since.unwrap_or_default()));
     }
     if let Some(share) = row.share {
-        let (network, peer) = (duration(share.network), duration(share.peer));
-        fact("Waited", &format!("{network} on the network, {peer} with who answered"));
+        fact("Waited", &waited(share));
     }
     if row.label.chars().nth(LABEL_MAX_CHARS).is_some() {
         fact("Said", &row.label);

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     format::{
         Style,
-        facts::left_out,
+        facts::{left_out, waited},
         markup::{self, Clock, LOCK, icon, is_long, segments, speaker, split_verb},
     },
     row::{Row, RowKind},
@@ -43,11 +43,7 @@ pub(super) fn title(row: &Row) -> String {
         title += &format!(" ({segments})");
     }
     if let Some(share) = row.share {
-        title += &format!(
-            "; {} on the network, {} with who answered",
-            duration(share.network),
-            duration(share.peer)
-        );
+        title += &format!("; {}", waited(share));
     }
     for finding in &row.findings {
         title += &format!("; {}: {}", finding.anomaly.title(), finding.text);

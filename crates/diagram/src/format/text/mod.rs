@@ -129,8 +129,7 @@ impl Text {
             write_line(&line, Paint::Bold, self.style.colour, out);
         }
         if opening.joined {
-            let text = "It was under way when the recording began.";
-            write_line(text, Paint::Dim, self.style.colour, out);
+            write_line(facts::JOINED, Paint::Dim, self.style.colour, out);
         }
         out.push(b'\n');
         let address =
