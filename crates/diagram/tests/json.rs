@@ -44,6 +44,9 @@ fn it_is_read_back() {
             assert_eq!(value["carried"]["octets"].as_u64(), row.carried.map(|carried| carried.octets));
         }
     }
+    let segments = value["sessions"][0]["segments"].as_array().unwrap();
+    assert_eq!(segments.len(), sessions[0].summary.passed.len());
+    assert_eq!(segments[1]["flags"], serde_json::json!(["SYN", "ACK"]));
     // What is not known is left out, and not null.
     let bare = value["sessions"][3].as_object().unwrap();
     for key in ["client", "server", "started", "title", "user", "tls", "duration_seconds", "joined"] {

@@ -12,10 +12,10 @@ use restante_diagram::{
     anomaly::Anomaly,
     format::Picture,
     heard::Opening,
-    row::{Row, RowKind, Share, Summary},
+    row::{Passed, Row, RowKind, Share, Summary},
 };
 use restante_proto::{
-    dialogue::{Flag, Side},
+    dialogue::{Flag, Segment, Side},
     phase::Phase,
 };
 
@@ -80,6 +80,17 @@ fn summary(number: u32, rows: &[Row], ending: &str) -> Summary {
         ending: ending.to_owned(),
         ..Summary::default()
     }
+}
+
+/// The first segment of each row.
+fn passed(rows: &[Row]) -> Vec<Passed> {
+    let segment = |row: &Row| {
+        let carried = row.carried.filter(|carried| !carried.shared)?;
+        let octets = u32::try_from(carried.octets).ok();
+        let (flags, seq, ack) = (carried.flags, carried.seq, carried.ack);
+        Some(Passed { at: row.at, segment: Segment { from: row.from?, flags, seq, ack, octets } })
+    };
+    rows.iter().filter_map(segment).collect()
 }
 
 /// The seed's session, as a capture shows it.
@@ -159,6 +170,7 @@ pub(crate) fn seed() -> Session {
     summary.retrieved = 1;
     summary.retrieved_octets = 1_317;
     summary.deleted = 1;
+    summary.passed = passed(&rows);
     summary.segments = 34;
     summary.client_octets = 82;
     summary.server_octets = 1_549;
