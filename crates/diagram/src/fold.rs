@@ -22,6 +22,8 @@ const PLAIN_MAX: u64 = 12;
 const EDGE: u64 = 2;
 /// How many rows with one kind of anomaly stay in a run.
 const SHOWN_MAX: u64 = 8;
+/// After so many rows it is looked which of them may be folded.
+const COMPACT_ROWS: usize = 256;
 /// How many rows are held at most, whatever they are.
 const HELD_MAX: usize = 4096;
 
@@ -70,6 +72,8 @@ struct Run {
     /// The groups of commands whose answers are still to come, or may be.
     groups: VecDeque<(u64, u64)>,
     held: VecDeque<Held>,
+    /// With so many of them it is looked which may be folded.
+    compact_at: usize,
     shown: BTreeMap<Anomaly, u64>,
 }
 
@@ -123,7 +127,8 @@ impl Fold {
 
     /// Gives out what is held.
     pub(crate) fn flush(&mut self, out: &mut Vec<Step>) {
-        let Some(run) = self.run.take() else { return };
+        let Some(mut run) = self.run.take() else { return };
+        run.compact();
         out.extend(run.held.into_iter().map(|held| match held {
             Held::Row { step, .. } => *step,
             Held::Folded(folded) => {
@@ -143,6 +148,7 @@ impl Run {
             newest: topic,
             groups: VecDeque::from([(topic.command, 1)]),
             held: VecDeque::new(),
+            compact_at: COMPACT_ROWS,
             shown: BTreeMap::new(),
         };
         run.held.push_back(Held::Row { step: Box::new(step), group: 1 });
@@ -178,13 +184,17 @@ impl Run {
             }),
         };
         self.held.push_back(Held::Row { step: Box::new(step), group });
-        if self.last - self.first >= PLAIN_MAX {
+        if self.held.len() >= self.compact_at {
             self.compact();
+            self.compact_at = self.held.len() + COMPACT_ROWS;
         }
     }
 
     /// Folds what is no longer at an end of the run.
     fn compact(&mut self) {
+        if self.last - self.first < PLAIN_MAX {
+            return;
+        }
         let inner = self.first + EDGE..=self.last - EDGE;
         let mut held = VecDeque::with_capacity(self.held.len());
         for entry in self.held.drain(..) {

@@ -147,6 +147,10 @@ pub(crate) fn octets(octets: &[u8]) -> String {
 
 /// The text without characters that could move a cursor or turn the direction of writing, shortened if it is long.
 pub(crate) fn harmless(text: &str) -> String {
+    // Nearly all of them are.
+    if text.len() <= LINE_MAX_CHARACTERS && text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut shown = String::with_capacity(text.len());
     for (place, character) in text.chars().enumerate() {
         if place == LINE_MAX_CHARACTERS {
@@ -156,6 +160,7 @@ pub(crate) fn harmless(text: &str) -> String {
         match character {
             '\t' => shown.push_str("  "),
             '\0'..='\x1f' | '\x7f' => shown.push_str(&format!("\\x{:02x}", u32::from(character))),
+            ' '..='~' => shown.push(character),
             _ => shown.push_str(&restante_proto::reply::printable(character.encode_utf8(&mut [0; 4]), 1)),
         }
     }

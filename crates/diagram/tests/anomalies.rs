@@ -2,9 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
 mod rows;
+#[path = "capture/talk.rs"]
+#[allow(dead_code)] // only what makes a capture is needed here
+mod talk;
 
-use restante_diagram::anomaly::Anomaly;
-use rows::{found, row, session};
+use restante_diagram::{
+    anomaly::Anomaly,
+    drawing::{Choice, Options},
+};
+use rows::{found, row, session, sessions};
 
 /// What stands before and behind the commands of most sessions here; TLS, so that nothing is said in clear.
 fn logged_in(said: &str) -> String {
@@ -179,6 +185,19 @@ fn retransmission_and_out_of_order() {
     let kept_alive =
         format!("{SEGMENTS}60.0 N: C ACK seq=6 ack=6 octets=1\n60.1 N: S ACK seq=6 ack=7 octets=0\n");
     assert_eq!(at(&kept_alive), [], "a keep-alive is none");
+}
+
+#[test]
+fn not_captured() {
+    let mut talk = talk::session();
+    // The server's answer to one command is lost to the capture, and not to the client, which goes on.
+    let lost = talk.packets.iter().position(|packet| packet.octets.starts_with(b"+OK")).unwrap() + 2;
+    let lost =
+        (lost..talk.packets.len()).find(|&place| talk.packets[place].octets.starts_with(b"+OK")).unwrap();
+    talk.packets.remove(lost);
+    let drawn = sessions(&talk.file(), Options { choice: Choice::All, ..Options::default() });
+    let found = found(&drawn[0].1);
+    assert!(found.iter().any(|(anomaly, _)| *anomaly == Anomaly::NotCaptured), "{found:?}");
 }
 
 #[test]

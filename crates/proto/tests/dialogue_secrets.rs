@@ -291,3 +291,33 @@ fn a_connection_that_ends_in_a_line_says_so() {
     let text = written(events);
     assert!(text.ends_with("S: +OK 100 octets\nS: [2 octets]\nC: [secret]\\\n"), "{text}");
 }
+
+#[test]
+fn half_a_line_hides_half_an_echo() {
+    let (mut recorder, mut events) = (Recorder::new(Bodies::Elided), Vec::new());
+    recorder.octets(S, None, b"+OK\r\n", &mut events);
+    recorder.octets(C, None, b"PASS hunter2horse\r\n", &mut events);
+    recorder.octets(S, None, b"-ERR no such password: hunter2ho", &mut events);
+    recorder.flush(&mut events);
+    assert_eq!(written(events), "S: +OK\nC: PASS [secret]\nS: -ERR [secret]\\\n");
+}
+
+#[test]
+fn a_greeting_that_comes_late_repeats_nothing() {
+    let mut redactor = Redactor::new();
+    redactor.client(b"PASS hunter2horse\r\n");
+    assert_eq!(redactor.server(b"+OK welcome, hunter2horse\r\n").to_string(), "+OK [secret]");
+}
+
+#[test]
+fn an_exchange_that_the_server_ends_asks_for_no_response() {
+    let mut redactor = Redactor::new();
+    redactor.server(b"+OK\r\n");
+    redactor.client(b"AUTH PLAIN\r\n");
+    redactor.server(b"+ \r\n");
+    redactor.server(b"-ERR too late\r\n");
+    assert_eq!(redactor.client(b"USER john\r\n").to_string(), "USER john");
+    assert_eq!(redactor.server(b"+OK\r\n").to_string(), "+OK");
+    assert_eq!(redactor.client(b"PASS hunter2horse\r\n").to_string(), "PASS [secret]");
+    assert_eq!(redactor.server(b"-ERR not hunter2horse\r\n").to_string(), "-ERR [secret]");
+}

@@ -375,7 +375,7 @@ impl Trace {
                     said.push(format!("ALPN {}", words::harmless(alpn.as_str())));
                 }
                 let text = "From here on everything is encrypted; what follows is what was said inside.";
-                Draft::new(RowKind::Note, None, format!("{} handshake", said.join(", ")))
+                Draft::new(RowKind::Note, None, format!("TLS handshake: {}", said.join(", ")))
                     .remark(remarks::remark(text, Some("RFC 8446 §2")))
             }
             TlsEvent::Failed => {

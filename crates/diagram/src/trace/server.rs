@@ -205,6 +205,10 @@ impl Trace {
         }
         let login =
             matches!(verb, Verb::Pass | Verb::Apop) || (verb == Verb::Auth && exchange.mechanism.is_some());
+        if login && self.phase.is_none() {
+            // Its beginning was not heard.
+            self.phase = Some(Phase::Authorization);
+        }
         let next = match self.phase.and_then(|phase| phase.transition(verb)) {
             Some(row) if ok => Some(row.ok),
             Some(row) => Some(row.err),
@@ -331,8 +335,7 @@ impl Trace {
                 draft.find(Anomaly::BareLf, format!("{} in LF alone.", ended(facts.bare_lf)));
             }
             if !self.names.hidden() {
-                draft.lines = shown_lines(&facts.start, facts.octets, whole);
-                draft.lines.truncate(self.settings.message_max_lines);
+                draft.lines = shown_lines(&facts.start, facts.octets, whole, self.settings.message_max_lines);
             }
             draft.lines_left_out = facts.lines.saturating_sub(draft.lines.len() as u64);
         }
@@ -401,7 +404,7 @@ impl Trace {
 }
 
 /// The first lines of a message, as many as were kept whole.
-fn shown_lines(start: &[u8], octets: u64, whole: bool) -> Vec<String> {
+fn shown_lines(start: &[u8], octets: u64, whole: bool, max: usize) -> Vec<String> {
     let all = whole && start.len() as u64 >= octets;
     let mut lines: Vec<&[u8]> = start.split_inclusive(|&octet| octet == b'\n').collect();
     // The last one may be cut off; one alone is shown all the same.
@@ -410,6 +413,7 @@ fn shown_lines(start: &[u8], octets: u64, whole: bool) -> Vec<String> {
     }
     lines
         .into_iter()
+        .take(max)
         .map(|line| {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             words::octets(line.strip_suffix(b"\r").unwrap_or(line))

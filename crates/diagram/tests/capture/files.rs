@@ -256,6 +256,19 @@ fn damaged_blocks_are_named_by_their_place() {
 }
 
 #[test]
+fn what_came_before_the_damage_is_heard() {
+    let mut file = session().file();
+    file.extend([0; 8]);
+    file.extend([0xff; 8]);
+    let (mut capture, mut heard) = (Capture::new(options()), Vec::new());
+    let error = capture.push(&file, &mut heard).unwrap_err();
+    assert_eq!(error.problem, Problem::PacketLength(u32::MAX, session().file().len() as u64));
+    assert_eq!(capture.push(&file, &mut heard), Err(error));
+    assert_eq!(capture.end(&mut heard), Err(error));
+    assert_eq!(heard, session().heard());
+}
+
+#[test]
 fn unknown_blocks_are_read_over_however_long_they_are() {
     let file = File { format: Format::Pcapng { resolution: 6 }, ..File::default() };
     let talk = session();

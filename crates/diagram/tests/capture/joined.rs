@@ -52,14 +52,18 @@ fn before_a_login_is_proven_no_argument_is_shown() {
             "S unplaced 5",
             "C: NOOP",
             "S: +OK",
-            // What RETR tells by its place, its answer tells too.
-            "C: RETR [secret]",
+            // The second line that is followed proves it.
+            "C: RETR 17",
             "S: +OK 3 octets",
             "S: [3 octets]",
             "S: .",
             "end Source"
         ]
     );
+    // Not while a block may be under way, or something is unanswered.
+    let mut talk = Talk::new();
+    talk.s("+OK\r\n").c("NOOP\r\n").s("+OK\r\n").c("CAPA\r\n").s("+OK\r\nTOP\r\n").c("RETR 17\r\n");
+    assert_eq!(lines(&talk.heard())[4..], ["C: CAPA", "S: +OK", "S: TOP", "C: RETR [secret]", "end Source"]);
 }
 
 #[test]

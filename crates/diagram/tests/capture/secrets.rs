@@ -89,6 +89,16 @@ fn sessions() -> Vec<Talk> {
         .s("+OK\r\n")
         .close();
     all.push(pipelined);
+    // A server that ends an exchange before it heard the response, and one that asks twice.
+    for answers in [&["+ \r\n", "+OK\r\n"][..], &["+ \r\n", "+ \r\n", "+OK\r\n"]] {
+        let mut odd = greeted();
+        odd.c("AUTH LOGIN am9obg==\r\n");
+        for answer in answers {
+            odd.s(answer);
+        }
+        odd.c("aHVudGVyMmhvcnNl\r\n").s("-ERR hunter2horse is too late\r\n").c("QUIT\r\n").s("+OK\r\n");
+        all.push(odd);
+    }
     let mut late = greeted();
     late.c("STLS\r\n")
         .s("+OK\r\n")
@@ -164,13 +174,41 @@ proptest! {
                     packets[place].octets.drain(..cut);
                     packets[place].seq = packets[place].seq.wrapping_add(cut as u32);
                 }
-                5 => packets[place].ack = packets[other].ack,
+                // A server that answers what it has not acknowledged is none.
+                5 if packets[place].destination.port() == 110 => packets[place].ack = packets[other].ack,
+                5 => {}
                 _ => packets[place].flags = packets[other].flags,
             }
         }
         let format = if pcapng { Format::Pcapng { resolution: 9 } } else { File::default().format };
         let heard = hear(&File { snap_octets, format, ..File::default() }.of(&packets));
-        assert_silent(&heard, "a changed capture");
+        assert_silent(&heard, &format!("{packets:?} {:?}", crate::talk::lines(&heard)));
+    }
+}
+
+#[test]
+fn a_wrong_number_in_the_first_segment_hides_nothing_that_was_said() {
+    let mut talk = sessions().remove(0);
+    talk.packets.remove(0);
+    talk.packets[0].ack = talk.packets[8].ack;
+    assert_silent(&talk.heard(), &format!("{:?}", crate::talk::lines(&talk.heard())));
+}
+
+#[test]
+fn a_reply_that_comes_late_to_a_session_that_was_joined_shows_no_secret() {
+    // The client is always one command ahead, so that every reply seems to answer the next one.
+    for (secret, repeated) in [
+        ("PASS hunter2horse", "PASS hunter2horse"),
+        ("PASS hunter2horse", "HUNTER2HORSE"),
+        ("PASShunter2horse", "hunter2horse"),
+        ("AUTH PLAIN AGpvaG4AaHVudGVyMmhvcnNl", "hunter2horse"),
+    ] {
+        let mut talk = Talk::new();
+        talk.c("NOOP\r\n").c(format!("{secret}\r\n")).s("+OK\r\n").c("STAT\r\n");
+        talk.s(format!("-ERR what is {repeated}?\r\n")).c("LIST\r\n").s("-ERR no\r\n");
+        let heard = talk.heard();
+        assert_silent(&heard, &format!("{:?}", crate::talk::lines(&heard)));
+        assert!(crate::talk::lines(&heard).contains(&"C: STAT".to_owned()));
     }
 }
 

@@ -134,6 +134,21 @@ proptest! {
     }
 
     #[test]
+    fn packets_that_overtake_each_other_in_the_capture_change_no_line(
+        swaps in proptest::collection::vec(0..4_usize, 100),
+    ) {
+        let mut talk = in_pieces();
+        let mut swaps = swaps.into_iter();
+        // Those that passed at nearly the same time, whoever sent them.
+        for window in talk.packets[3..].chunks_mut(5) {
+            for place in 0..window.len() {
+                window.swap(place, (place + swaps.next().unwrap_or(0)).min(window.len() - 1));
+            }
+        }
+        prop_assert_eq!(lines(&talk.heard()).join("\n"), IN_PIECES);
+    }
+
+    #[test]
     fn nothing_that_is_lost_makes_it_stumble(lost in proptest::collection::vec(any::<bool>(), 90)) {
         let mut talk = in_pieces();
         let mut lost = lost.into_iter();

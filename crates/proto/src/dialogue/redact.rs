@@ -250,6 +250,8 @@ impl Redactor {
         if self.lost {
             return kept(unasked, Role::Unknown);
         }
+        // Half a line may hold half of what it repeats, which nobody finds.
+        let is_whole = line.ends_with(b"\n") || !self.secret_said;
         if let Some(block) = self.block {
             let after_bare_lf = core::mem::replace(&mut self.after_bare_lf, !line.ends_with(b"\r\n"));
             if line == b".\r\n" && !after_bare_lf {
@@ -262,13 +264,14 @@ impl Redactor {
         if !self.greeted {
             self.greeted = true;
             if matches!(status, Status::Ok | Status::Err) {
-                return kept(content.len(), Role::Greeting);
+                return kept(unasked, Role::Greeting);
             }
         }
         let Some(front) = self.pending.front() else {
             // A server that gives up says why, unasked; nothing that follows can be told from a reply.
             self.lose();
-            return kept(if status == Status::Err { content.len() } else { unasked }, Role::Unasked);
+            let passes = if status == Status::Err && is_whole { content.len() } else { unasked };
+            return kept(passes, Role::Unasked);
         };
         match (status, front.what) {
             (Status::Challenge, What::Exchange) => {
@@ -290,8 +293,13 @@ impl Redactor {
             }
         }
         let Some(answered) = self.pending.pop_front() else { return kept(0, Role::Unknown) };
-        let passes = if repeats(content, &answered) { status.word_octets() } else { content.len() };
+        let hides = !is_whole || repeats(content, &answered);
+        let passes = if hides { status.word_octets() } else { content.len() };
         self.forget(&answered);
+        if answered.what == What::Exchange {
+            // A server may end it without hearing the response.
+            self.response_due = false;
+        }
         let ok = status == Status::Ok;
         if ok {
             match answered.what {

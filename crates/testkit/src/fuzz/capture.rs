@@ -224,6 +224,13 @@ fn scripted(script: &[u8]) -> Option<Vec<u8>> {
                 });
             }
             8 => packets.clear(),
+            // Captured before what came before it.
+            9 => {
+                send(from, ACK, &said, &mut packets);
+                if let [.., before, last] = &mut packets[..] {
+                    std::mem::swap(before, last);
+                }
+            }
             _ => send(from, ACK, &said, &mut packets),
         }
     }

@@ -13,7 +13,7 @@ use super::{
     Options,
     packet::Segment,
     resync::is_status,
-    session::{Birth, Outline, Session},
+    session::{Birth, LATE_MAX, Outline, Session},
 };
 use crate::heard::{Ending, Heard};
 
@@ -33,15 +33,19 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 /// Both ends of a connection, the lower one first.
 type Key = (SocketAddr, SocketAddr);
 
+/// Sessions by their numbers, with the time at which something is due.
+type Due = VecDeque<(Duration, Key, u32)>;
+
 /// All connections of a capture.
-#[derive(Debug)]
 pub(super) struct Connections {
     options: Options,
     open: HashMap<Key, Session>,
     /// The open ones, in the order in which they are looked at when one of them must go.
     order: VecDeque<(Key, u32)>,
     /// Those that closed, in that order, with the time at which they go.
-    closing: VecDeque<(Duration, Key, u32)>,
+    closing: Due,
+    /// Those that wait for a segment that may only be late, in the same way.
+    waiting: Due,
     others: Others,
     sessions: u32,
     /// What all sessions hold.
@@ -51,13 +55,12 @@ pub(super) struct Connections {
 }
 
 /// Connections that are no sessions: two generations, of which the older one is forgotten when the younger one is full.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Others {
     young: HashMap<Key, Other>,
     old: HashMap<Key, Other>,
 }
 
-#[derive(Debug)]
 enum Other {
     /// No POP3, or a session that is over.
     Ignored,
@@ -91,6 +94,7 @@ impl Connections {
             open: HashMap::new(),
             order: VecDeque::new(),
             closing: VecDeque::new(),
+            waiting: VecDeque::new(),
             others: Others::default(),
             sessions: 0,
             held_octets: 0,
@@ -106,11 +110,34 @@ impl Connections {
     /// Time goes on.
     pub(super) fn pass(&mut self, at: Option<Duration>, out: &mut Vec<Heard>) {
         self.now = self.now.max(at.unwrap_or_default());
-        while let Some((_, key, number)) = self.closing.pop_front_if(|(until, ..)| *until <= self.now) {
+        while let Some((key, number)) = due(&mut self.waiting, self.now) {
+            if let Some(session) = self.open.get_mut(&key).filter(|session| session.number == number) {
+                let was_closed = session.is_closed();
+                session.give_up_late(out);
+                self.settle(&key, was_closed, true, out);
+            }
+        }
+        while let Some((key, number)) = due(&mut self.closing, self.now) {
             if self.open.get(&key).is_some_and(|session| session.number == number) {
                 self.close(&key, Ending::Closed, out);
                 self.others.put(key, Other::Ignored);
             }
+        }
+    }
+
+    /// Sees to what a session has become: closed, or waiting, and what it holds.
+    fn settle(&mut self, key: &Key, was_closed: bool, was_waiting: bool, out: &mut Vec<Heard>) {
+        let Some(session) = self.open.get_mut(key) else { return };
+        if session.is_closed() && !was_closed {
+            self.closing.push_back((self.now + STRAGGLERS, *key, session.number));
+        }
+        if session.is_waiting() && !was_waiting {
+            self.waiting.push_back((self.now + LATE_MAX, *key, session.number));
+        }
+        let held = session.cost_octets();
+        self.held_octets = self.held_octets + held - std::mem::replace(&mut session.held_octets, held);
+        while self.held_octets > HELD_MAX_OCTETS {
+            self.make_room(out);
         }
     }
 
@@ -121,21 +148,12 @@ impl Connections {
         let outline = Outline::of(segment, at);
         if let Some(session) = self.open.get_mut(&key) {
             if !session.is_over(&outline) {
-                let was_closed = session.is_closed();
+                let (was_closed, was_waiting) = (session.is_closed(), session.is_waiting());
                 session.segment(&outline, segment.octets, out);
-                if session.is_closed() && !was_closed {
-                    self.closing.push_back((self.now + STRAGGLERS, key, session.number));
-                }
-                let held = session.cost_octets();
-                self.held_octets =
-                    self.held_octets + held - std::mem::replace(&mut session.held_octets, held);
-                while self.held_octets > HELD_MAX_OCTETS {
-                    self.make_room(out);
-                }
+                self.settle(&key, was_closed, was_waiting, out);
                 return;
             }
-            let ending = if session.is_closed() { Ending::Closed } else { Ending::Idle };
-            self.close(&key, ending, out);
+            self.close(&key, Ending::Idle, out);
         }
         let opens = segment.flags.has(Flag::Syn) && !segment.flags.has(Flag::Ack);
         if !opens {
@@ -217,17 +235,13 @@ impl Connections {
             session.segment(outline, &[], out);
         }
         session.segment(last, octets, out);
-        session.held_octets = session.cost_octets();
-        self.held_octets += session.held_octets;
-        if session.is_closed() {
-            self.closing.push_back((self.now + STRAGGLERS, key, session.number));
-        }
         if self.order.len() >= 2 * SESSIONS_MAX {
             let open = &self.open;
             self.order.retain(|(key, number)| open.get(key).is_some_and(|session| session.number == *number));
         }
         self.order.push_back((key, session.number));
         self.open.insert(key, session);
+        self.settle(&key, false, false, out);
     }
 
     /// Ends the session that was idle for longest, or nearly so: each that was heard since the last time is spared once.
@@ -239,10 +253,7 @@ impl Connections {
                     session.touched = false;
                     self.order.push_back((key, number));
                 }
-                Some(session) => {
-                    let ending = if session.is_closed() { Ending::Closed } else { Ending::Idle };
-                    return self.close(&key, ending, out);
-                }
+                Some(_) => return self.close(&key, Ending::Idle, out),
                 None => {}
             }
         }
@@ -260,11 +271,18 @@ impl Connections {
         let mut left: Vec<_> = self.open.drain().map(|(_, session)| session).collect();
         left.sort_unstable_by_key(|session| session.number);
         for session in left {
-            let ending = if session.is_closed() { Ending::Closed } else { Ending::Source };
-            session.end(ending, out);
+            session.end(Ending::Source, out);
         }
         self.order.clear();
         self.closing.clear();
+        self.waiting.clear();
         self.held_octets = 0;
     }
+}
+
+/// The next session for which it is time, or for which there is no room: a capture may have no times.
+fn due(all: &mut Due, now: Duration) -> Option<(Key, u32)> {
+    let crowded = all.len() > SESSIONS_MAX;
+    let (_, key, number) = all.pop_front_if(|(until, ..)| crowded || *until <= now)?;
+    Some((key, number))
 }

@@ -67,7 +67,7 @@ pub(super) fn looks_like(first: &[u8]) -> bool {
 }
 
 /// Reads a capture as it comes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Reader {
     form: Form,
     /// The beginning of what is not whole yet.
@@ -78,7 +78,7 @@ pub(super) struct Reader {
     skip: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 enum Form {
     /// Nothing was read yet.
     #[default]

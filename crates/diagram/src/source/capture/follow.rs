@@ -10,6 +10,7 @@ use restante_proto::{
 };
 
 use super::{
+    echo::Said,
     resync::{self, Lost},
     span::Spanning,
     stream::{Carrier, Part},
@@ -21,14 +22,18 @@ use crate::heard::{Heard, RecordKind, Records, What};
 const LINE_MAX_OCTETS: usize = 32 << 10;
 const COMMAND_OCTETS: usize = 64;
 
+/// Verbs that may be answered by a block.
+const BLOCKS: [Verb; 6] = [Verb::Auth, Verb::Capa, Verb::List, Verb::Retr, Verb::Top, Verb::Uidl];
+
 /// One session's ears.
-#[derive(Debug)]
 pub(super) struct Follow {
     session: u32,
     start_max_octets: usize,
     recorder: Recorder,
     /// The session was joined, or something of it lacks: what cannot be followed is no fault of the server.
     doubtful: bool,
+    /// What the client said of late.
+    said: Said,
     /// The client said what the server may repeat.
     secret_said: bool,
     /// It cannot be followed now.
@@ -37,6 +42,10 @@ pub(super) struct Follow {
     server: Half,
     /// The server is in the middle of a message.
     message: Option<Message>,
+    /// The line from which on it was followed again proved no login, and no login was heard since.
+    unproven: bool,
+    /// The server's last line ended an answer.
+    answered: bool,
     /// How many commands wait for their replies.
     unanswered: usize,
     /// What is merged with what follows it, if that is of the same kind.
@@ -46,7 +55,7 @@ pub(super) struct Follow {
 }
 
 /// What concerns one side.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Half {
     /// It speaks TLS.
     tls: Option<tls::Reader>,
@@ -67,7 +76,6 @@ struct Message {
     holed: bool,
 }
 
-#[derive(Debug)]
 struct Run {
     at: Option<Duration>,
     from: Side,
@@ -85,11 +93,14 @@ impl Follow {
             start_max_octets,
             recorder: Recorder::new(Bodies::Elided).with_starts(start_max_octets),
             doubtful: joined,
+            said: Said::default(),
             secret_said: joined,
             lost: joined.then(Lost::default),
             client: Half::default(),
             server: Half::default(),
             message: None,
+            unproven: false,
+            answered: false,
             unanswered: 0,
             run: None,
             seen: Vec::new(),
@@ -128,15 +139,14 @@ impl Follow {
         if self.half(from).tls.is_some() {
             return self.records(from, at, octets, carrier, out);
         }
+        if from == Side::Client {
+            self.said.push(octets);
+        }
         if self.lost.is_some() {
             return self.search(from, at, octets, carrier, out);
         }
-        if from == Side::Client && self.unanswered == 0 && self.message.is_some_and(|message| message.holed) {
-            // Everything was answered, and the client has something new to say: for it the message is over, and its end
-            // was in a hole.
-            self.end_lines(out);
-            self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
-            (self.message, self.server.begun, self.server.begun_octets) = (None, None, 0);
+        if from == Side::Client && self.unanswered == 0 {
+            self.catch_up(octets, out);
         }
         // A client begins TLS where a line would begin, and then the server does.
         let begins: fn(&[u8]) -> bool = match from {
@@ -161,6 +171,22 @@ impl Follow {
                 return self.search(from, at, rest, carrier, out);
             }
         }
+    }
+
+    /// Everything was answered, and the client has something new to say: that may tell more than was known.
+    fn catch_up(&mut self, octets: &[u8], out: &mut Vec<Heard>) {
+        let in_line = self.recorder.in_line(Side::Client) || self.recorder.in_line(Side::Server);
+        let over = self.message.is_some_and(|message| message.holed);
+        let proven = || resync::proof(octets).is_some_and(|found| found.logged_in);
+        if over {
+            // For the client the message is over: its end was in a hole.
+            self.end_lines(out);
+            (self.message, self.server.begun, self.server.begun_octets) = (None, None, 0);
+        } else if !self.unproven || !self.answered || in_line || !proven() {
+            return;
+        }
+        self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
+        self.unproven = false;
     }
 
     /// Lines, which the recorder makes of octets.
@@ -194,6 +220,11 @@ impl Follow {
             }
             opens_message = self.note(&observed, octets.len());
             let span = begun.take().unwrap_or_else(|| Spanning::new(carrier));
+            if let Some(octets) = self.echo(&observed) {
+                self.unplaced(from, at, octets, span, out);
+                continue;
+            }
+            self.flush(out);
             self.say(What::Said { observed, span: Some(span.span()) }, out);
         }
         seen.clear();
@@ -217,14 +248,37 @@ impl Follow {
         }
     }
 
+    /// The length of a reply that repeats what the client said, where nobody knows what it answers: the recorder looks for
+    /// the secrets of the command that it answers.
+    fn echo(&self, observed: &Observed) -> Option<u64> {
+        let Kind::Server(line) = &observed.event.kind else { return None };
+        let unclear = match observed.role {
+            Some(Role::Listing | Role::Message | Role::End) => false,
+            Some(Role::Unasked) => true,
+            _ => self.doubtful,
+        };
+        if !unclear {
+            return None;
+        }
+        let octets = line.octets().filter(|octets| self.said.is_in(octets))?;
+        Some(octets.len() as u64)
+    }
+
     /// Follows commands, replies and messages, as far as it is needed here; tells whether a message begins.
     fn note(&mut self, observed: &Observed, octets: usize) -> bool {
         self.secret_said |= says_secret(observed);
+        // Of a reply that a block may follow, its end is waited for.
+        self.answered = match observed.role {
+            Some(Role::End) => true,
+            Some(Role::Reply { to, ok }) => !(ok && to.is_none_or(|verb| BLOCKS.contains(&verb))),
+            _ => false,
+        };
         match observed.role {
             Some(Role::Command { .. }) => self.unanswered += 1,
             Some(Role::Challenge { responded: true }) => self.unanswered = self.unanswered.saturating_sub(1),
             Some(Role::Reply { to, ok }) => {
                 self.unanswered = self.unanswered.saturating_sub(1);
+                self.unproven &= !(ok && matches!(to, Some(Verb::Pass | Verb::Apop | Verb::Auth)));
                 if ok && to == Some(Verb::Stls) {
                     self.unanswered = 0;
                 }
@@ -263,6 +317,7 @@ impl Follow {
         };
         if let Some(resync::Found { logged_in }) = found {
             self.lost = None;
+            (self.unproven, self.answered) = (!logged_in, false);
             self.recorder = Recorder::resumed(Bodies::Elided, logged_in).with_starts(self.start_max_octets);
             return self.lines(from, at, octets, carrier, out);
         }
@@ -334,7 +389,9 @@ impl Follow {
             if matches!(observed.event.kind, Kind::Server(_)) && self.secret_said {
                 // Half a line may end in half a secret, which nobody recognises.
                 let (at, span) = (observed.event.at, begun.map(|begun| begun.span()));
-                self.say(What::Unplaced { at, from, octets, span }, out);
+                if octets > 0 {
+                    self.say(What::Unplaced { at, from, octets, span }, out);
+                }
                 continue;
             }
             self.say(What::Said { observed, span: begun.map(|begun| begun.span()) }, out);

@@ -12,6 +12,7 @@
 //! [`Recorder`]: restante_proto::dialogue::Recorder
 
 mod connections;
+mod echo;
 mod error;
 mod file;
 mod follow;
@@ -66,18 +67,26 @@ pub struct Facts {
 /// assert!(heard.is_empty());
 /// # Ok::<(), restante_diagram::source::capture::CaptureError>(())
 /// ```
-#[derive(Debug)]
 pub struct Capture {
     reader: Reader,
     connections: Connections,
     facts: Facts,
+    /// What made the file unreadable.
+    failed: Option<CaptureError>,
+}
+
+impl std::fmt::Debug for Capture {
+    /// Without what it holds back: that may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture").field("facts", &self.facts()).finish_non_exhaustive()
+    }
 }
 
 impl Capture {
     /// Ears for a capture, before its first octet.
     pub fn new(options: Options) -> Self {
         let facts = Facts::default();
-        Self { reader: Reader::default(), connections: Connections::new(options), facts }
+        Self { reader: Reader::default(), connections: Connections::new(options), facts, failed: None }
     }
 
     /// Whether a file that begins so is a capture, or a compressed one, of which [`Capture::push`] then says how it is
@@ -86,11 +95,14 @@ impl Capture {
         file::looks_like(first_octets)
     }
 
-    /// Takes the next piece of the file, and appends what it lets be heard. After an error nothing more can be read, but
-    /// [`Capture::end`] still tells what is left of what came before.
+    /// Takes the next piece of the file, and appends what it lets be heard. After an error nothing more is read, and the
+    /// error stays; but [`Capture::end`] still tells what is left of what came before.
     pub fn push(&mut self, piece: &[u8], heard: &mut Vec<Heard>) -> Result<(), CaptureError> {
-        let Self { reader, connections, facts } = self;
-        reader.push(piece, &mut |packet| {
+        let Self { reader, connections, facts, failed } = self;
+        if let Some(failed) = *failed {
+            return Err(failed);
+        }
+        let read = reader.push(piece, &mut |packet| {
             facts.packets += 1;
             connections.pass(packet.at, heard);
             match packet::take_apart(packet.link, packet.octets) {
@@ -98,13 +110,15 @@ impl Capture {
                 Content::Fragment => facts.fragments += 1,
                 Content::Other => facts.others += 1,
             }
-        })
+        });
+        *failed = read.err();
+        read
     }
 
     /// The input has ended. That it did in the middle of a packet is no error if something came before.
     pub fn end(&mut self, heard: &mut Vec<Heard>) -> Result<(), CaptureError> {
         self.connections.end(heard);
-        self.facts.cut_short = self.reader.end()?;
+        self.facts.cut_short = self.failed.map_or_else(|| self.reader.end(), Err)?;
         Ok(())
     }
 

@@ -54,12 +54,8 @@ impl Lost {
 
     /// The client says this.
     pub(super) fn client(&mut self, octets: &[u8]) -> Option<Found> {
-        if self.client_line_ended && self.answered {
-            let line = memchr::memchr(b'\n', octets).and_then(|end| octets.get(..end));
-            let line = line.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-            if let Some(Ok(command)) = line.map(Command::parse) {
-                return Some(Found { logged_in: proves_login(command.verb()) });
-            }
+        if let (true, Some(found)) = (self.client_line_ended && self.answered, proof(octets)) {
+            return Some(found);
         }
         self.client_line_ended = octets.ends_with(b"\n");
         // A server is silent until it is asked.
@@ -74,6 +70,13 @@ impl Lost {
         self.server_line_begins = octets.ends_with(b"\n");
         None
     }
+}
+
+/// What the client's first line here proves, if it is a whole, valid command.
+pub(super) fn proof(octets: &[u8]) -> Option<Found> {
+    let line = octets.get(..memchr::memchr(b'\n', octets)?)?;
+    let command = Command::parse(line.strip_suffix(b"\r").unwrap_or(line)).ok()?;
+    Some(Found { logged_in: proves_login(command.verb()) })
 }
 
 fn ends_answer(line: &[u8]) -> bool {

@@ -1,7 +1,7 @@
 //! One connection: its segments → what is heard of it. Who is who, relative numbers and times, both directions, and how it
 //! ends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use restante_proto::dialogue::{Event, Flag, Kind, Observed, Segment, Side, TcpEvent};
 
@@ -13,7 +13,6 @@ use super::{
 use crate::heard::{Ending, Heard, Opening, Span, What};
 
 /// A session that is open, or was until a moment ago.
-#[derive(Debug)]
 pub(super) struct Session {
     pub(super) number: u32,
     client: SocketAddr,
@@ -26,12 +25,32 @@ pub(super) struct Session {
     follow: Option<Follow>,
     client_stream: Stream,
     server_stream: Stream,
+    /// Segments that acknowledge what has not come yet, and those behind them. Captures swap packets that passed in
+    /// opposite directions at nearly the same time, so that a reply may stand before its command.
+    late: VecDeque<(Effect, Option<Vec<u8>>)>,
+    late_octets: usize,
     /// Both sides have closed, or one has broken off.
     closed: bool,
     /// Something came since it was last looked at.
     pub(super) touched: bool,
     /// What it costs, when that was last added up.
     pub(super) held_octets: usize,
+}
+
+/// How many segments are waited for what they acknowledge, and how long, until that counts as lost.
+const LATE_MAX_SEGMENTS: usize = 8;
+pub(super) const LATE_MAX: Duration = Duration::from_millis(20);
+
+/// What a segment means for its session, its octets aside.
+#[derive(Clone, Copy, Debug)]
+struct Effect {
+    at: Option<Duration>,
+    from: Side,
+    /// The sequence number of its first octet.
+    seq: u32,
+    ack: Option<u32>,
+    fin: bool,
+    carrier: Carrier,
 }
 
 /// A segment as its session sees it, without its octets.
@@ -93,6 +112,8 @@ impl Session {
             follow,
             client_stream: Stream::default(),
             server_stream: Stream::default(),
+            late: VecDeque::new(),
+            late_octets: 0,
             closed: false,
             touched: true,
             held_octets: 0,
@@ -127,8 +148,8 @@ impl Session {
         let (syn, fin, rst) = (flags.has(Flag::Syn), flags.has(Flag::Fin), flags.has(Flag::Rst));
         let acknowledges = flags.has(Flag::Ack);
         // Without a SYN, and without the other side's SYN that acknowledges it, nobody knows what came before.
-        let mine_anywhere = stream.begin(seq, syn) && !syn;
-        let theirs_anywhere = acknowledges && other.begin(ack, false) && !syn;
+        let mine_anywhere = stream.begin(seq, syn);
+        let theirs_anywhere = acknowledges && other.begin_at(ack, syn);
         let relative = Segment {
             from,
             flags,
@@ -158,36 +179,102 @@ impl Session {
                 }
             }
         }
-        let first = if syn { seq.wrapping_add(1) } else { seq };
-        if fin {
-            stream.fin(first, carried);
+        let seq = if syn { seq.wrapping_add(1) } else { seq };
+        let ack = (acknowledges && !rst).then_some(ack);
+        let effect = Effect { at, from, seq, ack, fin, carrier };
+        // Octets that a RST carries say why, to people. Those of a session that nobody wants are not held back.
+        let octets = if rst || self.follow.is_none() { None } else { Some(octets) };
+        if self.late.is_empty() && !self.is_late(&effect) {
+            self.apply(&effect, octets, out);
+        } else {
+            self.late_octets += octets.map_or(0, <[u8]>::len);
+            self.late.push_back((effect, octets.map(<[u8]>::to_vec)));
+            self.settle(out);
         }
-        let wanted = self.follow.is_some();
+        if rst {
+            self.closed = true;
+        }
+    }
+
+    /// Whether a segment acknowledges what has not come yet.
+    fn is_late(&self, effect: &Effect) -> bool {
+        let other = match effect.from {
+            Side::Client => &self.server_stream,
+            Side::Server => &self.client_stream,
+        };
+        effect.ack.is_some_and(|ack| other.lacks(ack))
+    }
+
+    /// Applies the late segments for which everything has come; and those for which nobody waits any longer.
+    fn settle(&mut self, out: &mut Vec<Heard>) {
+        while let Some((first, _)) = self.late.front() {
+            let ready = self.late.iter().position(|(effect, _)| !self.is_late(effect));
+            let waited = self.last.unwrap_or_default().saturating_sub(first.at.unwrap_or_default());
+            let place = match ready {
+                Some(place) => place,
+                None if self.late.len() > LATE_MAX_SEGMENTS || waited > LATE_MAX => 0,
+                None => return,
+            };
+            self.apply_late(place, out);
+        }
+    }
+
+    /// Whether something waits for what it acknowledges, for [`LATE_MAX`] at most.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// What late segments wait for is lost.
+    pub(super) fn give_up_late(&mut self, out: &mut Vec<Heard>) {
+        while !self.late.is_empty() {
+            self.apply_late(0, out);
+        }
+    }
+
+    fn apply_late(&mut self, place: usize, out: &mut Vec<Heard>) {
+        if let Some((effect, octets)) = self.late.remove(place) {
+            self.late_octets -= octets.as_ref().map_or(0, Vec::len);
+            self.apply(&effect, octets.as_deref(), out);
+        }
+    }
+
+    /// What a segment means for both directions.
+    fn apply(&mut self, effect: &Effect, octets: Option<&[u8]>, out: &mut Vec<Heard>) {
+        let Effect { at, from, seq, ack, fin, carrier } = *effect;
+        let (stream, other, theirs) = match from {
+            Side::Client => (&mut self.client_stream, &mut self.server_stream, Side::Server),
+            Side::Server => (&mut self.server_stream, &mut self.client_stream, Side::Client),
+        };
         let mut hear = |side, part: Part<'_>| {
             if let Some(follow) = &mut self.follow {
                 follow.part(side, at, part, out);
             }
         };
+        if fin {
+            stream.fin(seq, carrier.octets);
+        }
         // What the other side is said to have sent comes before what this one says to it.
-        if acknowledges && !rst {
+        if let Some(ack) = ack {
             other.acknowledged(ack, &mut |part| hear(theirs, part));
         }
-        // Octets of a session that nobody wants are not held back.
-        if carried > 0 && !rst && wanted {
-            let lacking = carried - u32::try_from(octets.len()).unwrap_or(carried).min(carried);
-            stream.take(first, octets, lacking, carrier, &mut |part| hear(mine, part));
+        if let Some(octets) = octets {
+            let captured = u32::try_from(octets.len()).unwrap_or(u32::MAX);
+            let lacking = carrier.octets.saturating_sub(captured);
+            stream.take(seq, octets, lacking, carrier, &mut |part| hear(from, part));
         }
-        self.closed |= rst || (stream.has_ended() && other.has_ended());
+        self.closed |= stream.has_ended() && other.has_ended();
     }
 
     /// What it holds costs so many octets.
     pub(super) fn cost_octets(&self) -> usize {
         let lines = self.follow.as_ref().map_or(0, Follow::held_octets);
-        self.client_stream.waiting_octets() + self.server_stream.waiting_octets() + lines
+        self.client_stream.waiting_octets() + self.server_stream.waiting_octets() + self.late_octets + lines
     }
 
-    /// Nothing more comes.
+    /// Nothing more comes; a session that has closed ends so, whatever the reason is.
     pub(super) fn end(mut self, ending: Ending, out: &mut Vec<Heard>) {
+        self.give_up_late(out);
+        let ending = if self.closed { Ending::Closed } else { ending };
         let Some(mut follow) = self.follow.take() else { return };
         for (side, stream) in
             [(Side::Server, &mut self.server_stream), (Side::Client, &mut self.client_stream)]

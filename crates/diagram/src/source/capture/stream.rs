@@ -29,12 +29,14 @@ pub(super) enum Part<'a> {
 }
 
 /// One direction.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Stream {
     /// The sequence number that is shown as 0.
     base: Option<u32>,
     /// The sequence number of the octet that comes next.
     next: Option<u32>,
+    /// The other side alone has told so.
+    guessed: bool,
     /// How many octets came before that one, or were given up.
     position: i64,
     /// What came too early, by position; no two of them overlap.
@@ -43,11 +45,12 @@ pub(super) struct Stream {
     waiting_octets: usize,
     /// The position behind the last octet, once a FIN told it.
     end: Option<i64>,
+    /// The position before which everything was acknowledged.
+    acknowledged: i64,
     /// The FIN was acknowledged.
     end_acknowledged: bool,
 }
 
-#[derive(Debug)]
 enum Piece {
     Octets(Vec<u8>, Carrier),
     Lacking(i64),
@@ -73,14 +76,32 @@ impl Piece {
 type Sink<'a> = &'a mut dyn FnMut(Part<'_>);
 
 impl Stream {
-    /// A SYN, or any other first segment, says where the numbers begin: shown from 0, or from 1 where it is no SYN.
-    /// Tells whether that was not known before.
+    /// A segment of this direction passes. The first one says where the numbers begin: they are shown from 0, or from 1
+    /// where it is no SYN. Tells whether octets may have come before that nobody saw.
     pub(super) fn begin(&mut self, seq: u32, syn: bool) -> bool {
-        let fresh = self.base.is_none();
         let first = if syn { seq.wrapping_add(1) } else { seq };
-        self.base.get_or_insert_with(|| first.wrapping_sub(1));
-        self.next.get_or_insert(first);
-        fresh
+        if self.base.is_none() {
+            self.base = Some(first.wrapping_sub(1));
+            self.next = Some(first);
+            return !syn;
+        }
+        // What was acknowledged, and by that was thought to have passed, comes now.
+        let early = std::mem::take(&mut self.guessed) && self.place(first) < self.position;
+        if early {
+            self.next = Some(first);
+        }
+        early
+    }
+
+    /// The other side acknowledges something before this side was heard. Tells the same; a SYN acknowledges a SYN alone.
+    pub(super) fn begin_at(&mut self, ack: u32, syn: bool) -> bool {
+        if self.base.is_some() {
+            return false;
+        }
+        self.base = Some(ack.wrapping_sub(1));
+        self.next = Some(ack);
+        self.guessed = true;
+        !syn
     }
 
     /// The sequence number of the SYN, as far as that is known.
@@ -121,6 +142,14 @@ impl Stream {
         if end >= self.position {
             self.end.get_or_insert(end);
         }
+        self.end_acknowledged |= self.end.is_some_and(|end| self.acknowledged == end + 1);
+    }
+
+    /// Whether the other side has more than what came, so that something is on its way or lost.
+    pub(super) fn lacks(&self, ack: u32) -> bool {
+        let ahead = self.place(ack) - self.position;
+        let fin = ahead == 1 && self.pieces.is_empty();
+        self.next.is_some() && ahead > 0 && ahead <= AHEAD_MAX_OCTETS && !fin
     }
 
     /// Takes what a segment carries: its octets, and behind them so many that were not captured.
@@ -201,6 +230,7 @@ impl Stream {
     /// The other side has everything before this number: what is not here was not captured.
     pub(super) fn acknowledged(&mut self, ack: u32, sink: Sink<'_>) {
         let mut to = self.place(ack);
+        self.acknowledged = self.acknowledged.max(to);
         match self.end {
             Some(end) if to == end + 1 => {
                 self.end_acknowledged = true;

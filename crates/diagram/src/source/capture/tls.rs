@@ -22,7 +22,6 @@ const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
 /// A record, or several that belong to one message.
-#[derive(Debug)]
 pub(super) struct Record {
     pub(super) at: Option<Duration>,
     pub(super) kind: RecordKind,
@@ -55,7 +54,7 @@ pub(super) const fn is_record(octets: &[u8]) -> bool {
 }
 
 /// Reads the records of one side.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Reader {
     header: [u8; HEADER_OCTETS],
     /// How much of the header came.
@@ -86,7 +85,6 @@ struct Open {
 }
 
 /// What comes of a side's octets.
-#[derive(Debug)]
 pub(super) enum Heard {
     Record(Record),
     /// So many octets that are in no record that is known.
