@@ -6,8 +6,8 @@ use std::io::Write;
 
 use restante_diagram::format::{Style, text};
 
-#[path = "../tests/plain/mod.rs"]
-mod plain;
+#[path = "../tests/sample/mod.rs"]
+mod sample;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -18,21 +18,18 @@ fn main() {
         remarks: !has("no-remarks"),
         segments: !has("no-segments"),
     };
-    let sessions = [plain::textbook(), plain::everything(), plain::bare()];
+    let [seed, everything, hostile] = sample::all();
+    let sample = [seed, hostile].into_iter().find(|sample| has(sample.name)).unwrap_or(everything);
     let mut out = Vec::new();
     match args.first().map(String::as_str) {
-        Some("list") => text::list(&sessions.map(|session| session.summary), &style, &mut out),
-        Some(format) => {
-            let chosen: Vec<_> = sessions
-                .iter()
-                .filter(|session| {
-                    has(&session.summary.number.to_string()) || !(has("1") || has("2") || has("3"))
-                })
-                .collect();
-            out = plain::draw(format, &style, &chosen).into_bytes();
+        Some("list") => {
+            let summaries: Vec<_> = sample.sessions.into_iter().map(|session| session.summary).collect();
+            text::list(&summaries, &style, &mut out);
         }
-        None => out
-            .extend_from_slice(b"formats FORMAT|list [WIDTH] [1|2|3] [colour] [no-remarks] [no-segments]\n"),
+        Some(format) => out = sample::draw(format, &style, &sample.sessions).into_bytes(),
+        None => out.extend_from_slice(
+            b"formats FORMAT|list [WIDTH] [seed|everything|hostile] [colour] [no-remarks] [no-segments]\n",
+        ),
     }
     std::io::stdout().write_all(&out).unwrap();
 }

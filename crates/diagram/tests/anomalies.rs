@@ -136,7 +136,7 @@ fn slow_step() {
     let (_, rows) = session(text);
     let texts: Vec<_> =
         rows.iter().flat_map(|row| &row.findings).map(|finding| finding.text.as_str()).collect();
-    assert_eq!(texts, ["The server took 2.50 s.", "The client took 6.49 s."]);
+    assert_eq!(texts, ["The server took 2.5 s.", "The client took 6.5 s."]);
 }
 
 /// A session with its segments: seen at the client's side, 10 ms away from the server.
@@ -157,7 +157,7 @@ fn the_time_of_a_slow_step_is_shared_out() {
     );
     let (_, rows) = session(&text);
     let slow = rows.iter().find(|row| !row.findings.is_empty()).unwrap();
-    assert_eq!(slow.findings[0].text, "1.00 s passed: 10.0 ms on the network, 990 ms with the server.");
+    assert_eq!(slow.findings[0].text, "1.0 s passed: 10.0 ms on the network, 990 ms with the server.");
     assert_eq!(slow.share.unwrap().network.as_millis(), 10);
 }
 

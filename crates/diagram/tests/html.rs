@@ -2,12 +2,10 @@
 //! browser makes of it is in the interop tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod golden;
 mod sample;
 
-use golden::{drawn, golden};
 use restante_diagram::format::Style;
-use sample::Sample;
+use sample::{Session, draw, golden};
 
 /// The tags of a page behind its own style sheet and before its own script, each `<…>`.
 fn tags(page: &str) -> Vec<&str> {
@@ -20,7 +18,7 @@ fn tags(page: &str) -> Vec<&str> {
 #[test]
 fn pages_are_as_they_were() {
     for sample in sample::all() {
-        golden(sample.name, "html", &drawn("html", &sample, &Style::default()));
+        golden(&format!("{}.html", sample.name), &draw("html", &Style::default(), &sample.sessions));
     }
 }
 
@@ -33,7 +31,7 @@ fn no_text_of_a_stranger_is_markup() {
         "thead", "tr", "ul",
     ];
     for sample in sample::all() {
-        let page = drawn("html", &sample, &Style::default());
+        let page = draw("html", &Style::default(), &sample.sessions);
         let mut open = Vec::new();
         for tag in tags(&page) {
             let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
@@ -62,9 +60,9 @@ fn no_text_of_a_stranger_is_markup() {
 
 #[test]
 fn each_row_has_its_place_its_name_and_its_facts() {
-    let sample = Sample { name: "everything", sessions: vec![sample::everything(), sample::secured()] };
-    let page = drawn("html", &sample, &Style::default());
-    for (summary, rows) in &sample.sessions {
+    let sessions = [sample::everything(), sample::secured()];
+    let page = draw("html", &Style::default(), &sessions);
+    for Session { summary, rows } in &sessions {
         for row in rows {
             assert_eq!(page.matches(&format!(" id=\"s{}-r{}\">", summary.number, row.number)).count(), 1);
             for finding in &row.findings {
@@ -75,7 +73,7 @@ fn each_row_has_its_place_its_name_and_its_facts() {
     assert!(page.contains(
         "<span class=\"hidden\">Client to server, command: </span><span class=\"label\"><b>CAPA</b>"
     ));
-    assert!(page.contains("<dt>Waited</dt><dd>40.0 ms on the network, 14.96 s with who answered</dd>"));
+    assert!(page.contains("<dt>Waited</dt><dd>40.0 ms on the network, 15.0 s with who answered</dd>"));
     assert!(page.contains("<dt>Numbers</dt><dd>sequence 1, acknowledges 6, 6 octets</dd>"));
     // What was folded is told too.
     assert!(page.contains("Delayed-ACK stall × 997") && page.contains("996 in folded rows"));
@@ -87,21 +85,21 @@ fn each_row_has_its_place_its_name_and_its_facts() {
 
 #[test]
 fn what_is_not_wanted_is_not_drawn_but_what_is_wrong_is() {
-    let sample = Sample { name: "everything", sessions: vec![sample::everything()] };
-    let bare = drawn("html", &sample, &Style { remarks: false, segments: false, ..Style::default() });
+    let session = [sample::everything()];
+    let bare = draw("html", &Style { remarks: false, segments: false, ..Style::default() }, &session);
     assert!(!bare.contains("The server greets."));
     assert!(!bare.contains("id=\"show-remarks\"") && !bare.contains("id=\"show-segments\""));
     assert!(!bare.contains("class=\"carried\""));
     assert!(!bare.contains("id=\"s1-r2\""), "a mere SYN");
     // A segment that something is wrong with stays.
     assert!(bare.contains("id=\"s1-r3\""));
-    for finding in sample.sessions[0].1.iter().flat_map(|row| &row.findings) {
+    for finding in session[0].rows.iter().flat_map(|row| &row.findings) {
         assert!(bare.contains(finding.anomaly.title()), "{}", finding.anomaly.title());
     }
 }
 
 #[test]
 fn no_session_is_a_page_too() {
-    let none = drawn("html", &Sample { name: "none", sessions: Vec::new() }, &Style::default());
+    let none = draw("html", &Style::default(), &[]);
     assert!(none.contains("There is no POP3 session in it."));
 }

@@ -2,6 +2,8 @@
 //! `UPDATE_SNAPSHOTS=1` writes them anew: look at the difference before you commit it.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
+mod sample;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,6 +13,7 @@ use restante_diagram::{
     drawing::{DrawError, Drawing, Options},
     format::{self, Format, Style},
 };
+use sample::golden;
 
 /// The inputs: a name, and its files below `tests/`; two are a rawlog.
 const INPUTS: &[(&str, &[&str])] = &[
@@ -40,16 +43,11 @@ fn draw(files: &[&str], format: &Format, style: &Style) -> Result<Vec<u8>, DrawE
 
 #[test]
 fn every_input_is_drawn_in_every_format_as_it_was() {
-    let updates = std::env::var_os("UPDATE_SNAPSHOTS").is_some();
     for (name, files) in INPUTS {
         for format in format::FORMATS {
             let drawn = draw(files, format, &Style::default()).unwrap();
-            let golden = tests().join("golden/inputs").join(name).with_extension(format.extensions[0]);
-            if updates {
-                fs::write(&golden, &drawn).unwrap();
-            }
-            let kept = fs::read(&golden).unwrap_or_default();
-            assert!(kept == drawn, "{} differs; UPDATE_SNAPSHOTS=1 accepts it", golden.display());
+            let name = format!("inputs/{name}.{}", format.extensions[0]);
+            golden(&name, &String::from_utf8(drawn).unwrap());
         }
     }
 }

@@ -1,11 +1,11 @@
 //! JSON: golden files of the sample sessions, and that what is read back is what was drawn.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod plain;
+mod sample;
 
-use plain::{Session, bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::format::Style;
+use sample::{Session, bare, draw, golden, seed};
 use serde_json::Value;
 
 fn read(text: &str) -> Value {
@@ -15,10 +15,11 @@ fn read(text: &str) -> Value {
 #[test]
 fn sessions_look_as_they_should() {
     let style = Style::default();
-    golden("textbook.json", &draw("json", &style, &[&textbook()]));
-    golden("several.json", &draw("json", &style, &[&everything(), &bare()]));
+    for sample in sample::all() {
+        golden(&format!("{}.json", sample.name), &draw("json", &style, &sample.sessions));
+    }
     let short = Style { remarks: false, segments: false, ..style };
-    golden("short.json", &draw("json", &short, &[&textbook()]));
+    golden("short.json", &draw("json", &short, &[seed()]));
 }
 
 #[test]
@@ -26,8 +27,8 @@ fn it_is_read_back() {
     let none = read(&draw("json", &Style::default(), &[]));
     assert_eq!(none, serde_json::json!({ "restante_diagram": 1, "sessions": [] }));
 
-    let sessions = [textbook(), everything(), bare()];
-    let value = read(&draw("json", &Style::default(), &sessions.each_ref()));
+    let sessions = sample::all().into_iter().flat_map(|sample| sample.sessions).collect::<Vec<_>>();
+    let value = read(&draw("json", &Style::default(), &sessions));
     assert_eq!(value["restante_diagram"], 1);
     for (session, value) in sessions.iter().zip(value["sessions"].as_array().unwrap()) {
         assert_eq!(value["number"], session.summary.number);
@@ -37,13 +38,17 @@ fn it_is_read_back() {
         for (row, value) in session.rows.iter().zip(rows) {
             assert_eq!(value["label"], row.label.as_str());
             assert_eq!(value["kind"], row.kind.name());
-            let written = value["at"].as_f64().unwrap_or(-1.0);
-            assert!((written - row.at.map_or(-1.0, |at| at.as_secs_f64())).abs() < 1e-9, "{value}");
+            let (written, at) =
+                (value["at"].as_f64().unwrap_or(-1.0), row.at.map_or(-1.0, |at| at.as_secs_f64()));
+            assert!((written - at).abs() <= at.abs() * 1e-9, "{value}");
             assert_eq!(value["carried"]["octets"].as_u64(), row.carried.map(|carried| carried.octets));
         }
     }
+    let segments = value["sessions"][0]["segments"].as_array().unwrap();
+    assert_eq!(segments.len(), sessions[0].summary.passed.len());
+    assert_eq!(segments[1]["flags"], serde_json::json!(["SYN", "ACK"]));
     // What is not known is left out, and not null.
-    let bare = value["sessions"][2].as_object().unwrap();
+    let bare = value["sessions"][3].as_object().unwrap();
     for key in ["client", "server", "started", "title", "user", "tls", "duration_seconds", "joined"] {
         assert!(!bare.contains_key(key), "{key}");
     }
@@ -52,9 +57,9 @@ fn it_is_read_back() {
 
 #[test]
 fn every_row_is_one_line() {
-    let text = draw("json", &Style::default(), &[&textbook()]);
+    let text = draw("json", &Style::default(), &[seed()]);
     let rows = text.lines().filter(|line| read_row(line).is_some()).count();
-    assert_eq!(rows, textbook().rows.len());
+    assert_eq!(rows, seed().rows.len());
 }
 
 fn read_row(line: &str) -> Option<Value> {
@@ -67,7 +72,7 @@ proptest! {
         let Session { mut summary, mut rows } = bare();
         rows[0].label.clone_from(&text);
         summary.ending.clone_from(&text);
-        let value = read(&draw("json", &Style::default(), &[&Session { summary, rows }]));
+        let value = read(&draw("json", &Style::default(), &[Session { summary, rows }]));
         prop_assert_eq!(&value["sessions"][0]["ending"], &Value::from(text.clone()));
         prop_assert_eq!(&value["sessions"][0]["rows"][0]["label"], &Value::from(text));
     }

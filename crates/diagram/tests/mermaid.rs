@@ -1,20 +1,20 @@
 //! Mermaid: golden files of the sample sessions, which its own parser has read, and what holds for any text.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod plain;
+mod sample;
 
-use plain::{Session, bare, draw, everything, golden, textbook};
 use proptest::prelude::*;
 use restante_diagram::format::Style;
+use sample::{Session, bare, draw, golden, seed};
 
 #[test]
 fn sessions_look_as_they_should() {
     let style = Style::default();
-    golden("textbook.mmd", &draw("mermaid", &style, &[&textbook()]));
-    golden("everything.mmd", &draw("mermaid", &style, &[&everything()]));
-    golden("several.mmd", &draw("mermaid", &style, &[&bare(), &textbook(), &bare()]));
+    for sample in sample::all() {
+        golden(&format!("{}.mmd", sample.name), &draw("mermaid", &style, &sample.sessions));
+    }
     let short = Style { remarks: false, segments: false, ..style };
-    golden("short.mmd", &draw("mermaid", &short, &[&textbook()]));
+    golden("short.mmd", &draw("mermaid", &short, &[seed()]));
 }
 
 #[test]
@@ -26,7 +26,7 @@ proptest! {
     #[test]
     fn no_text_leaves_its_line(text in "(\\PC|[;#<>\"%`\n\r\u{85}\u{2028}\u{202e}]| end | style:){0,60}") {
         let Session { mut summary, mut rows } = bare();
-        let lines = draw("mermaid", &Style::default(), &[&bare()]).lines().count();
+        let lines = draw("mermaid", &Style::default(), &[bare()]).lines().count();
         // Of one line as it was, so that their number tells.
         rows[0].label.clone_from(&text);
         rows[0].lines = vec![text.clone()];
@@ -34,7 +34,7 @@ proptest! {
         summary.opening.client = Some(text.clone().into());
         summary.opening.title = Some(text.clone().into());
         summary.ending = text;
-        let drawn = draw("mermaid", &Style::default(), &[&Session { summary, rows }]);
+        let drawn = draw("mermaid", &Style::default(), &[Session { summary, rows }]);
         prop_assert_eq!(drawn.lines().count(), lines);
         for line in drawn.lines() {
             let said = line.replace("<br/>", "");

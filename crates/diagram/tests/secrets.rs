@@ -33,7 +33,7 @@ fn sessions() -> Vec<Vec<(char, String)>> {
         vec![('C', format!("APOP john {DIGEST}")), ('S', "+OK".into())],
         vec![('C', format!("AUTH PLAIN {plain}")), ('S', "+OK".into())],
         vec![('C', "AUTH PLAIN".into()), ('S', "+ ".into()), ('C', plain.clone()), ('S', "+OK".into())],
-        vec![('C', "AUTH PLAIN".into()), ('C', plain.clone()), ('S', "+ ".into()), ('S', "+OK".into())],
+        vec![('C', "AUTH PLAIN".into()), ('C', plain), ('S', "+ ".into()), ('S', "+OK".into())],
         vec![
             ('C', "AUTH LOGIN".into()),
             ('S', format!("+ {}", b64("Username:".into()))),
@@ -83,7 +83,7 @@ fn dialogue(session: &[(char, String)]) -> Vec<u8> {
     let mut text = format!("title: secrets\nuser: john\npassword: {PASSWORD}\n\n").into_bytes();
     for (side, line) in session {
         let line = line.replace('\\', "\\\\").replace('{', "\\{").replace('[', "\\[");
-        let line = line.strip_suffix(' ').map_or(line.clone(), |line| format!("{line}\\x20"));
+        let line = line.strip_suffix(' ').map_or_else(|| line.clone(), |line| format!("{line}\\x20"));
         text.extend_from_slice(format!("{side}: {line}\n").as_bytes());
     }
     text

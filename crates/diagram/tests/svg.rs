@@ -1,13 +1,11 @@
 //! SVG against golden pictures; that it is well-formed whatever it is given, and asks for nothing from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
-mod golden;
 mod sample;
 
-use golden::{drawn, golden};
 use restante_diagram::format::Style;
 use roxmltree::Document;
-use sample::Sample;
+use sample::{Session, draw, golden};
 
 fn styles() -> [Style; 4] {
     let whole = Style::default();
@@ -22,7 +20,7 @@ fn styles() -> [Style; 4] {
 #[test]
 fn pictures_are_as_they_were() {
     for sample in sample::all() {
-        golden(sample.name, "svg", &drawn("svg", &sample, &Style::default()));
+        golden(&format!("{}.svg", sample.name), &draw("svg", &Style::default(), &sample.sessions));
     }
 }
 
@@ -30,7 +28,7 @@ fn pictures_are_as_they_were() {
 fn every_picture_is_well_formed_and_alone() {
     for sample in sample::all() {
         for style in styles() {
-            let picture = drawn("svg", &sample, &style);
+            let picture = draw("svg", &style, &sample.sessions);
             let document = Document::parse(&picture).unwrap_or_else(|e| panic!("{}: {e}", sample.name));
             let root = document.root_element();
             assert_eq!(root.attribute("role"), Some("img"));
@@ -65,11 +63,11 @@ fn every_picture_is_well_formed_and_alone() {
 #[test]
 fn each_row_is_drawn_once_and_links_lead_to_it() {
     for sample in sample::all() {
-        let picture = drawn("svg", &sample, &Style::default());
+        let picture = draw("svg", &Style::default(), &sample.sessions);
         assert_eq!(sample.name == "everything", picture.contains("996 in folded rows"));
         let document = Document::parse(&picture).unwrap();
         let ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
-        for (summary, rows) in &sample.sessions {
+        for Session { summary, rows } in &sample.sessions {
             for row in rows {
                 let id = format!("s{}-r{}", summary.number, row.number);
                 assert!(ids.contains(&id.as_str()), "{}: {id}", sample.name);
@@ -83,21 +81,21 @@ fn each_row_is_drawn_once_and_links_lead_to_it() {
 
 #[test]
 fn what_is_not_wanted_is_not_drawn_but_what_is_wrong_is() {
-    let sample = Sample { name: "everything", sessions: vec![sample::everything()] };
-    let bare = drawn("svg", &sample, &Style { remarks: false, segments: false, ..Style::default() });
+    let session = [sample::everything()];
+    let bare = draw("svg", &Style { remarks: false, segments: false, ..Style::default() }, &session);
     assert!(!bare.contains("The server greets."));
     assert!(!bare.contains(">PSH, ACK"));
     assert!(!bare.contains("id=\"s1-r2\""), "a mere SYN");
     // A segment that something is wrong with stays.
     assert!(bare.contains("id=\"s1-r3\"") && bare.contains("Out of order · slow"));
-    for finding in sample.sessions[0].1.iter().flat_map(|row| &row.findings) {
+    for finding in session[0].rows.iter().flat_map(|row| &row.findings) {
         assert!(bare.contains(finding.anomaly.title()), "{}", finding.anomaly.title());
     }
 }
 
 #[test]
 fn no_session_is_a_picture_too() {
-    let none = drawn("svg", &Sample { name: "none", sessions: Vec::new() }, &Style::default());
+    let none = draw("svg", &Style::default(), &[]);
     Document::parse(&none).unwrap();
     assert!(none.contains("There is no POP3 session in it."));
 }

@@ -37,13 +37,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Draw, Picture, Style,
-    text::{side_word, words},
-};
+use super::{Draw, Picture, Style, facts::is_drawn};
 use crate::{
     anomaly::Anomaly,
     row::{Carried, Finding, Passed, Row, Share, Summary},
+    words::{flag_names, side},
 };
 
 /// JSON at work.
@@ -69,7 +67,7 @@ impl Draw for Json {
         head.pop();
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(b",\"rows\":[");
-        let rows = picture.rows.iter().filter(|row| words::is_drawn(row, &self.style));
+        let rows = picture.rows.iter().filter(|row| is_drawn(row, &self.style));
         for (place, row) in rows.enumerate() {
             out.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
             out.extend_from_slice(text_of(&self.row(row)).as_bytes());
@@ -100,7 +98,7 @@ impl Json {
             since: row.since.and_then(seconds),
             phase: row.phase.map(|phase| phase.name()),
             kind: row.kind.name(),
-            from: row.from.map(side_word),
+            from: row.from.map(side),
             label: &row.label,
             lines: &row.lines,
             lines_left_out: row.lines_left_out,
@@ -274,7 +272,7 @@ fn finding(finding: &Finding) -> AnomalyJson<'_> {
 fn carried(carried: &Carried) -> CarriedJson {
     CarriedJson {
         count: carried.count,
-        flags: words::flags(carried).collect(),
+        flags: flag_names(carried.flags).collect(),
         seq: carried.seq,
         ack: carried.ack,
         octets: carried.octets,
@@ -287,8 +285,8 @@ fn segment(place: usize, passed: &Passed) -> SegmentJson {
     SegmentJson {
         n: place + 1,
         at: passed.at.and_then(seconds),
-        from: side_word(passed.segment.from),
-        flags: words::flag_names(passed.segment.flags).collect(),
+        from: side(passed.segment.from),
+        flags: flag_names(passed.segment.flags).collect(),
         seq: passed.segment.seq,
         ack: passed.segment.ack,
         octets: passed.segment.octets,

@@ -1,19 +1,15 @@
-//! What SVG and HTML have in common: escaping, and the words for times, figures, segments and steps.
+//! What SVG and HTML have in common: escaping, the clock, and what a session and a row are called.
 
 use std::{borrow::Cow, cmp::Reverse, fmt::Write, time::Duration};
 
-use restante_proto::dialogue::{Flag, Side};
+use restante_proto::dialogue::Side;
 
 use crate::{
     anomaly::{Anomaly, Severity},
-    format::Picture,
-    row::{Carried, Row, RowKind, Summary},
-    words::{count, duration, size, thousands},
+    format::{Picture, facts},
+    row::{Row, RowKind, Summary},
+    words::{duration, size, thousands},
 };
-
-/// The flags of a segment in the order in which people name them.
-const FLAGS: [(Flag, &str); 5] =
-    [(Flag::Syn, "SYN"), (Flag::Fin, "FIN"), (Flag::Rst, "RST"), (Flag::Psh, "PSH"), (Flag::Ack, "ACK")];
 
 /// Whether a character can be seen and leaves the text around it alone: no control, none that turns the direction of
 /// writing, none without width that could hide something. What joins letters and emoji may stay.
@@ -114,57 +110,12 @@ pub(super) fn is_long(time: Duration) -> bool {
     time >= Duration::from_millis(100)
 }
 
-/// `PSH, ACK`
-pub(super) fn flags(carried: &Carried) -> String {
-    let set: Vec<&str> =
-        FLAGS.iter().filter(|(flag, _)| carried.flags.has(*flag)).map(|(_, name)| *name).collect();
-    set.join(", ")
-}
-
 /// The segments of a row in one line: `PSH, ACK · seq 1 · ack 1 · 20 octets`.
 pub(super) fn segments(row: &Row) -> Option<String> {
-    let carried = row.carried.as_ref()?;
-    let mut parts = Vec::with_capacity(6);
-    if carried.shared {
-        parts.push("in the same segment".to_owned());
-    }
-    if carried.count > 1 {
-        parts.push(count(carried.count, "segment"));
-    }
-    // The label of a row that is nothing but a segment is made of its flags.
-    let named = row.kind == RowKind::Segment && names_flags(&row.label, carried);
-    let flags = flags(carried);
-    if !named && !flags.is_empty() {
-        parts.push(flags);
-    }
-    if let Some(seq) = carried.seq {
-        parts.push(format!("seq {seq}"));
-    }
-    if let Some(ack) = carried.ack {
-        parts.push(format!("ack {ack}"));
-    }
-    if carried.octets > 0 || row.kind != RowKind::Segment {
-        parts.push(count(carried.octets, "octet"));
-    }
-    match carried.acks {
-        0 => {}
-        1 => parts.push("1 ACK back".to_owned()),
-        acks => parts.push(format!("{} ACKs back", thousands(acks))),
-    }
-    // A part is not broken over lines.
-    Some(parts.iter().map(|part| part.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(" · "))
-}
-
-fn names_flags(label: &str, carried: &Carried) -> bool {
-    FLAGS.iter().all(|(flag, name)| !carried.flags.has(*flag) || label.contains(name))
-}
-
-/// `client` or `server`.
-pub(super) const fn side(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
+    let pieces = facts::segments(row);
+    // A piece is not broken over lines.
+    let pieces = || pieces.iter().map(|piece| piece.replace(' ', "\u{a0}"));
+    (pieces().len() > 0).then(|| pieces().collect::<Vec<_>>().join(" · "))
 }
 
 /// What a row is called.
@@ -200,11 +151,6 @@ pub(super) fn split_verb(row: &Row) -> (&str, &str) {
         }
         _ => ("", &row.label),
     }
-}
-
-/// `… 9,998 more lines`
-pub(super) fn left_out(lines: u64) -> String {
-    format!("… {} more line{}", thousands(lines), if lines == 1 { "" } else { "s" })
 }
 
 /// The heading of a session.

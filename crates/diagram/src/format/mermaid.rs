@@ -6,9 +6,12 @@ use restante_proto::{dialogue::Side, reply::printable};
 
 use super::{
     Draw, Picture, Style,
-    text::words::{self, count, duration, is_drawn, thousands, times},
+    facts::{JOINED, facts, gravest_first, is_drawn, left_out},
 };
-use crate::row::{Row, RowKind, Summary};
+use crate::{
+    row::{Row, RowKind, Summary},
+    words::{clock, count, duration, thousands, times},
+};
 
 /// Labels and notes are broken into lines of about so many characters: Mermaid itself breaks nothing.
 const LINE_USUAL_CHARS: usize = 48;
@@ -119,14 +122,14 @@ impl Mermaid {
         let mut said = broken(&row.label);
         said.extend(row.lines.iter().map(|line| escaped(line)));
         if row.lines_left_out > 0 {
-            said.push(escaped(&words::left_out(row)));
+            said.push(escaped(&left_out(row.kind, row.lines_left_out)));
         }
-        let mut facts: Vec<String> =
-            row.at.map(|at| format!("{} s", words::clock(at).trim_start())).into_iter().collect();
-        facts.extend(words::facts(row, &self.style));
-        if !facts.is_empty() {
-            let facts = facts.iter().map(|fact| fact.replace(' ', UNBROKEN)).collect::<Vec<_>>();
-            said.extend(broken(&format!("({})", facts.join(", "))));
+        let mut known: Vec<String> =
+            row.at.map(|at| format!("{} s", clock(at).trim_start())).into_iter().collect();
+        known.extend(facts(row, &self.style));
+        if !known.is_empty() {
+            let known = known.iter().map(|fact| fact.replace(' ', UNBROKEN)).collect::<Vec<_>>();
+            said.extend(broken(&format!("({})", known.join(", "))));
         }
         let said = said.join("<br/>");
         match (row.kind, row.from) {
@@ -196,7 +199,7 @@ fn heading(summary: &Summary) -> String {
     let mut lines = vec![format!("Session {}", summary.number)];
     lines.extend([&opening.title, &opening.started].into_iter().flatten().map(|text| escaped(text)));
     if opening.joined {
-        lines.push("It was under way when the recording began.".to_owned());
+        lines.push(JOINED.to_owned());
     }
     lines.join("<br/>")
 }
@@ -210,8 +213,8 @@ fn ending(summary: &Summary) -> String {
     figures.extend(summary.duration.map(duration));
     let mut lines = broken(&summary.ending);
     lines.push(escaped(&figures.join(", ")));
-    for (anomaly, number) in &summary.anomalies {
-        lines.push(escaped(&format!("! {}, {}", anomaly.title(), times(*number))));
+    for (anomaly, number) in gravest_first(summary) {
+        lines.push(escaped(&format!("! {}, {}", anomaly.title(), times(number))));
     }
     lines.join("<br/>")
 }

@@ -1,6 +1,7 @@
 //! The formats that a diagram can be drawn in: one file, one line in [`FORMATS`] and one file of tests each. A format gets
 //! whole sessions, row by row, and knows nothing of where they come from.
 
+mod facts;
 mod html;
 pub mod json;
 mod markup;

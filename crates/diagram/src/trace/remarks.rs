@@ -1,11 +1,9 @@
 //! What a step is for, in words: the protocol's texts (`restante_proto::explain`) with their fields filled in from the step
 //! at hand, and what is said of TLS and of the ends of a session.
 
-use restante_proto::{
-    dialogue::Side,
-    explain::{self, Explanation, Text},
-};
+use restante_proto::explain::{self, Explanation, Text};
 
+pub(super) use crate::words::side as name;
 use crate::{heard::RecordKind, row::Remark, words};
 
 /// What a step says of itself, as far as it does.
@@ -47,14 +45,6 @@ impl Fields {
             rest = behind;
         }
         filled + rest
-    }
-}
-
-/// Who, in a sentence.
-pub(super) const fn name(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
     }
 }
 

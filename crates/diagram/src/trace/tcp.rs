@@ -413,11 +413,8 @@ impl Tcp {
 
 /// What a segment without octets that count is called on its arrow.
 pub(super) fn label(segment: Segment, kind: Kind) -> String {
-    const NAMES: [(Flag, &str); 5] =
-        [(Flag::Syn, "SYN"), (Flag::Fin, "FIN"), (Flag::Rst, "RST"), (Flag::Psh, "PSH"), (Flag::Ack, "ACK")];
-    let flags: Vec<&str> =
-        NAMES.iter().filter(|(flag, _)| segment.flags.has(*flag)).map(|(_, name)| *name).collect();
-    let flags = if flags.is_empty() { "segment".to_owned() } else { flags.join(", ") };
+    let flags = words::flags(segment.flags);
+    let flags = if flags.is_empty() { "segment".to_owned() } else { flags };
     match (kind, segment.octets) {
         (Kind::KeepAlive, _) => format!("{flags}: keep-alive"),
         (Kind::Again, Some(octets)) => format!("{flags}: {} again", words::count(octets.into(), "octet")),

@@ -1,35 +1,52 @@
-//! Sessions made by hand, for the tests of formats: the seed's as it would be captured, some with every kind of row and
-//! everything that can be wrong, and one whose every text comes from a stranger who means harm.
+//! Sessions made by hand, for the tests of all formats: the seed's as it would be captured, some with every kind of row and
+//! everything that can be wrong, and one whose every text comes from a stranger who means harm. In `golden` they are drawn
+//! and compared with files.
+#![allow(dead_code, unused_imports)] // each file of tests uses its part
 
+mod golden;
 mod rows;
 
 use std::time::Duration;
 
 use restante_diagram::{
     anomaly::Anomaly,
+    format::Picture,
     heard::Opening,
-    row::{Row, RowKind, Share, Summary},
+    row::{Passed, Row, RowKind, Share, Summary},
 };
 use restante_proto::{
-    dialogue::{Flag, Side},
+    dialogue::{Flag, Segment, Side},
     phase::Phase,
 };
 
+pub(crate) use golden::{draw, golden};
 use rows::{ACK, FIN_ACK, PSH_ACK, Rows, SYN, SYN_ACK};
 
 use Side::{Client, Server};
 
+/// A session and its rows.
+pub(crate) struct Session {
+    pub(crate) summary: Summary,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Session {
+    pub(crate) fn picture(&self) -> Picture<'_> {
+        Picture { summary: &self.summary, rows: &self.rows }
+    }
+}
+
 /// Sessions that are drawn into one picture.
 pub(crate) struct Sample {
     pub(crate) name: &'static str,
-    pub(crate) sessions: Vec<(Summary, Vec<Row>)>,
+    pub(crate) sessions: Vec<Session>,
 }
 
 /// All of them.
-pub(crate) fn all() -> Vec<Sample> {
-    vec![
+pub(crate) fn all() -> [Sample; 3] {
+    [
         Sample { name: "seed", sessions: vec![seed()] },
-        Sample { name: "everything", sessions: vec![everything(), secured(), untimed()] },
+        Sample { name: "everything", sessions: vec![everything(), secured(), bare()] },
         Sample { name: "hostile", sessions: vec![hostile()] },
     ]
 }
@@ -65,8 +82,19 @@ fn summary(number: u32, rows: &[Row], ending: &str) -> Summary {
     }
 }
 
+/// The first segment of each row.
+fn passed(rows: &[Row]) -> Vec<Passed> {
+    let segment = |row: &Row| {
+        let carried = row.carried.filter(|carried| !carried.shared)?;
+        let octets = u32::try_from(carried.octets).ok();
+        let (flags, seq, ack) = (carried.flags, carried.seq, carried.ack);
+        Some(Passed { at: row.at, segment: Segment { from: row.from?, flags, seq, ack, octets } })
+    };
+    rows.iter().filter_map(segment).collect()
+}
+
 /// The seed's session, as a capture shows it.
-pub(crate) fn seed() -> (Summary, Vec<Row>) {
+pub(crate) fn seed() -> Session {
     let mut rows = Rows::default();
     rows.segment(0, Client, "SYN", SYN, 0, None).remark(
         "The client asks for a TCP connection: the first of three steps of the handshake.",
@@ -86,7 +114,7 @@ pub(crate) fn seed() -> (Summary, Vec<Row>) {
         "The server takes the name, whether it knows it or not, and asks for the password.",
         "RFC 1939 §7",
     );
-    rows.say(388, Client, "PASS <secret>", 30, 45)
+    rows.say(388, Client, "PASS [secret]", 30, 45)
         .remark(
             "The client proves who it is. Without TLS the password can be read on the whole way.",
             "RFC 1939 §7",
@@ -142,14 +170,15 @@ pub(crate) fn seed() -> (Summary, Vec<Row>) {
     summary.retrieved = 1;
     summary.retrieved_octets = 1_317;
     summary.deleted = 1;
+    summary.passed = passed(&rows);
     summary.segments = 34;
     summary.client_octets = 82;
     summary.server_octets = 1_549;
-    (summary, rows)
+    Session { summary, rows }
 }
 
-/// Every kind of row, and everything that can be wrong.
-pub(crate) fn everything() -> (Summary, Vec<Row>) {
+/// Every kind of row but TLS records, and everything that can be wrong.
+pub(crate) fn everything() -> Session {
     let mut rows = Rows::default();
     rows.note(0, "The source begins in the middle of the session.");
     rows.segment(10, Client, "SYN", SYN, 0, None);
@@ -161,7 +190,7 @@ pub(crate) fn everything() -> (Summary, Vec<Row>) {
     rows.say(15_000_000, Server, "+OK", 1, 1)
         .share(40_000, 14_960_000)
         .remark("The server greets.", "RFC 1939 §4")
-        .finding(Anomaly::SlowStep, "15.0 s: 40 ms on the network, 14.96 s with the server.");
+        .finding(Anomaly::SlowStep, "15.0 s passed: 40.0 ms on the network, 15.0 s with the server.");
     rows.say(4_000, Client, "CAPA", 1, 6);
     rows.say(700, Server, "+OK Capability list follows", 6, 7);
     rows.listing(
@@ -191,7 +220,7 @@ pub(crate) fn everything() -> (Summary, Vec<Row>) {
         .finding(Anomaly::StlsInjection, "23 octets stood behind STLS in the same segment.");
     rows.say(900, Client, "AUTH PLAIN", 13, 337);
     rows.say(300, Server, "+ ", 337, 25);
-    rows.add(500, Some(Client), RowKind::Response, "<secret>").carried(PSH_ACK, 25, Some(341), 44).finding(
+    rows.add(500, Some(Client), RowKind::Response, "[secret]").carried(PSH_ACK, 25, Some(341), 44).finding(
         Anomaly::PasswordInClear,
         "The password went over the connection without TLS, and so did what is as good as one: the client's part of the SASL exchange, which anybody can decode.",
     );
@@ -210,37 +239,45 @@ pub(crate) fn everything() -> (Summary, Vec<Row>) {
     rows.add(100, Some(Server), RowKind::Reply, "+OK nobody asked for this")
         .carried(PSH_ACK, 616, Some(75), 27)
         .finding(Anomaly::UnaskedReply, "No command waits for an answer.");
-    rows.say(100, Client, "RETR 1", 75, 643);
-    rows.say(200, Server, "+OK 4000 octets", 643, 83)
+    rows.say(100, Client, "UIDL", 75, 643);
+    rows.say(300, Server, "+OK 日本語の返事, Grüße, e\u{301}", 643, 81);
+    rows.listing(0, &["1 0000000a5e3b", "2 <unique;id#with\"odd%%signs>"], 998, 643, 81).several(15).acks(7);
+    rows.say(100, Client, "RETR 1", 81, 21_677);
+    rows.say(200, Server, "+OK 4000 octets", 21_677, 89)
         .finding(Anomaly::OctetCount, "4,000 octets were announced, and 3,871 came.");
     rows.message(
         120,
         "message 1, 3,871 octets",
-        &["Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=", ".profile is a line that begins with a dot", "日本語の本文はこのように全角で表示される、そして長い行は省略記号で切られる、まだ続く、まだまだ続く"],
+        &["Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=", "", "  indented", ".profile is a line that begins with a dot", "日本語の本文はこのように全角で表示される、そして長い行は省略記号で切られる、まだ続く、まだまだ続く"],
         9_998,
-        660,
-        83,
+        21_694,
+        89,
     )
-    .finding(Anomaly::UnstuffedDot, "Line 2 begins with a dot that was not stuffed.")
+    .finding(Anomaly::UnstuffedDot, "Line 4 begins with a dot that was not stuffed.")
     .finding(Anomaly::BareLf, "12 lines end in LF without CR.")
     .finding(Anomaly::MissingFinalDot, "The block ended without its final line of one dot.");
     rows.add(200_000, Some(Server), RowKind::Segment, "ACK")
-        .carried(ACK, 660, Some(83), 1_460)
-        .finding(Anomaly::Retransmission, "1,460 octets from seq 660 were sent again after 200 ms.");
+        .carried(ACK, 21_694, Some(89), 1_460)
+        .finding(Anomaly::Retransmission, "1,460 octets from seq 21694 were sent again after 200 ms.");
     rows.add(10, None, RowKind::Note, "2,920 octets of the server are not in the capture")
         .finding(Anomaly::NotCaptured, "2,920 octets of the server are missing.");
-    rows.add(3_200_000, None, RowKind::Fold, "RETR 2 … 998, 997 messages, 81.3 MB, 3.20 s");
-    rows.say(300, Client, "DELE 1", 83, 80_000_000);
-    rows.say(300, Server, "+OK", 80_000_000, 91);
-    rows.say(300, Client, "QUIT", 91, 80_000_005).finding(
+    rows.add(3_200_000, None, RowKind::Fold, "RETR 2 … 998, 997 messages, 81.3 MB, 3.2 s")
+        .carried(PSH_ACK, 89, Some(80_000_000), 81_300_000)
+        .several(56_700)
+        .acks(27_900)
+        .lines(&[], 2_990)
+        .remark("Steps of one kind, folded into one row.", None);
+    rows.say(300, Client, "DELE 1", 89, 80_000_000);
+    rows.say(300, Server, "+OK", 80_000_000, 97);
+    rows.say(300, Client, "QUIT", 97, 80_000_005).finding(
         Anomaly::DeletionWithoutQuit,
         "1 message was marked, and the session ended without an answer to QUIT.",
     );
     rows.phase(Phase::Update);
-    rows.say(300, Server, "-ERR some deleted messages not removed", 80_000_005, 97)
+    rows.say(300, Server, "-ERR some deleted messages not removed", 80_000_005, 103)
         .finding(Anomaly::QuitRefused, "The server answered QUIT with -ERR.");
     rows.no_phase();
-    rows.segment(100, Client, "FIN, ACK", FIN_ACK, 97, Some(80_000_045))
+    rows.segment(100, Client, "FIN, ACK", FIN_ACK, 103, Some(80_000_045))
         .finding(Anomaly::HalfClose, "The client closed its direction, and the server went on for 2 s.");
     rows.segment(2_000_000, Server, "RST", Rows::flags(&[Flag::Rst]), 80_000_045, None)
         .finding(Anomaly::Reset, "The server broke the connection off.");
@@ -258,11 +295,11 @@ pub(crate) fn everything() -> (Summary, Vec<Row>) {
     summary.segments = 56_789;
     summary.client_octets = 12_345;
     summary.server_octets = 81_400_000;
-    (summary, rows)
+    Session { summary, rows }
 }
 
 /// TLS from the first octet, seen from outside.
-pub(crate) fn secured() -> (Summary, Vec<Row>) {
+pub(crate) fn secured() -> Session {
     let mut rows = Rows::default();
     rows.segment(0, Client, "SYN", SYN, 0, None);
     rows.segment(9_000, Server, "SYN, ACK", SYN_ACK, 0, Some(1));
@@ -277,31 +314,35 @@ pub(crate) fn secured() -> (Summary, Vec<Row>) {
         "From here on everything is encrypted: lengths and times are all that can be seen.",
     );
     rows.records(300, Client, "1 record of application data", 58);
+    rows.add(90, Some(Client), RowKind::Note, "close_notify");
+    rows.add(90, Some(Server), RowKind::Note, "close_notify");
     rows.segment(9_000, Server, "FIN, ACK", FIN_ACK, 3_939, Some(576));
     let rows = rows.done();
     let mut summary = summary(2, &rows, "the capture ends");
-    summary.tls = Some("TLS 1.3, TLS_AES_128_GCM_SHA256".into());
+    summary.user = Some("山田太郎".into());
+    summary.tls = Some("TLS 1.3 TLS_AES_128_GCM_SHA256".into());
+    summary.opening.client = Some("[2001:db8:4006:812:1234:5678:9abc:def0]:50312".into());
     summary.opening.server = Some("[2001:db8:ffff:ffff:ffff:ffff:ffff:fffe]:995".into());
-    (summary, rows)
+    Session { summary, rows }
 }
 
-/// A dialogue without times, segments and addresses.
-pub(crate) fn untimed() -> (Summary, Vec<Row>) {
+/// A dialogue written by hand: no times, no segments, no addresses.
+pub(crate) fn bare() -> Session {
     let mut rows = Rows::default();
     rows.phase(Phase::Authorization);
-    for (from, text) in [(Server, "+OK ready"), (Client, "QUIT"), (Server, "+OK")] {
-        let kind = if from == Client { RowKind::Command } else { RowKind::Reply };
-        rows.add(0, Some(from), kind, text)
-            .remark("What is said is what a person wrote down.", "RFC 1939 §4");
-    }
+    rows.add(0, Some(Server), RowKind::Reply, "+OK ready");
+    rows.add(0, Some(Client), RowKind::Command, "QUIT");
+    rows.phase(Phase::Closed);
+    rows.add(0, Some(Server), RowKind::Reply, "+OK bye")
+        .remark("Nobody was logged in: nothing is removed.", "RFC 1939 §6");
     let mut rows = rows.done();
     for row in &mut rows {
         row.at = None;
         row.since = None;
     }
-    let mut summary = summary(3, &rows, "");
+    let mut summary = summary(3, &rows, "QUIT before a login");
     summary.opening = Opening::default();
-    (summary, rows)
+    Session { summary, rows }
 }
 
 /// What an attacker would like to be read as markup, or to turn the page around.
@@ -310,7 +351,7 @@ pub(crate) const MARKUP: &str =
 pub(crate) const TURNED: &str = "abc \u{202e}drowssap\u{2066}\u{200b} \u{0}\u{1b}[31m\u{7f} ﷽ עברית العربية";
 
 /// Every text is of a stranger.
-pub(crate) fn hostile() -> (Summary, Vec<Row>) {
+pub(crate) fn hostile() -> Session {
     let long = "W".repeat(700);
     let texts = [MARKUP, TURNED, &long, "日本語".repeat(60).leak(), "</text></svg></style>{}", "   "];
     let mut rows = Rows::default();
@@ -358,5 +399,5 @@ pub(crate) fn hostile() -> (Summary, Vec<Row>) {
         joined: true,
         inside_tls: false,
     };
-    (summary, rows)
+    Session { summary, rows }
 }

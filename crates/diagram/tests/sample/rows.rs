@@ -90,7 +90,7 @@ impl Rows {
         ack: u32,
     ) -> Last<'_> {
         let count = lines.len() as u64 + left_out;
-        let label = if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+        let label = restante_diagram::words::count(count, "line");
         let octets = lines.iter().map(|line| line.len() as u64 + 2).sum::<u64>() + 3;
         let row = self.add(micros, Some(Side::Server), RowKind::Listing, &label);
         let row = row.carried(PSH_ACK, seq, Some(ack), octets).lines(lines, left_out);
@@ -151,8 +151,8 @@ impl Last<'_> {
         self
     }
 
-    pub(super) fn remark(self, text: &str, rfc: &'static str) -> Self {
-        self.0.remark = Some(Remark { text: text.to_owned(), rfc: Some(rfc) });
+    pub(super) fn remark(self, text: &str, rfc: impl Into<Option<&'static str>>) -> Self {
+        self.0.remark = Some(Remark { text: text.to_owned(), rfc: rfc.into() });
         self
     }
 

@@ -5,13 +5,13 @@ use super::drawn_icon;
 use crate::{
     format::{
         Style,
+        facts::{left_out, waited},
         markup::{
-            Clock, LOCK, escaped, flags, icon, id, is_long, left_out, put, segments, shortened, side,
-            speaker, split_verb, worst,
+            Clock, LOCK, escaped, icon, id, is_long, put, segments, shortened, speaker, split_verb, worst,
         },
     },
     row::{Finding, Row, RowKind},
-    words::{count, duration, thousands},
+    words::{count, duration, flags, side, thousands},
 };
 
 /// The most characters of a label that are drawn; all of it stands in the details.
@@ -156,7 +156,7 @@ fn block(page: &mut String, row: &Row, lines_max: usize) {
     }
     let hidden = (row.lines.len() - shown.len()) as u64 + row.lines_left_out;
     if hidden > 0 {
-        put!(page, "<i>{}</i>", left_out(hidden));
+        put!(page, "<i>{}</i>", left_out(row.kind, hidden));
     }
     page.push_str("</span>");
 }
@@ -173,8 +173,7 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
         fact("When", &format!("{} s{}", clock.at(at), since.unwrap_or_default()));
     }
     if let Some(share) = row.share {
-        let (network, peer) = (duration(share.network), duration(share.peer));
-        fact("Waited", &format!("{network} on the network, {peer} with who answered"));
+        fact("Waited", &waited(share));
     }
     if row.label.chars().nth(LABEL_MAX_CHARS).is_some() {
         fact("Said", &row.label);
@@ -182,7 +181,10 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
     if let Some(carried) = &row.carried {
         let first = if carried.count > 1 { ", the first" } else { "," };
         let shared = if carried.shared { ", begun by the row before" } else { "" };
-        fact("Carried by", &format!("{}{first} {}{shared}", count(carried.count, "segment"), flags(carried)));
+        fact(
+            "Carried by",
+            &format!("{}{first} {}{shared}", count(carried.count, "segment"), flags(carried.flags)),
+        );
         let mut numbers: Vec<String> = Vec::with_capacity(3);
         numbers.extend(carried.seq.map(|seq| format!("sequence {seq}")));
         numbers.extend(carried.ack.map(|ack| format!("acknowledges {ack}")));
@@ -197,11 +199,12 @@ fn facts(page: &mut String, row: &Row, clock: Clock) {
     if hides {
         let mut lines = row.lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n");
         if row.lines_left_out > 0 {
-            put!(lines, "\n{}", left_out(row.lines_left_out));
+            put!(lines, "\n{}", left_out(row.kind, row.lines_left_out));
         }
         put!(page, "<dt>Lines</dt><dd>{lines}</dd>");
     } else if row.lines_left_out > 0 {
-        put!(page, "<dt>Lines left out</dt><dd>{}</dd>", thousands(row.lines_left_out));
+        let name = if row.kind == RowKind::Fold { "Rows folded" } else { "Lines left out" };
+        put!(page, "<dt>{name}</dt><dd>{}</dd>", thousands(row.lines_left_out));
     }
     if let Some(rfc) = row.remark.as_ref().and_then(|remark| remark.rfc) {
         put!(page, "<dt>Rule</dt><dd>{}</dd>", escaped(rfc));

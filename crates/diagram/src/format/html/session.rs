@@ -6,9 +6,10 @@ use super::{drawn_icon, row};
 use crate::{
     format::{
         Picture, Style,
+        facts::is_drawn,
         markup::{Clock, escaped, figures, found, heading, icon, id, put, shortened},
     },
-    row::{Row, RowKind, Summary},
+    row::{Row, Summary},
     words::thousands,
 };
 
@@ -29,7 +30,7 @@ pub(super) fn draw(page: &mut String, picture: Picture<'_>, style: &Style) {
     put!(page, "<div class=\"diagram{}\">\n", if clock.runs { "" } else { " untimed" });
     heads(page, summary, clock);
 
-    let rows: Vec<&Row> = rows.iter().filter(|row| style.segments || !is_mere_segment(row)).collect();
+    let rows: Vec<&Row> = rows.iter().filter(|row| is_drawn(row, style)).collect();
     let places: Vec<u64> = rows.iter().filter(|row| !row.findings.is_empty()).map(|row| row.number).collect();
     let name = |row: &Row| row.phase.map(Phase::name);
     for stretch in rows.chunk_by(|one, next| name(one) == name(next)) {
@@ -45,11 +46,6 @@ pub(super) fn draw(page: &mut String, picture: Picture<'_>, style: &Style) {
         escaped(&summary.ending)
     );
     page.push_str("</div>\n</section>\n");
-}
-
-/// Whether the row goes where segments are not wanted; what is wrong in it would go with it.
-fn is_mere_segment(row: &Row) -> bool {
-    row.kind == RowKind::Segment && row.findings.is_empty()
 }
 
 fn open_phase(page: &mut String, phase: Option<Phase>) {

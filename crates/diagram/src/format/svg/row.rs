@@ -10,7 +10,8 @@ use super::{
 use crate::{
     format::{
         Style,
-        markup::{self, Clock, LOCK, icon, is_long, left_out, segments, speaker, split_verb},
+        facts::{left_out, waited},
+        markup::{self, Clock, LOCK, icon, is_long, segments, speaker, split_verb},
     },
     row::{Row, RowKind},
     words::duration,
@@ -42,11 +43,7 @@ pub(super) fn title(row: &Row) -> String {
         title += &format!(" ({segments})");
     }
     if let Some(share) = row.share {
-        title += &format!(
-            "; {} on the network, {} with who answered",
-            duration(share.network),
-            duration(share.peer)
-        );
+        title += &format!("; {}", waited(share));
     }
     for finding in &row.findings {
         title += &format!("; {}: {}", finding.anomaly.title(), finding.text);
@@ -191,7 +188,7 @@ fn block(pen: &mut Pen, top: f64, row: &Row, columns: Columns) -> f64 {
         y += 16.0;
     }
     if hidden > 0 {
-        pen.text(x + 10.0, y, "more", Anchor::Start, &left_out(hidden));
+        pen.text(x + 10.0, y, "more", Anchor::Start, &left_out(row.kind, hidden));
     }
     top + height + 8.0
 }

@@ -11,9 +11,10 @@ use super::{
 use crate::{
     format::{
         Picture, Style,
+        facts::is_drawn,
         markup::{Clock, id, visible, worst},
     },
-    row::{Row, RowKind, Summary},
+    row::{RowKind, Summary},
 };
 
 /// Where the columns of a session stand, in pixels from the left.
@@ -96,7 +97,7 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, style: &Style)
     let mut drawn = Pen::default();
     let mut stretches: Vec<Stretch> = Vec::new();
     let mut gaps: Vec<(f64, f64)> = Vec::new();
-    for row in rows.iter().filter(|row| style.segments || !is_mere_segment(row)) {
+    for row in rows.iter().filter(|row| is_drawn(row, style)) {
         drawn.open(&id(summary.number, row.number), &row::title(row));
         let bottom = row::draw(&mut drawn, y, row, columns, clock, style);
         drawn.close();
@@ -124,11 +125,6 @@ pub(super) fn draw(pen: &mut Pen, top: f64, picture: Picture<'_>, style: &Style)
     lifelines(pen, columns, first, y, &gaps);
     pen.append(&drawn);
     ending(pen, columns, y, summary)
-}
-
-/// Whether the row goes where segments are not wanted; what is wrong in it would go with it.
-fn is_mere_segment(row: &Row) -> bool {
-    row.kind == RowKind::Segment && row.findings.is_empty()
 }
 
 /// The boxes above the lifelines, with room for the longer address; gives their bottom.

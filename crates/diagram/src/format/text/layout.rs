@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use restante_proto::dialogue::Side;
 
-use super::{
-    line::{Line, Paint, cut, cut_middle, width},
-    words,
-};
-use crate::format::Style;
+use super::line::{Line, Paint, cut, cut_middle, width};
+use crate::{format::Style, words};
 
 /// Narrower texts are not drawn: what does not fit is for the terminal to break.
 const WIDTH_MIN_COLUMNS: usize = 60;

@@ -3,9 +3,12 @@
 use super::{
     Layout,
     line::{Line, Paint, cut_middle, harmless, width, wrap},
+};
+use crate::{
+    format::{Style, facts::gravest_first},
+    row::Summary,
     words::{duration, thousands},
 };
-use crate::{format::Style, row::Summary};
 
 /// Between two columns.
 const BETWEEN_COLUMNS: usize = 2;
@@ -169,8 +172,7 @@ fn address(address: Option<&str>) -> String {
 
 /// What was found, the gravest first.
 fn found(summary: &Summary) -> (String, Paint) {
-    let mut anomalies = summary.anomalies.clone();
-    anomalies.sort_by_key(|(anomaly, _)| std::cmp::Reverse(anomaly.severity()));
+    let anomalies = gravest_first(summary);
     let Some((gravest, _)) = anomalies.first() else { return ("-".to_owned(), Paint::Plain) };
     let paint = Paint::Finding(gravest.severity());
     let names = anomalies.iter().map(|(anomaly, number)| match number {

@@ -1,12 +1,12 @@
 //! Text for terminals and for whoever reads files: times, the state of the session, and between two lifelines an arrow
 //! for each row. It fits the width; colours are never the only sign of anything, and no remark of a session is made twice in
-//! the same words. [`Text`] also draws row by row, while a session goes on. Words are in `words`, columns in `layout`, the table of sessions in [`list`].
+//! the same words. [`Text`] also draws row by row, while a session goes on. Columns are in `layout`, the table
+//! of sessions in [`list`].
 
 mod layout;
 mod line;
 mod list;
 mod summary;
-pub(crate) mod words;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,14 +14,12 @@ use std::{
     time::Duration,
 };
 
-use restante_proto::dialogue::Side;
-
 pub use self::list::list;
 use self::{
     layout::{Layout, Margin, Strip, Stroke, paint_of},
     line::{Paint, cut, cut_middle, flow, harmless, width, wrap, write_line},
 };
-use super::{Draw, Picture, Style};
+use super::{Draw, Picture, Style, facts};
 use crate::{
     anomaly::Anomaly,
     heard::Opening,
@@ -131,8 +129,7 @@ impl Text {
             write_line(&line, Paint::Bold, self.style.colour, out);
         }
         if opening.joined {
-            let text = "It was under way when the recording began.";
-            write_line(text, Paint::Dim, self.style.colour, out);
+            write_line(facts::JOINED, Paint::Dim, self.style.colour, out);
         }
         out.push(b'\n');
         let address =
@@ -165,7 +162,7 @@ impl Text {
                 session.first.push((finding.anomaly, row.at));
             }
         }
-        if !words::is_drawn(row, &self.style) {
+        if !facts::is_drawn(row, &self.style) {
             session.hidden = session.hidden.saturating_add(row.since.unwrap_or_default());
             return;
         }
@@ -227,7 +224,7 @@ impl Text {
         let (layout, columns) = (&self.layout, self.layout.text_columns());
         let paint = if row.kind == RowKind::Fold { Paint::Bold } else { paint_of(row.from) };
         let label = harmless(&row.label);
-        let mut facts = flow(&words::facts(row, &self.style), layout.aside_columns());
+        let mut facts = flow(&facts::facts(row, &self.style), layout.aside_columns());
         let mut label = wrap(&label, columns, LABEL_MAX_LINES).into_iter();
         let first = label.next().unwrap_or_default();
         let mut strips = Vec::new();
@@ -266,8 +263,8 @@ impl Text {
         }));
         if row.lines_left_out > 0 {
             let text = match row.kind {
-                RowKind::Fold => words::left_out(row),
-                _ => format!("{QUOTE}{}", words::left_out(row)),
+                RowKind::Fold => facts::left_out(row.kind, row.lines_left_out),
+                _ => format!("{QUOTE}{}", facts::left_out(row.kind, row.lines_left_out)),
             };
             strips.push(strip(&text, Paint::Dim));
         }
@@ -307,14 +304,6 @@ impl Text {
         } else {
             !self.session.remarks.contains(&hash)
         }
-    }
-}
-
-/// A side in one word.
-pub(crate) const fn side_word(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::{
-    line::{Line, Paint, cut, harmless, wrap, write_line},
+use super::line::{Line, Paint, cut, harmless, wrap, write_line};
+use crate::{
+    anomaly::Anomaly,
+    format::facts::gravest_first,
+    row::Summary,
     words::{clock, count, duration, thousands, times},
 };
-use crate::{anomaly::Anomaly, row::Summary};
 
 /// Where values stand, behind their names.
 const VALUE_COLUMN: usize = 10;
@@ -49,12 +51,9 @@ pub(super) fn write(
         value("found", "nothing wrong", Paint::Plain);
         return;
     }
-    // The gravest first; among equals, as the table has them.
-    let mut anomalies = summary.anomalies.clone();
-    anomalies.sort_by_key(|(anomaly, _)| std::cmp::Reverse(anomaly.severity()));
     out.push(b'\n');
     write_line("Found", Paint::Bold, colour, out);
-    for (anomaly, number) in anomalies {
+    for (anomaly, number) in gravest_first(summary) {
         let seen = first.iter().find(|(seen, _)| *seen == anomaly).and_then(|(_, at)| *at);
         let when = match (seen, number) {
             (None, _) => String::new(),
