@@ -185,7 +185,7 @@ fn exchanges_are_taken_out_on_both_sides() {
     assert_eq!(
         recorded(&login),
         "S: +OK X1 POP3 Server\nC: AUTH LOGIN\nS: + [secret]\nC: [secret]\nS: + [secret]\nC: [secret]\n\
-         S: -ERR [secret]\nC: AUTH PLAIN\nS: +\\x20\nC: [secret]\nS: -ERR [AUTH] no\nC: AUTH PLAIN\nS: +\n\
+         S: -ERR [AUTH] [secret]\nC: AUTH PLAIN\nS: +\\x20\nC: [secret]\nS: -ERR [AUTH] no\nC: AUTH PLAIN\nS: +\n\
          C: [secret]\nS: +OK welcome\nC: RETR 1\nS: -ERR no such message\nC: PASS [secret]\nS: -ERR not now\n\
          C: [secret]\nS: -ERR what?\n"
     );
