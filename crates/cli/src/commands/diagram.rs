@@ -128,7 +128,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let drawn = draw(&args, &mut drawing, &mut to);
     match drawn {
         Ok(()) if args.list => list(&drawing, format, &style, &mut to)?,
-        Err(Stop::Drawing(error @ DrawError::Capture(_))) if args.list => {
+        Err(Stop::Drawing(error @ DrawError::Capture(_)))
+            if args.list || (args.session.is_none() && drawing.begun() > 1 && format.name == "text") =>
+        {
             list(&drawing, format, &style, &mut to)?;
             return Err(told(&args, error));
         }

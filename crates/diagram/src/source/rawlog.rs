@@ -28,6 +28,7 @@ use std::{
 use restante_proto::{
     dialogue::{Bodies, Observed, Recorder, Side, timestamp},
     phase::Phase,
+    verb::Verb,
 };
 
 use self::{
@@ -178,6 +179,11 @@ impl Session {
             joined,
             seen: Vec::new(),
         };
+        if !matches!(talk::verb_of(client_says), Some(verb) if !matches!(verb, Verb::Pass | Verb::Apop | Verb::Auth))
+        {
+            // The server's first words may be the answer to it.
+            session.recorder.knows(client_says);
+        }
         if answers_login {
             // A login that nobody heard, so that its answer is taken for one; of it nothing is handed on.
             session.talk.asked(UNHEARD_LOGIN);
