@@ -226,3 +226,48 @@ fn the_segments_of_a_row_are_told_with_it() {
         "The handshake is complete: the connection stands."
     );
 }
+
+#[test]
+fn a_line_whose_end_was_captured_first_is_drawn() {
+    let mut talk = talk::Talk::new();
+    talk.open();
+    talk.s("+OK\r\n").c("CA").c("PA\r\n").s("+OK\r\nTOP\r\n").s(".\r\n");
+    let at = talk.packets.iter().position(|packet| packet.octets == b"CA").unwrap();
+    talk.packets.swap(at, at + 1);
+    let swapped = talk.packets[at].at;
+    talk.packets[at].at = talk.packets[at + 1].at;
+    talk.packets[at + 1].at = swapped;
+    let drawn = sessions(&talk.file(), Options { choice: Choice::All, ..Options::default() });
+    assert!(drawn[0].1.iter().any(|row| row.label == "CAPA"), "{:#?}", rows::labels(&drawn[0].1));
+}
+
+#[test]
+fn a_handshake_that_was_sent_twice_times_nothing() {
+    let text = format!("0.0 N: C SYN seq=0 octets=0\n{}", SEGMENTS.replace("0.0", "1.0"))
+        + "2.021100 N: S PSH ACK seq=6 ack=7 octets=13\n2.021100 S: +OK\n2.021100 S: TOP\n2.021100 S: .\n";
+    let (_, rows) = session(&text);
+    let slow = rows.iter().flat_map(|row| &row.findings).find(|finding| finding.anomaly == Anomaly::SlowStep);
+    assert_eq!(slow.unwrap().text, "The server took 1.0 s.");
+}
+
+#[test]
+fn a_message_without_its_dot_takes_no_later_answer_along() {
+    let text = logged_in(
+        "C: RETR 1\nS: +OK 14 octets\nS: Subject: a\nC: DELE 1\nS: +OK deleted\nC: QUIT\nS: +OK bye\n",
+    );
+    let (summary, rows) = session(&text.replace("14 octets", "12 octets"));
+    assert_eq!(found(&rows), [(Anomaly::MissingFinalDot, "message, 12 octets, and no end".to_owned())]);
+    assert_eq!((summary.deleted, &*summary.ending), (1, "ended by QUIT"));
+}
+
+#[test]
+fn octets_count_once_however_often_they_are_sent() {
+    let overlapping = format!(
+        "{SEGMENTS}0.3 N: C PSH ACK seq=4 ack=6 octets=9\n0.3 C: NOOP\n0.4 N: S ACK seq=6 ack=13 octets=0\n60.0 N: C ACK seq=12 ack=6 octets=1\n"
+    );
+    let (summary, rows) = session(&overlapping);
+    assert_eq!(summary.client_octets, 12);
+    let texts: Vec<&str> = rows.iter().flat_map(|row| &row.findings).map(|finding| &*finding.text).collect();
+    assert_eq!(texts, ["3 octets of it were sent again."]);
+    assert!(rows.iter().any(|row| row.label == "ACK: keep-alive"), "{:#?}", rows::labels(&rows));
+}

@@ -33,7 +33,7 @@ fn sessions() -> Vec<Vec<(char, String)>> {
         vec![('C', format!("APOP john {DIGEST}")), ('S', "+OK".into())],
         vec![('C', format!("AUTH PLAIN {plain}")), ('S', "+OK".into())],
         vec![('C', "AUTH PLAIN".into()), ('S', "+ ".into()), ('C', plain.clone()), ('S', "+OK".into())],
-        vec![('C', "AUTH PLAIN".into()), ('C', plain), ('S', "+ ".into()), ('S', "+OK".into())],
+        vec![('C', "AUTH PLAIN".into()), ('C', plain.clone()), ('S', "+ ".into()), ('S', "+OK".into())],
         vec![
             ('C', "AUTH LOGIN".into()),
             ('S', format!("+ {}", b64("Username:".into()))),
@@ -56,6 +56,39 @@ fn sessions() -> Vec<Vec<(char, String)>> {
         vec![('C', format!("NOOP {PASSWORD}")), ('S', "-ERR".into())],
         vec![('C', format!("USERjohn {PASSWORD}")), ('S', "-ERR".into())],
         vec![('C', format!("AUTH {PASSWORD}")), ('S', "-ERR".into())],
+        // The server repeats it: late, unasked, in a list, in base64, cut short.
+        vec![
+            ('C', "USER john".into()),
+            ('C', format!("PASS {PASSWORD}")),
+            ('S', format!("-ERR what is {PASSWORD}")),
+            ('S', "-ERR".into()),
+        ],
+        vec![
+            ('C', format!("PASS {PASSWORD}")),
+            ('S', "-ERR".into()),
+            ('C', "NOOP".into()),
+            ('S', format!("-ERR still {PASSWORD}")),
+        ],
+        vec![
+            ('C', format!("PASS {PASSWORD}")),
+            ('S', "-ERR".into()),
+            ('S', format!("-ERR rejected: {PASSWORD}")),
+        ],
+        vec![
+            ('C', format!("PASS {PASSWORD}")),
+            ('S', "+OK".into()),
+            ('C', "CAPA".into()),
+            ('S', "+OK".into()),
+            ('S', PASSWORD.into()),
+            ('S', ".".into()),
+        ],
+        vec![('C', format!("PASS {PASSWORD}")), ('S', format!("-ERR {}", b64(PASSWORD.into())))],
+        vec![
+            ('C', format!("AUTH PLAIN {}", plain.trim_end_matches('='))),
+            ('S', format!("-ERR no {PASSWORD}")),
+        ],
+        vec![('C', format!("PASS {PASSWORD}")), ('S', format!("-ERR bad: PASS {}...", &PASSWORD[..9]))],
+        vec![('C', format!("CAPA \tPASS {PASSWORD}")), ('S', "-ERR".into())],
         // Nobody answers, or with what is no answer.
         vec![('C', format!("PASS {PASSWORD}"))],
         vec![
@@ -82,7 +115,7 @@ fn sessions() -> Vec<Vec<(char, String)>> {
 fn dialogue(session: &[(char, String)]) -> Vec<u8> {
     let mut text = format!("title: secrets\nuser: john\npassword: {PASSWORD}\n\n").into_bytes();
     for (side, line) in session {
-        let line = line.replace('\\', "\\\\").replace('{', "\\{").replace('[', "\\[");
+        let line = line.replace('\\', "\\\\").replace('{', "\\{").replace('[', "\\[").replace('\t', "\\t");
         let line = line.strip_suffix(' ').map_or_else(|| line.clone(), |line| format!("{line}\\x20"));
         text.extend_from_slice(format!("{side}: {line}\n").as_bytes());
     }
@@ -103,7 +136,7 @@ fn rawlogs(session: &[(char, String)]) -> (Vec<u8>, Vec<u8>) {
 fn holds_no_secret(out: &[u8], what: &str) {
     let text = String::from_utf8_lossy(out);
     assert!(!out.is_empty(), "{what}: nothing was drawn");
-    for secret in [PASSWORD, TOKEN, DIGEST] {
+    for secret in [PASSWORD, &PASSWORD[..9], TOKEN, DIGEST] {
         assert!(!text.contains(secret), "{what} holds {secret}:\n{text}");
         // In base64 at each of the three places that it can begin at, without the characters that its neighbours share.
         for before in 0..3 {

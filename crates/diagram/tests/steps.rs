@@ -146,3 +146,45 @@ fn what_is_wrong_is_not_folded_away_and_does_not_swell_the_drawing() {
     assert!(rows.len() < 60, "{:#?}", labels(&rows));
     assert_eq!(summary.anomalies.iter().find(|(a, _)| a.name() == "octet-count").unwrap().1, 1000);
 }
+
+#[test]
+fn asking_for_mechanisms_is_no_login() {
+    let (_, rows) =
+        session("S: +OK\nC: AUTH\nS: +OK\nS: PLAIN\nS: .\nC: USER john\nS: -ERR no\nC: QUIT\nS: -ERR no\n");
+    assert_eq!(row(&rows, "USER john").phase, Some(Phase::Authorization));
+    assert!(rows.iter().all(|row| row.findings.is_empty()), "{rows:#?}");
+}
+
+#[test]
+fn a_fold_hides_no_refusal() {
+    let mut text = "tls: implicit\n\nS: +OK\nC: USER john\nS: +OK\nC: PASS x\nS: +OK\n".to_owned();
+    for n in 1..=200 {
+        let answer = if n % 10 == 0 { "-ERR locked" } else { "+OK" };
+        text += &format!("C: DELE {n}\nS: {answer}\n");
+    }
+    let (_, rows) = session(&(text + "C: QUIT\nS: +OK\n"));
+    let shown = rows.iter().filter(|row| row.label == "-ERR locked" && row.kind == RowKind::Reply).count();
+    let folded: Vec<&str> =
+        rows.iter().filter(|row| row.kind == RowKind::Fold).map(|row| &*row.label).collect();
+    assert!(shown >= 8, "{folded:#?}");
+    assert!(folded.iter().any(|label| label.contains(" refused")), "{folded:#?}");
+}
+
+#[test]
+fn what_an_extension_lists_has_its_rows() {
+    let (_, rows) = session("S: +OK\nC: LANG\nS: +OK\nS: en English\nS: .\nC: QUIT\nS: +OK\n");
+    assert_eq!(row(&rows, "1 line, and the final dot").lines, ["en English", "."]);
+    assert_eq!(row(&rows, "LANG").remark.as_ref().unwrap().rfc, Some("RFC 6856 §3.1"));
+}
+
+#[test]
+fn a_transcript_that_lacks_events_is_followed_again_and_blames_nobody() {
+    let left_out = restante_proto::dialogue::left_out(3, "the transcript is full");
+    let (_, rows) = session(&format!(
+        "tls: implicit\n\nS: +OK\nC: USER john\nS: +OK\nC: PASS x\nS: +OK\nC: DELE 1\n{left_out}\nS: +OK\nC: RETR 2\nS: +OK 30 octets\nS: [30 octets]\nS: .\nN: S FIN\n"
+    ));
+    assert_eq!(row(&rows, "message, 30 octets").findings, []);
+    let found = rows::found(&rows);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].1, "events are left out here");
+}

@@ -3,7 +3,7 @@
 //! understand.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use restante_proto::{Secret, verb::Verb};
+use restante_proto::{Secret, dialogue::Recorder, verb::Verb};
 
 /// How much is kept, in octets: more than the longest command, and than most SASL responses.
 const SAID_MAX_OCTETS: usize = 2048;
@@ -30,6 +30,12 @@ impl Said {
         both.extend_from_slice(before);
         both.extend_from_slice(octets);
         self.0 = Secret::new(both);
+    }
+
+    /// Its words are told to a recorder that did not hear them: each may be a secret.
+    pub(super) fn tell(&self, recorder: &mut Recorder) {
+        let words = self.0.expose().split(|octet| *octet <= b' ' || *octet == 0x7f);
+        words.filter(|word| !word.iter().all(u8::is_ascii_digit)).for_each(|word| recorder.knows(word));
     }
 
     /// Whether a line of the server holds a word of it, or what a word says in base64.

@@ -186,6 +186,7 @@ impl Follow {
             return;
         }
         self.recorder = Recorder::resumed(Bodies::Elided, true).with_starts(self.start_max_octets);
+        self.said.tell(&mut self.recorder);
         self.unproven = false;
     }
 
@@ -319,6 +320,7 @@ impl Follow {
             self.lost = None;
             (self.unproven, self.answered) = (!logged_in, false);
             self.recorder = Recorder::resumed(Bodies::Elided, logged_in).with_starts(self.start_max_octets);
+            self.said.tell(&mut self.recorder);
             return self.lines(from, at, octets, carrier, out);
         }
         self.unplaced(from, at, octets.len() as u64, Spanning::new(carrier), out);
