@@ -364,6 +364,7 @@ impl Folded {
             }),
             findings: findings.collect(),
             share: None,
+            about: None,
         }
     }
 }

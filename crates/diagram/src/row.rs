@@ -6,6 +6,7 @@ use std::time::Duration;
 use restante_proto::{
     dialogue::{Flags, Segment, Side},
     phase::Phase,
+    verb::Verb,
 };
 
 use crate::{anomaly::Anomaly, heard::Opening};
@@ -39,6 +40,8 @@ pub struct Row {
     pub findings: Vec<Finding>,
     /// Where the time since the step before went, if that can be told.
     pub share: Option<Share>,
+    /// The command that it is, or that it answers.
+    pub about: Option<About>,
 }
 
 /// What a row is.
@@ -100,6 +103,21 @@ pub struct Carried {
     pub acks: u64,
 }
 
+/// The command that a row is, or that it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Its place among the commands of the session, from 1.
+    pub command: u64,
+    /// Its verb.
+    pub verb: Verb,
+    /// The number of the message that it is about.
+    pub message: Option<u32>,
+    /// How long the message was that came, in octets.
+    pub octets: Option<u64>,
+    /// How long after the command this was over.
+    pub elapsed: Option<Duration>,
+}
+
 /// An explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
@@ -158,6 +176,9 @@ pub struct Summary {
     pub anomalies: Vec<(Anomaly, u64)>,
     /// How it ended, in a few words.
     pub ending: String,
+    /// The same as one word for programs: `quit`, `quit-refused`, `quit-unanswered`, `reset-by-client`, `reset-by-server`,
+    /// `closed`, `unseen` (it was closed, and by what was not heard), `unfinished` (the source ended before it did).
+    pub end: &'static str,
     /// Every TCP segment, in the order of the source; where rows are not folded, and up to [`PASSED_MAX`].
     pub passed: Vec<Passed>,
 }

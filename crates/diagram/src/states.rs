@@ -77,14 +77,14 @@ fn arrows() -> Vec<Arrow> {
 /// What stands in the box of a state besides its name: the verbs that leave it as it is.
 fn stays(phase: Phase) -> Vec<String> {
     let stay = arrows().into_iter().filter(|arrow| arrow.from == phase && arrow.stays());
-    stay.map(|arrow| format!("stays: {arrow}")).collect()
+    stay.map(|arrow| format!("stays on {arrow}")).collect()
 }
 
 /// What a box is called: the RFC's name of the state, or, where two states share one, what tells them apart.
 const fn title(phase: Phase) -> &'static str {
     match phase {
         Phase::Authorization => "nobody named",
-        Phase::Named => "behind USER",
+        Phase::Named => "user named",
         Phase::Transaction | Phase::Update | Phase::Closed => phase.name(),
     }
 }
@@ -188,7 +188,7 @@ mod tests {
         let text = mermaid();
         for arrow in arrows() {
             let line = if arrow.stays() {
-                format!("{:?} : stays: {arrow}\n", arrow.from)
+                format!("{:?} : stays on {arrow}\n", arrow.from)
             } else {
                 format!("{:?} --> {:?} : {arrow}\n", arrow.from, arrow.to)
             };

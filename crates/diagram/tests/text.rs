@@ -223,6 +223,7 @@ fn any_row() -> impl Strategy<Value = Row> {
                     .map(|text| Finding { anomaly: Anomaly::SlowStep, text })
                     .collect(),
                 share: at.zip(since).map(|(network, peer)| Share { network, peer }),
+                about: None,
             }
         },
     )

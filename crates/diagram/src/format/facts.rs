@@ -122,6 +122,7 @@ mod tests {
             remark: None,
             findings: Vec::new(),
             share: None,
+            about: None,
         };
         let style = Style::default();
         assert_eq!(facts(&row, &style), ["seq 0", "ack 1", "20 octets"]);

@@ -4,15 +4,16 @@
 //! ```json
 //! {"restante_diagram":1,"sessions":[
 //! {"number":1,"client":"192.0.2.7:50312","server":"192.0.2.1:110","started":"2005-04-01T07:56:00Z","title":"…",
-//!  "user":"john.doe","tls":"TLSv1.3 …","duration_seconds":0.044512,"commands":7,"retrieved":1,"retrieved_octets":1317,
-//!  "deleted":1,"segments_count":19,"client_octets":77,"server_octets":1622,"ending":"QUIT",
+//!  "user":"john.doe","tls":"TLS 1.3 …","duration_seconds":0.044512,"commands":7,"retrieved":1,"retrieved_octets":1317,
+//!  "deleted":1,"segments_count":19,"client_octets":77,"server_octets":1622,"ending":"ended by QUIT","end":"quit",
 //!  "anomalies":[{"name":"password-in-clear","title":"Password in clear","count":1,"severity":"grave"}],"rows":[
 //! {"number":4,"at":0.001004,"since":0.000682,"phase":"AUTHORIZATION","kind":"reply","from":"server",
 //!  "label":"+OK X1 POP3 Server","lines":["…"],"lines_left_out":12,
 //!  "carried":{"count":1,"flags":["PSH","ACK"],"seq":1,"ack":1,"octets":20,"shared":false,"acks":0},
 //!  "remark":"…","rfc":"RFC 1939 §4",
 //!  "findings":[{"name":"slow-step","title":"Slow step","severity":"slow","text":"…"}],
-//!  "share":{"network":0.000031,"peer":0.000651}}
+//!  "share":{"network":0.000031,"peer":0.000651},
+//!  "about":{"command":5,"verb":"RETR","message":3,"octets":1317,"elapsed":0.000682}}
 //! ]}
 //! ]}
 //! ```
@@ -30,6 +31,10 @@
 //! | `carried.shared` | its first segment carried the row before it too |
 //! | `carried.acks` | how many pure ACKs of the other side were folded into this row |
 //! | `severity` | `slow`, `wrong`, `grave` |
+//! | `end` | how it ended: `quit`, `quit-refused`, `quit-unanswered`, `reset-by-client`, `reset-by-server`, `closed`, `unseen`, `unfinished`; `ending` says it in words |
+//! | `tls` | left out where there is none, or where nobody knows |
+//! | `about` | the command that the row is or answers: its place among the session's commands, its verb, its message; in answers how many seconds after the command this was over, and how long the message was |
+//! | `lines_left_out` | in a `fold`: how many rows became one |
 //! | `segments` | where rows are not folded: every TCP segment, as `{"n":2,"at":0.00031,"from":"server","flags":["SYN","ACK"],"seq":0,"ack":1,"octets":0}`, numbers counted from the connection's first; 1,048,576 at most |
 
 use std::time::Duration;
@@ -40,7 +45,7 @@ use serde_json::value::RawValue;
 use super::{Draw, Picture, Style, facts::is_drawn};
 use crate::{
     anomaly::Anomaly,
-    row::{Carried, Finding, Passed, Row, Share, Summary},
+    row::{About, Carried, Finding, Passed, Row, Share, Summary},
     words::{flag_names, side},
 };
 
@@ -107,6 +112,7 @@ impl Json {
             rfc: remark.and_then(|remark| remark.rfc),
             findings: row.findings.iter().map(finding).collect(),
             share: row.share.map(share),
+            about: row.about.map(about),
         }
     }
 }
@@ -140,6 +146,8 @@ struct SessionJson<'a> {
     client_octets: u64,
     server_octets: u64,
     ending: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    end: &'static str,
     anomalies: Vec<AnomalyJson<'a>>,
 }
 
@@ -182,6 +190,20 @@ struct RowJson<'a> {
     findings: Vec<AnomalyJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<ShareJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<AboutJson>,
+}
+
+#[derive(Serialize)]
+struct AboutJson {
+    command: u64,
+    verb: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    octets: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elapsed: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -255,6 +277,7 @@ fn session(summary: &Summary) -> SessionJson<'_> {
         client_octets: summary.client_octets,
         server_octets: summary.server_octets,
         ending: &summary.ending,
+        end: summary.end,
         anomalies: summary.anomalies.iter().map(anomaly).collect(),
     }
 }
@@ -290,6 +313,16 @@ fn segment(place: usize, passed: &Passed) -> SegmentJson {
         seq: passed.segment.seq,
         ack: passed.segment.ack,
         octets: passed.segment.octets,
+    }
+}
+
+fn about(about: About) -> AboutJson {
+    AboutJson {
+        command: about.command,
+        verb: about.verb.word(),
+        message: about.message,
+        octets: about.octets,
+        elapsed: about.elapsed.and_then(seconds),
     }
 }
 

@@ -16,7 +16,8 @@ impl Trace {
         self.break_off(rows);
         let over = ending == Ending::Closed || self.tcp.reset.is_some() || self.closed != [false; 2];
         let marked = self.marked();
-        self.summary.ending = self.how(ending, over);
+        let (end, ending) = self.how(ending, over);
+        (self.summary.end, self.summary.ending) = (end, ending.to_owned());
         let mut draft = Draft::new(RowKind::Note, None, self.summary.ending.clone());
         if over && marked > 0 && self.quit == Quit::Unsaid && !self.unsure {
             let were = if marked == 1 { "was" } else { "were" };
@@ -36,28 +37,19 @@ impl Trace {
         }
     }
 
-    /// How it ended, in a few words.
-    fn how(&self, ending: Ending, over: bool) -> String {
-        let source = match ending {
-            Ending::Source if !over => Some("what was recorded ends before the session does"),
-            Ending::Idle => Some("nothing more was heard"),
-            _ => None,
-        };
-        let how = match (self.quit, self.tcp.reset) {
-            (Quit::Done, _) => "ended by QUIT",
-            (Quit::Refused, _) => "ended by QUIT, which was refused",
-            (Quit::Said, _) if over => "QUIT was said, and no answer came",
-            _ if self.seen_outside && over => "closed; whether by QUIT cannot be seen inside TLS",
-            _ if self.unsure && over => "closed; whether by QUIT was not heard",
-            (_, Some(Side::Client)) => "broken off by the client, without QUIT",
-            (_, Some(Side::Server)) => "broken off by the server, without QUIT",
-            _ if over => "closed without QUIT",
-            _ => "",
-        };
-        match (how, source) {
-            ("", Some(source)) => source.to_owned(),
-            ("", None) => "ended".to_owned(),
-            (how, _) => how.to_owned(),
+    /// How it ended, as one word and in a few.
+    fn how(&self, ending: Ending, over: bool) -> (&'static str, &'static str) {
+        match (self.quit, self.tcp.reset) {
+            (Quit::Done, _) => ("quit", "ended by QUIT"),
+            (Quit::Refused, _) => ("quit-refused", "ended by QUIT, which was refused"),
+            (Quit::Said, _) if over => ("quit-unanswered", "QUIT was said, and no answer came"),
+            _ if self.seen_outside && over => ("unseen", "closed; whether by QUIT cannot be seen inside TLS"),
+            _ if self.unsure && over => ("unseen", "closed; whether by QUIT was not heard"),
+            (_, Some(Side::Client)) => ("reset-by-client", "broken off by the client, without QUIT"),
+            (_, Some(Side::Server)) => ("reset-by-server", "broken off by the server, without QUIT"),
+            _ if over => ("closed", "closed without QUIT"),
+            _ if ending == Ending::Idle => ("unfinished", "nothing more was heard"),
+            _ => ("unfinished", "what was recorded ends before the session does"),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     fold::{Fold, Step, Topic},
     heard::{Ending, Opening, RecordKind, Records, Span, What},
     names::Names,
-    row::{Finding, PASSED_MAX, Passed, Remark, Row, RowKind, Summary},
+    row::{About, Finding, PASSED_MAX, Passed, Remark, Row, RowKind, Summary},
     words,
 };
 
@@ -186,6 +186,8 @@ struct Draft {
     message_octets: Option<u64>,
     /// How long this side was waited for.
     wait: Option<Duration>,
+    /// How long after its command an answer was over.
+    elapsed: Option<Duration>,
 }
 
 impl Draft {
@@ -201,6 +203,7 @@ impl Draft {
             topic: None,
             message_octets: None,
             wait: None,
+            elapsed: None,
         }
     }
 
@@ -659,6 +662,13 @@ impl Trace {
                 .map(|remark| Remark { text: self.names.shown_in_words(remark.text), ..remark }),
             findings,
             share,
+            about: draft.topic.map(|topic| About {
+                command: topic.command,
+                verb: topic.verb,
+                message: topic.number,
+                octets: draft.message_octets,
+                elapsed: draft.elapsed,
+            }),
         };
         let step = Step { row, topic: draft.topic, ack, message_octets: draft.message_octets, end };
         let mut steps = Vec::new();

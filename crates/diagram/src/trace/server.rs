@@ -53,7 +53,9 @@ impl Trace {
             draft.find(Anomaly::BareLf, "The line ends in LF alone.");
         }
         // The server was waited for since the command, or since its answer to the one before.
-        let since = self.answered_since.take().max(self.spoke[1]).or(self.spoke[0]);
+        let said = self.answered_since.take();
+        let since = said.max(self.spoke[1]).or(self.spoke[0]);
+        draft.elapsed = at.zip(said).and_then(|(at, said)| at.checked_sub(said));
         draft.wait = at.zip(since).and_then(|(at, since)| at.checked_sub(since));
         self.slow(&mut draft, Side::Server);
         self.speak(Side::Server, at, span);
@@ -313,6 +315,7 @@ impl Trace {
         draft.lines = block.lines;
         draft.findings = block.findings;
         draft.topic = block.of.topic;
+        draft.elapsed = self.spoke[1].zip(block.of.said).and_then(|(over, said)| over.checked_sub(said));
         if block.bare_lf > 0 {
             draft.find(Anomaly::BareLf, format!("{} in LF alone.", ended(block.bare_lf)));
         }
@@ -349,6 +352,8 @@ impl Trace {
             draft.label = draft.label.replacen("message", "top of message", 1);
         }
         draft.topic = exchange.as_ref().and_then(|exchange| exchange.topic);
+        let said = exchange.as_ref().and_then(|exchange| exchange.said);
+        draft.elapsed = self.spoke[1].zip(said).and_then(|(over, said)| over.checked_sub(said));
         draft.message_octets = Some(octets).filter(|_| whole && verb == Some(Verb::Retr));
         if whole && verb == Some(Verb::Retr) {
             self.summary.retrieved += 1;

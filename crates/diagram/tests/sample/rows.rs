@@ -57,6 +57,7 @@ impl Rows {
             remark: None,
             findings: Vec::new(),
             share: None,
+            about: None,
         };
         self.rows.push(row);
         Last(self.rows.last_mut().unwrap())
