@@ -27,8 +27,9 @@ pub const LISTED_MAX: usize = 100_000;
 pub const MESSAGE_MAX_OCTETS: usize = 1 << 20;
 /// How much of a message's first line is shown, in octets.
 const FIRST_LINE_MAX_OCTETS: usize = 256;
-/// How many lines of a listing are shown.
+/// How many lines a listing may have to be shown whole, and how many are shown of a longer one.
 const LISTING_MAX_LINES: usize = 12;
+const LISTING_START_LINES: usize = 4;
 /// How many lines of a listing are shown where whole ones are asked for.
 const WHOLE_LISTING_MAX_LINES: usize = 100_000;
 
@@ -381,6 +382,7 @@ impl Drawing {
                 fold: self.options.fold,
                 hide_names: self.options.hide_names,
                 listing_max_lines: if whole { WHOLE_LISTING_MAX_LINES } else { LISTING_MAX_LINES },
+                listing_start_lines: if whole { WHOLE_LISTING_MAX_LINES } else { LISTING_START_LINES },
                 message_max_lines: if whole { usize::MAX } else { 1 },
             };
             let trace = Trace::new(session, opening.clone(), settings);

@@ -197,6 +197,9 @@ fn draw(args: &Args, drawing: &mut Drawing, to: &mut to::To) -> Result<(), Stop>
         out.clear();
         pushed?;
     }
+    if input.was_interrupted() && terminal::columns().is_some() && args.output.is_none() {
+        to.write(b"\n")?;
+    }
     let ended = drawing.end(&mut out);
     to.write(&out)?;
     ended.map_err(Stop::Drawing)

@@ -20,7 +20,9 @@ pub(super) fn facts(row: &Row, style: &Style) -> Vec<String> {
     let mut pieces = if style.segments { segments(row) } else { Vec::new() };
     // Where the time went is told of steps that a person would notice, or that are wrong.
     let noticed = |share: &Share| share.network.saturating_add(share.peer) >= SHARE_FROM;
-    if let Some(share) = row.share.filter(|share| noticed(share) || !row.findings.is_empty()) {
+    // A slow step says it in its finding.
+    let said = row.findings.iter().any(|finding| finding.anomaly == Anomaly::SlowStep);
+    if let Some(share) = row.share.filter(|share| noticed(share) && !said) {
         let peer = row.from.map_or("peer", words::side);
         pieces.push(format!("network {}, {peer} {}", duration(share.network), duration(share.peer)));
     }

@@ -39,8 +39,10 @@ pub(crate) struct Settings {
     pub(crate) fold: bool,
     /// Whether names of users and addresses are hidden.
     pub(crate) hide_names: bool,
-    /// How many lines of a listing are shown.
+    /// How many lines a listing may have to be shown whole.
     pub(crate) listing_max_lines: usize,
+    /// How many lines are shown of a longer one.
+    pub(crate) listing_start_lines: usize,
     /// How many lines of a message are shown.
     pub(crate) message_max_lines: usize,
 }

@@ -311,8 +311,11 @@ impl Trace {
         let end = if block.whole { "and the final dot" } else { "and no end" };
         let label = format!("{}, {end}", words::count(block.count, "line"));
         let mut draft = Draft::new(RowKind::Listing, Some(Side::Server), label);
-        draft.lines_left_out = block.count.saturating_sub(block.lines.len() as u64);
         draft.lines = block.lines;
+        if block.count > self.settings.listing_max_lines as u64 {
+            draft.lines.truncate(self.settings.listing_start_lines);
+        }
+        draft.lines_left_out = block.count.saturating_sub(draft.lines.len() as u64);
         draft.findings = block.findings;
         draft.topic = block.of.topic;
         draft.elapsed = self.spoke[1].zip(block.of.said).and_then(|(over, said)| over.checked_sub(said));

@@ -4,7 +4,11 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Read},
     path::Path,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
     thread,
     time::Duration,
 };
@@ -28,7 +32,7 @@ const LONG_OCTETS: u64 = 64 << 20;
 /// An input.
 pub(super) enum Input {
     File { file: File, name: String, bar: Option<ProgressBar>, piece: Vec<u8> },
-    Pipe { pieces: Receiver<Piece>, piece: Vec<u8> },
+    Pipe { pieces: Receiver<Piece>, piece: Vec<u8>, interrupted: Arc<AtomicBool> },
 }
 
 /// What comes next.
@@ -56,10 +60,12 @@ impl Input {
         if is_stdin(path) {
             let (sender, pieces) = mpsc::sync_channel(PIECES_MAX);
             let interrupt = sender.clone();
+            let interrupted = Arc::new(AtomicBool::new(false));
+            let tells = Arc::clone(&interrupted);
             thread::spawn(move || read_stdin(&sender));
             // tcpdump hears Ctrl-C too, and writes what it still has: that is to be drawn as well. A second one ends us.
-            thread::spawn(move || end_on_interrupt(&interrupt));
-            return Ok(Self::Pipe { pieces, piece: Vec::new() });
+            thread::spawn(move || end_on_interrupt(&interrupt, &tells));
+            return Ok(Self::Pipe { pieces, piece: Vec::new(), interrupted });
         }
         let name = path.display().to_string();
         let cannot = |error: &io::Error| Failure::failed(format!("cannot open {name}: {error}"));
@@ -71,6 +77,11 @@ impl Input {
         }
         let bar = (metadata.len() >= LONG_OCTETS && io::stderr().is_terminal()).then(|| bar(metadata.len()));
         Ok(Self::File { file, name, bar, piece: vec![0; PIECE_OCTETS] })
+    }
+
+    /// Whether somebody has pressed Ctrl-C, which a terminal shows in the line at hand.
+    pub(super) fn was_interrupted(&self) -> bool {
+        matches!(self, Self::Pipe { interrupted, .. } if interrupted.load(Ordering::Relaxed))
     }
 
     pub(super) fn next(&mut self) -> Result<Next<'_>, Failure> {
@@ -93,7 +104,7 @@ impl Input {
                     Err(error) => return Err(Failure::failed(format!("cannot read {name}: {error}"))),
                 }
             },
-            Self::Pipe { pieces, piece } => match pieces.recv_timeout(SILENCE) {
+            Self::Pipe { pieces, piece, .. } => match pieces.recv_timeout(SILENCE) {
                 Ok(Piece::Octets(octets)) => {
                     *piece = octets;
                     Ok(Next::Octets(piece))
@@ -127,10 +138,11 @@ fn read_stdin(pieces: &SyncSender<Piece>) {
 }
 
 /// The first interrupt is left to who writes into the pipe: its end is ours. Where that does not come, the drawing ends.
-fn end_on_interrupt(pieces: &SyncSender<Piece>) {
+fn end_on_interrupt(pieces: &SyncSender<Piece>, interrupted: &AtomicBool) {
     const GRACE: Duration = Duration::from_secs(2);
     let waited = runtime::block_on(Threads::One, async {
         if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.store(true, Ordering::Relaxed);
             tokio::select! {
                 () = tokio::time::sleep(GRACE) => {}
                 _ = tokio::signal::ctrl_c() => {}
