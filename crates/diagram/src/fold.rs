@@ -110,11 +110,13 @@ impl Fold {
     pub(crate) fn step(&mut self, step: Step, out: &mut Vec<Step>) {
         let starts = step.row.kind == RowKind::Command;
         match (&mut self.run, step.topic) {
-            (None, Some(topic)) if topic.repeats && starts => self.run = Some(Run::new(step, topic)),
+            (None, Some(topic)) if topic.repeats => self.run = Some(Run::new(step, topic)),
             (None, _) => out.push(step),
             (Some(run), topic) => {
                 let ends = match topic {
-                    Some(topic) if starts => !topic.repeats || run.is_another(topic),
+                    Some(topic) if starts || topic.command > run.newest.command => {
+                        !topic.repeats || run.is_another(topic)
+                    }
                     Some(_) => false,
                     // The end of the connection is no part of a run; an ACK is.
                     None => !step.ack && step.row.kind != RowKind::Segment,
@@ -167,7 +169,8 @@ impl Run {
 
     fn push(&mut self, step: Step) {
         let group = match step.topic {
-            Some(topic) if step.row.kind == RowKind::Command => {
+            // A command, or the answer to one that an earlier run has told.
+            Some(topic) if step.row.kind == RowKind::Command || topic.command > self.newest.command => {
                 let same = topic.number.is_some() && topic.number == self.newest.number;
                 self.last += u64::from(!same || topic.verb == self.verb);
                 self.newest = topic;
@@ -256,7 +259,7 @@ impl Folded {
         self.refused += u64::from(is_refusal(row));
         if let Some(octets) = step.message_octets {
             self.messages += 1;
-            self.octets += octets;
+            self.octets = self.octets.saturating_add(octets);
         }
         if let Some(topic) = step.topic {
             if !self.verbs.contains(&topic.verb) {
@@ -283,7 +286,7 @@ impl Folded {
         self.replies += more.replies;
         self.refused += more.refused;
         self.messages += more.messages;
-        self.octets += more.octets;
+        self.octets = self.octets.saturating_add(more.octets);
         for verb in more.verbs {
             if !self.verbs.contains(&verb) {
                 self.verbs.push(verb);

@@ -30,8 +30,8 @@ impl Names {
         if !self.hidden || self.known.len() >= KNOWN_MAX {
             return;
         }
-        let local = name.split('@').next().unwrap_or(name);
-        for name in [name, local] {
+        let parts = name.split(['@', '\\', '/', '%', '+', ':', '"', ',', '!']);
+        for name in core::iter::once(name).chain(parts) {
             // A letter or two would be found everywhere.
             if name.len() > 2 && !self.known.iter().any(|known| known == name) {
                 self.known.push(name.to_owned());

@@ -389,7 +389,11 @@ impl Trace {
     /// A server that closes after a long silence has waited for a command in vain.
     fn autologout(&self, draft: &mut Draft, at: Option<Duration>) {
         let silence = at.zip(self.spoke[0].max(self.spoke[1])).and_then(|(at, last)| at.checked_sub(last));
-        let in_vain = self.quit == Quit::Unsaid && self.exchanges.is_empty() && self.phase.is_some();
+        let in_vain = self.quit == Quit::Unsaid
+            && self.exchanges.is_empty()
+            && self.block.is_none()
+            && !self.tcp.has_closed(Side::Client)
+            && self.phase.is_some();
         let Some(silence) = silence.filter(|silence| in_vain && *silence >= SILENCE) else { return };
         let text = format!(
             "The server closes the connection, having waited {} for a whole command: its autologout timer.",

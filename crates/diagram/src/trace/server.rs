@@ -360,7 +360,7 @@ impl Trace {
         draft.message_octets = Some(octets).filter(|_| whole && verb == Some(Verb::Retr));
         if whole && verb == Some(Verb::Retr) {
             self.summary.retrieved += 1;
-            self.summary.retrieved_octets += octets;
+            self.summary.retrieved_octets = self.summary.retrieved_octets.saturating_add(octets);
         }
         self.count_check(&mut draft, octets, whole, announced, seen.as_ref());
         if let Some(facts) = &seen {
@@ -411,7 +411,7 @@ impl Trace {
         announced: Option<u64>,
         seen: Option<&BodyFacts>,
     ) {
-        let canonical = octets + seen.map_or(0, |facts| facts.bare_lf);
+        let canonical = octets.saturating_add(seen.map_or(0, |facts| facts.bare_lf));
         let listed = draft.topic.filter(|topic| topic.verb == Verb::Retr).and_then(|topic| topic.number);
         let listed = listed.and_then(|number| self.sizes.get(&number).copied());
         if !whole {

@@ -230,19 +230,19 @@ impl Tcp {
         let (Some(octets), Some(seq)) = (segment.octets, segment.seq) else {
             return (Judged::New, segment.octets.unwrap_or(0));
         };
-        let length = octets + u32::from(flags.has(Flag::Syn)) + u32::from(flags.has(Flag::Fin));
+        let length = octets.saturating_add(u32::from(flags.has(Flag::Syn)) + u32::from(flags.has(Flag::Fin)));
         let half = &mut self.sides[place(segment.from)];
         let end = seq.wrapping_add(length);
         let Some(next) = half.next else {
             half.next = Some(end);
             return (Judged::New, octets);
         };
-        if length == 0 || flags.has(Flag::Rst) {
+        let asks = seq.wrapping_add(1) == next && half.acknowledged.is_some_and(|ack| !before(ack, next));
+        if flags.has(Flag::Rst) || (length == 0 && !asks) {
             return (Judged::New, 0);
         }
-        // An octet that was acknowledged long ago, sent to hear whether the other side is there (RFC 9293 §3.8.4).
-        let acknowledged = half.acknowledged.is_some_and(|ack| !before(ack, next));
-        if octets == 1 && length == 1 && seq.wrapping_add(1) == next && acknowledged {
+        // An octet that was acknowledged long ago, or none, sent to hear whether the other side is there (RFC 9293 §3.8.4).
+        if asks && octets <= 1 && length == octets {
             return (Judged::KeepAlive, 0);
         }
         if !before(seq, next) {
@@ -257,23 +257,33 @@ impl Tcp {
             fresh = end.wrapping_sub(next);
             half.next = Some(end);
         }
-        let fills = half.holes.iter().position(|hole| before(seq, hole.to) && before(hole.from, end));
-        let Some(fills) = fills else {
-            return (if fresh > 0 { Judged::Overlaps } else { Judged::Seen }, fresh);
-        };
-        let hole = &mut half.holes[fills];
-        let from = if before(hole.from, seq) { seq } else { hole.from };
-        let to = if before(end, hole.to) { end } else { hole.to };
-        fresh = fresh.saturating_add(to.wrapping_sub(from));
-        let late = hole.at.zip(at).is_some_and(|(noticed, at)| at.saturating_sub(noticed) > REORDERED);
-        if before(hole.from, seq) {
-            hole.to = seq;
-        } else if before(end, hole.to) {
-            hole.from = end;
-        } else {
-            half.holes.swap_remove(fills);
+        let (mut noticed, mut filled, mut left) = (None, 0, Vec::new());
+        for hole in half.holes.drain(..) {
+            if !before(seq, hole.to) || !before(hole.from, end) {
+                left.push(hole);
+                continue;
+            }
+            let from = if before(hole.from, seq) { seq } else { hole.from };
+            let to = if before(end, hole.to) { end } else { hole.to };
+            filled += to.wrapping_sub(from);
+            noticed = noticed.or(hole.at);
+            if before(hole.from, from) {
+                left.push(Hole { to: from, ..hole });
+            }
+            if before(to, hole.to) {
+                left.push(Hole { from: to, ..hole });
+            }
         }
-        (Judged::Late(if late { Anomaly::Retransmission } else { Anomaly::OutOfOrder }), fresh)
+        left.truncate(HOLES_MAX);
+        half.holes = left;
+        if filled == 0 {
+            return (if fresh > 0 { Judged::Overlaps } else { Judged::Seen }, fresh);
+        }
+        let late = noticed
+            .zip(at)
+            .is_some_and(|(noticed, at): (Duration, _)| at.saturating_sub(noticed) > REORDERED);
+        let anomaly = if late { Anomaly::Retransmission } else { Anomaly::OutOfOrder };
+        (Judged::Late(anomaly), fresh.saturating_add(filled))
     }
 
     fn acknowledged(&mut self, at: Option<Duration>, by: Side) {

@@ -280,7 +280,7 @@ impl Recorder {
         let (step, behind) = octets.split_at(octets.len().min(STEP_OCTETS));
         let mut message = Vec::new();
         let progress = body.unstuffer.push(step, &mut message);
-        body.octets += message.len() as u64;
+        body.octets = body.octets.saturating_add(message.len() as u64);
         let Unstuffed::Done(taken) = progress else {
             body.gauge.push(step);
             self.body = Some(body);
@@ -296,11 +296,16 @@ impl Recorder {
     }
 }
 
-/// How many octets an answer to RETR announces: the first number in it.
+/// How many octets an answer to RETR announces: the number before the word, or the only word that there is.
 fn announced(line: &[u8]) -> Option<u64> {
     let text = core::str::from_utf8(content(line)).ok()?;
-    let mut words = text.split([' ', '(', ')']).skip(1);
-    words.find_map(|word| word.parse().ok())
+    let words: Vec<&str> = text.split([' ', '(', ')', ',']).filter(|word| !word.is_empty()).skip(1).collect();
+    let unit =
+        |word: &str| ["octets", "octet", "bytes", "byte"].iter().any(|unit| unit.eq_ignore_ascii_case(word));
+    match words.windows(2).find(|pair| unit(pair[1])) {
+        Some(pair) => pair[0].parse().ok(),
+        None => words.first().filter(|_| words.len() == 1)?.parse().ok(),
+    }
 }
 
 impl Half {

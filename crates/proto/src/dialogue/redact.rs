@@ -4,7 +4,11 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 
 use super::{LINE_MAX_OCTETS, Line, Mark, Pattern, Piece, Slot};
 use crate::{
@@ -20,10 +24,21 @@ const PENDING_MAX: usize = 1 << 16;
 const SAID_MAX_OCTETS: usize = 64 << 10;
 /// A secret shorter than this is not looked for in replies: it would be found everywhere.
 const ECHO_MIN_OCTETS: usize = 3;
-/// How many secrets of a session are looked for in what the server says later.
+/// How many secrets of a session are looked for in what the server says later, the latest of them.
 const SECRETS_MAX: usize = 64;
-/// A shorter one is looked for in the answer to its own command only.
+/// A shorter one is looked for as a whole word only.
 const SECRET_MIN_OCTETS: usize = 6;
+/// In how many commands that wait for their answers a secret is looked for.
+const PENDING_LOOKED_AT: usize = 16;
+
+/// Base64 as servers and clients write it, well or not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// So much of a longer secret is looked for too: servers cut what they repeat.
 const PREFIX_OCTETS: usize = 6;
 
@@ -84,9 +99,7 @@ pub struct Redactor {
     exchanges: usize,
     said_octets: usize,
     /// The passwords and responses of the session, for answers that repeat them late.
-    secrets: Vec<Secret<Vec<u8>>>,
-    /// There were more than are kept.
-    flooded: bool,
+    secrets: VecDeque<Secret<Vec<u8>>>,
     block: Option<Block>,
     /// The server's last line ended in a bare LF, which does not begin a line in which a block could end.
     after_bare_lf: bool,
@@ -229,7 +242,7 @@ impl Redactor {
         if self.response_due {
             self.secret_said = true;
             self.response_due = false;
-            self.knows(content);
+            self.knows_words(content);
             self.responded(content);
             return kept(0, Role::Response);
         }
@@ -249,9 +262,11 @@ impl Redactor {
             return kept(0, Role::Unknown);
         }
         self.exchanges += usize::from(said.what == What::Exchange);
-        let is_credential = unclear || matches!(said.verb, None | Some(Verb::Pass | Verb::Apop | Verb::Auth));
-        if is_credential {
-            self.knows(&content[passes..]);
+        match said.verb {
+            Some(Verb::Pass) => self.knows(&content[passes..]),
+            Some(Verb::Apop | Verb::Auth) => self.knows_words(&content[passes..]),
+            None => self.knows_words(content),
+            Some(_) => {}
         }
         let verb = said.verb.filter(|_| !unclear);
         let said = Pending { verb: said.verb, what: said.what, said: self.remember(&content[passes..]) };
@@ -264,7 +279,7 @@ impl Redactor {
         let content = content(line);
         let status = Status::of(content);
         // What passes of a line that answers nothing that is known.
-        let repeats = self.repeats_any(content);
+        let repeats = self.block != Some(Block::Message) && self.repeats_late(content, status);
         let unasked = if self.secret_said || repeats { status.word_octets(content) } else { content.len() };
         if self.lost {
             return kept(unasked, Role::Unknown);
@@ -322,7 +337,12 @@ impl Redactor {
             }
         }
         let Some(answered) = self.pending.pop_front() else { return kept(0, Role::Unknown) };
-        let hides = !is_whole || repeats || repeats_own(content, &answered);
+        // Servers that do not pipeline answer one command with the words of another.
+        let others = self.pending.iter().take(PENDING_LOOKED_AT).filter(|_| !self.logged_in);
+        let hides = !is_whole
+            || repeats
+            || repeats_own(content, &answered)
+            || others.into_iter().any(|other| repeats_own(content, other));
         let passes = if hides { status.word_octets(content) } else { content.len() };
         self.forget(&answered);
         if answered.what == What::Exchange {
@@ -345,23 +365,34 @@ impl Redactor {
     /// This is secret, wherever the server repeats it.
     pub(super) fn knows(&mut self, secret: &[u8]) {
         let secret = secret.trim_ascii();
-        let known = self.secrets.iter().any(|known| known.expose() == secret);
-        if secret.len() < SECRET_MIN_OCTETS || known {
+        let is_known = self.secrets.iter().any(|known| known.expose() == secret);
+        if secret.len() < ECHO_MIN_OCTETS || secret.len() > SAID_MAX_OCTETS || is_known {
             return;
         }
-        if self.secrets.len() == SECRETS_MAX || secret.len() > SAID_MAX_OCTETS {
-            self.flooded = true;
-        } else {
-            self.secrets.push(Secret::new(secret.to_vec()));
+        if self.secrets.len() == SECRETS_MAX {
+            self.secrets.pop_front();
+        }
+        self.secrets.push_back(Secret::new(secret.to_vec()));
+    }
+
+    /// Words of a login are secret, and what they say in base64: of that the password or the token, not the names beside it.
+    fn knows_words(&mut self, words: &[u8]) {
+        for word in words.split(|octet| *octet <= b' ').filter(|word| word.len() >= SECRET_MIN_OCTETS) {
+            self.knows(word);
+            if let Some(plain) = decoded(word) {
+                self.knows(credential(plain.expose()));
+            }
         }
     }
 
-    /// Whether a line repeats something that is secret in the session.
-    fn repeats_any(&self, content: &[u8]) -> bool {
-        if self.secrets.is_empty() {
+    /// Whether a line that refuses, that nobody asked for, or that stands in a listing repeats something that is secret in
+    /// the session. What succeeds is compared with its own command only: too many passwords are words of such answers.
+    fn repeats_late(&self, content: &[u8], status: Status) -> bool {
+        if self.secrets.is_empty() || status == Status::Ok {
             return false;
         }
-        self.flooded || self.secrets.iter().any(|secret| repeats(content, secret.expose(), SECRET_MIN_OCTETS))
+        let line = content.to_ascii_lowercase();
+        self.secrets.iter().any(|secret| repeats_word(&line, secret.expose(), status == Status::Err))
     }
 
     /// The block ended without its final dot, as it seems. What seems to be an answer behind it may be a line of it: only
@@ -546,8 +577,7 @@ fn repeats_own(reply: &[u8], answered: &Pending) -> bool {
 fn repeats(reply: &[u8], secret: &[u8], min_octets: usize) -> bool {
     let reply = reply.to_ascii_lowercase();
     let holds = |text: &[u8]| {
-        let text = text.trim_ascii();
-        let text = if text.len() > PREFIX_OCTETS + 1 { &text[..PREFIX_OCTETS] } else { text };
+        let text = beginning(text.trim_ascii());
         text.len() >= min_octets && memchr::memmem::find(&reply, &text.to_ascii_lowercase()).is_some()
     };
     let holds_part = |text: &[u8]| {
@@ -556,13 +586,50 @@ fn repeats(reply: &[u8], secret: &[u8], min_octets: usize) -> bool {
                 holds(word) || holds(without_verb(word)) || word.split(|&octet| octet == b'=').any(holds)
             })
     };
-    let words = secret.split(|octet| octet.is_ascii_whitespace());
-    let decoded = words.filter_map(|word| {
-        let end = word.iter().rposition(|&octet| octet != b'=').map_or(0, |last| last + 1);
-        BASE64.decode(&word[..end]).ok()
-    });
+    let mut plains = secret.split(|octet| octet.is_ascii_whitespace()).filter_map(decoded);
     let encoded = BASE64.encode(secret.trim_ascii());
-    holds_part(secret) || decoded.into_iter().any(|plain| holds_part(&plain)) || holds(encoded.as_bytes())
+    holds_part(secret) || plains.any(|plain| holds_part(plain.expose())) || holds(encoded.as_bytes())
+}
+
+/// Whether a line, in small letters, repeats a secret of the session: as a whole word, and in a refusal the beginning of a
+/// longer one too, and in base64.
+fn repeats_word(line: &[u8], secret: &[u8], in_refusal: bool) -> bool {
+    let secret_folded = secret.to_ascii_lowercase();
+    let is_long = secret.len() >= SECRET_MIN_OCTETS && !secret.iter().all(u8::is_ascii_digit);
+    if in_refusal && is_long {
+        let encoded = BASE64.encode(secret).to_ascii_lowercase();
+        return memchr::memmem::find(line, beginning(&secret_folded)).is_some()
+            || memchr::memmem::find(line, encoded.as_bytes()).is_some();
+    }
+    let is_inside = |octet: Option<&u8>| octet.is_some_and(|octet| octet.is_ascii_alphanumeric());
+    (in_refusal || is_long)
+        && memchr::memmem::find_iter(line, &secret_folded).any(|at| {
+            let before = at.checked_sub(1).and_then(|before| line.get(before));
+            !is_inside(before) && !is_inside(line.get(at + secret_folded.len()))
+        })
+}
+
+/// So much of a secret as is looked for: servers cut what they repeat.
+fn beginning(secret: &[u8]) -> &[u8] {
+    &secret[..secret.len().min(PREFIX_OCTETS)]
+}
+
+/// What a word says in base64, whole or cut off.
+fn decoded(word: &[u8]) -> Option<Secret<Vec<u8>>> {
+    let end = word.iter().rposition(|&octet| octet != b'=').map_or(0, |last| last + 1);
+    let word = &word[..end];
+    let whole = if word.len() % 4 == 1 { &word[..word.len() - 1] } else { word };
+    BASE64.decode(whole).ok().filter(|plain| !plain.is_empty()).map(Secret::new)
+}
+
+/// What is secret in a SASL message: the token of OAUTHBEARER and XOAUTH2, the last field of PLAIN, else all.
+fn credential(message: &[u8]) -> &[u8] {
+    const BEARER: &[u8] = b"auth=Bearer ";
+    if let Some(at) = memchr::memmem::find(message, BEARER) {
+        let token = &message[at + BEARER.len()..];
+        return token.split(|&octet| octet == 1).next().unwrap_or(token);
+    }
+    message.rsplit(|&octet| octet == 0).next().unwrap_or(message)
 }
 
 /// A word without the verb that somebody wrote in front of it without a space.

@@ -2,7 +2,7 @@
 //! which command, so that the recorder may look for a secret in the wrong reply. Servers like to repeat what they did not
 //! understand.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use restante_proto::{Secret, dialogue::Recorder, verb::Verb};
 
 /// How much is kept, in octets: more than the longest command, and than most SASL responses.
@@ -52,7 +52,9 @@ impl Said {
             || said.split(u8::is_ascii_whitespace).any(|word| {
                 // `PASSsecret`, as some clients have it, is looked for without its first four letters too.
                 word.get(4..).is_some_and(holds)
-                    || BASE64.decode(word).is_ok_and(|plain| words(&Secret::new(plain).expose()[..]))
+                    || BASE64
+                        .decode(word.split(|octet| *octet == b'=').next().unwrap_or(word))
+                        .is_ok_and(|plain| words(&Secret::new(plain).expose()[..]))
             })
     }
 }
