@@ -385,10 +385,10 @@ impl Redactor {
         }
     }
 
-    /// Whether a line that refuses, that nobody asked for, or that stands in a listing repeats something that is secret in
-    /// the session. What succeeds is compared with its own command only: too many passwords are words of such answers.
+    /// Whether a line repeats something that is secret in the session: in a refusal anything, else what is no word that an
+    /// answer could hold by itself.
     fn repeats_late(&self, content: &[u8], status: Status) -> bool {
-        if self.secrets.is_empty() || status == Status::Ok {
+        if self.secrets.is_empty() {
             return false;
         }
         let line = content.to_ascii_lowercase();
@@ -601,8 +601,11 @@ fn repeats_word(line: &[u8], secret: &[u8], in_refusal: bool) -> bool {
         return memchr::memmem::find(line, beginning(&secret_folded)).is_some()
             || memchr::memmem::find(line, encoded.as_bytes()).is_some();
     }
+    // Letters and something else: no word of an ordinary answer.
+    let is_distinct =
+        is_long && secret.iter().any(u8::is_ascii_alphabetic) && !secret.iter().all(u8::is_ascii_alphabetic);
     let is_inside = |octet: Option<&u8>| octet.is_some_and(|octet| octet.is_ascii_alphanumeric());
-    (in_refusal || is_long)
+    (in_refusal || is_distinct)
         && memchr::memmem::find_iter(line, &secret_folded).any(|at| {
             let before = at.checked_sub(1).and_then(|before| line.get(before));
             !is_inside(before) && !is_inside(line.get(at + secret_folded.len()))

@@ -7,6 +7,8 @@ use restante_proto::{Secret, dialogue::Recorder, verb::Verb};
 
 /// How much is kept, in octets: more than the longest command, and than most SASL responses.
 const SAID_MAX_OCTETS: usize = 2048;
+/// A word that is odd enough to be looked for everywhere has so many octets.
+const ODD_MIN_OCTETS: usize = 6;
 /// A word shorter than this is not looked for: it would be found everywhere.
 const WORD_MIN_OCTETS: usize = 3;
 
@@ -36,6 +38,18 @@ impl Said {
     pub(super) fn tell(&self, recorder: &mut Recorder) {
         let words = self.0.expose().split(|octet| *octet <= b' ' || *octet == 0x7f);
         words.filter(|word| !word.iter().all(u8::is_ascii_digit)).for_each(|word| recorder.knows(word));
+    }
+
+    /// Whether a line of the server holds a word of it that no answer holds by itself: letters and something else.
+    pub(super) fn is_plainly_in(&self, line: &[u8]) -> bool {
+        let line = line.to_ascii_lowercase();
+        let words = self.0.expose().split(|octet| *octet <= b' ' || *octet == 0x7f);
+        let mut odd = words.filter(|word| {
+            word.len() >= ODD_MIN_OCTETS
+                && word.iter().any(u8::is_ascii_alphabetic)
+                && !word.iter().all(u8::is_ascii_alphabetic)
+        });
+        odd.any(|word| memchr::memmem::find(&line, &word.to_ascii_lowercase()).is_some())
     }
 
     /// Whether a line of the server holds a word of it, or what a word says in base64.

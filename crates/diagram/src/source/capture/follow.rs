@@ -254,14 +254,16 @@ impl Follow {
     fn echo(&self, observed: &Observed) -> Option<u64> {
         let Kind::Server(line) = &observed.event.kind else { return None };
         let unclear = match observed.role {
-            Some(Role::Listing | Role::Message | Role::End) => false,
+            Some(Role::Message | Role::End) => return None,
+            Some(Role::Listing) => false,
             Some(Role::Unasked) => true,
             _ => self.doubtful,
         };
-        if !unclear {
-            return None;
-        }
-        let octets = line.octets().filter(|octets| self.said.is_in(octets))?;
+        let repeats = |octets: &Vec<u8>| match unclear {
+            true => self.said.is_in(octets),
+            false => self.secret_said && self.said.is_plainly_in(octets),
+        };
+        let octets = line.octets().filter(repeats)?;
         Some(octets.len() as u64)
     }
 
