@@ -291,6 +291,25 @@ pub(crate) fn write_challenge(base64: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// How many octets the text of an answer to RETR announces, as servers write it: the number before the word, or the only
+/// word that there is.
+///
+/// ```
+/// use restante_proto::reply::announced_octets;
+/// assert_eq!(announced_octets("1317 octets"), Some(1317));
+/// assert_eq!(announced_octets("message 2 follows (120 octets)"), Some(120));
+/// assert_eq!(announced_octets("message 3 follows"), None);
+/// ```
+pub fn announced_octets(text: &str) -> Option<u64> {
+    let words: Vec<&str> = text.split([' ', '(', ')', ',']).filter(|word| !word.is_empty()).collect();
+    let unit =
+        |word: &str| ["octets", "octet", "bytes", "byte"].iter().any(|unit| unit.eq_ignore_ascii_case(word));
+    match words.windows(2).find(|pair| unit(pair[1])) {
+        Some(pair) => pair[0].parse().ok(),
+        None => words.first().filter(|_| words.len() == 1)?.parse().ok(),
+    }
+}
+
 /// A text from elsewhere that may be shown: so many characters at most, and none that could move a cursor, change colours
 /// or turn the direction of writing.
 pub fn printable(text: &str, max: usize) -> String {
@@ -367,6 +386,20 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_announced_length_is_found_where_servers_write_it() {
+        for (text, octets) in [
+            ("1317 octets", Some(1317)),
+            ("message follows (120 octets)", Some(120)),
+            ("4 bytes", Some(4)),
+            ("17", Some(17)),
+            ("message 3 follows", None),
+            ("", None),
+        ] {
+            assert_eq!(announced_octets(text), octets, "{text}");
+        }
+    }
 
     fn line(reply: &Reply<'_>) -> String {
         let mut out = Vec::new();

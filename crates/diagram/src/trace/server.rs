@@ -5,7 +5,7 @@ use std::time::Duration;
 use restante_proto::{
     dialogue::{BodyFacts, Line, Pattern, Role, Side},
     phase::Phase,
-    reply::Status,
+    reply::{Status, announced_octets},
     verb::Verb,
 };
 
@@ -160,7 +160,7 @@ impl Trace {
                 fields.messages = numbers.next();
                 fields.octets = numbers.next();
             }
-            Some(Verb::Retr) => fields.octets = announced(text),
+            Some(Verb::Retr) => fields.octets = announced_octets(text),
             Some(Verb::List) if exchange.topic.is_some_and(|topic| topic.number.is_some()) => {
                 fields.octets = numbers.nth(1);
             }
@@ -479,18 +479,6 @@ fn numbers(text: &str) -> impl Iterator<Item = u64> {
     text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok())
 }
 
-/// How many octets the answer to RETR announces: the number before the word, or the only number that there is.
-fn announced(text: &str) -> Option<u64> {
-    let words: Vec<&str> = text.split([' ', '(', ')', ',']).filter(|word| !word.is_empty()).collect();
-    let before = words
-        .windows(2)
-        .find(|pair| matches!(pair[1].to_ascii_lowercase().as_str(), "octets" | "octet" | "bytes" | "byte"));
-    match before {
-        Some(pair) => pair[0].parse().ok(),
-        None => words.first().filter(|_| words.len() == 1).and_then(|word| word.parse().ok()),
-    }
-}
-
 /// Whether a capability was written over, as some firewalls do it to what they do not like.
 fn capability_is_masked(line: &str) -> bool {
     line.len() >= 3 && (line.bytes().all(|octet| octet == b'X') || line.bytes().all(|octet| octet == b'*'))
@@ -502,23 +490,4 @@ fn ended(lines: u64) -> String {
 
 fn began(lines: u64) -> String {
     format!("{} {}", words::count(lines, "line"), if lines == 1 { "begins" } else { "begin" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_announced_length_is_found_where_servers_write_it() {
-        for (text, octets) in [
-            ("1317 octets", Some(1317)),
-            ("message follows (120 octets)", Some(120)),
-            ("4 bytes", Some(4)),
-            ("17", Some(17)),
-            ("message 3 follows", None),
-            ("", None),
-        ] {
-            assert_eq!(announced(text), octets, "{text}");
-        }
-    }
 }

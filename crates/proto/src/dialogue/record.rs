@@ -9,7 +9,10 @@ use super::{
     gauge::{BodyFacts, Gauge},
     redact::{Block, Kept, Role, content},
 };
-use crate::body::{Unstuffed, Unstuffer};
+use crate::{
+    body::{Unstuffed, Unstuffer},
+    reply::announced_octets,
+};
 
 /// What is kept of the messages that the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,7 +254,8 @@ impl Recorder {
         sink(Observed { event: Event { at: half.at, kind }, role: Some(role), body: None });
         let message = from == Side::Server && self.redactor.block() == Some(Block::Message);
         if message && self.bodies == Bodies::Elided && self.body.is_none() {
-            let announced = announced(&half.octets);
+            let text = core::str::from_utf8(content(&half.octets)).ok();
+            let announced = text.and_then(|line| announced_octets(line.strip_prefix("+OK")?));
             self.body = Some(Body { announced, ..Body::new(self.start_max_octets) });
         }
     }
@@ -293,18 +297,6 @@ impl Recorder {
         self.server.cuts.clear();
         self.redactor.end_block();
         &octets[taken..]
-    }
-}
-
-/// How many octets an answer to RETR announces: the number before the word, or the only word that there is.
-fn announced(line: &[u8]) -> Option<u64> {
-    let text = core::str::from_utf8(content(line)).ok()?;
-    let words: Vec<&str> = text.split([' ', '(', ')', ',']).filter(|word| !word.is_empty()).skip(1).collect();
-    let unit =
-        |word: &str| ["octets", "octet", "bytes", "byte"].iter().any(|unit| unit.eq_ignore_ascii_case(word));
-    match words.windows(2).find(|pair| unit(pair[1])) {
-        Some(pair) => pair[0].parse().ok(),
-        None => words.first().filter(|_| words.len() == 1)?.parse().ok(),
     }
 }
 
