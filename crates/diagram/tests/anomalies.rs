@@ -261,6 +261,19 @@ fn a_message_without_its_dot_takes_no_later_answer_along() {
 }
 
 #[test]
+fn nor_does_one_in_the_same_segment() {
+    let mut talk = talk::Talk::new();
+    talk.open();
+    talk.s("+OK\r\n").c("USER john\r\n").s("+OK\r\n").c("PASS x\r\n").s("+OK\r\n");
+    talk.c("RETR 1\r\nDELE 1\r\nQUIT\r\n").s("+OK 5 octets\r\nabc\r\n+OK deleted\r\n+OK bye\r\n");
+    talk.close();
+    let (summary, rows) =
+        sessions(&talk.file(), Options { choice: Choice::All, ..Options::default() }).remove(0);
+    assert!(found(&rows).contains(&(Anomaly::MissingFinalDot, "message, 5 octets, and no end".to_owned())));
+    assert_eq!((summary.deleted, &*summary.ending), (1, "ended by QUIT"));
+}
+
+#[test]
 fn octets_count_once_however_often_they_are_sent() {
     let overlapping = format!(
         "{SEGMENTS}0.3 N: C PSH ACK seq=4 ack=6 octets=9\n0.3 C: NOOP\n0.4 N: S ACK seq=6 ack=13 octets=0\n60.0 N: C ACK seq=12 ack=6 octets=1\n"

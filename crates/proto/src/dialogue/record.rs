@@ -281,7 +281,10 @@ impl Recorder {
             return octets;
         }
         body.at = body.at.or(at);
-        let (step, behind) = octets.split_at(octets.len().min(STEP_OCTETS));
+        // Up to where the message should be over, so that what follows is looked at from there.
+        let left = body.announced.map_or(0, |announced| announced.saturating_sub(body.octets));
+        let left = usize::try_from(left).ok().filter(|&left| left > 0).unwrap_or(usize::MAX);
+        let (step, behind) = octets.split_at(octets.len().min(STEP_OCTETS).min(left));
         let mut message = Vec::new();
         let progress = body.unstuffer.push(step, &mut message);
         body.octets = body.octets.saturating_add(message.len() as u64);
