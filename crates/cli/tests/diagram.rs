@@ -120,6 +120,31 @@ fn what_cannot_be_drawn_says_why_and_what_to_do() {
 }
 
 #[test]
+fn a_damaged_capture_tells_what_came_before_the_damage() {
+    // The same session twice, on other ports, and then something that is no packet.
+    let seed = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/seed.pcap")).unwrap();
+    let port = |capture: &[u8]| -> Vec<u8> {
+        let (from, to) = (45134u16.to_be_bytes(), 45135u16.to_be_bytes());
+        let mut moved = capture.to_vec();
+        for at in 0..moved.len() - 1 {
+            if moved[at..at + 2] == from {
+                moved[at..at + 2].copy_from_slice(&to);
+            }
+        }
+        moved
+    };
+    let damaged = [&seed[..], &port(&seed[24..]), &[0xff; 64]].concat();
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("damaged.pcap");
+    fs::write(&path, damaged).unwrap();
+    let ran = restante(&["diagram", path.to_str().unwrap()]);
+    let table = ran.stdout();
+    let error = ran.fails(1);
+    assert!(error.contains("octet") && error.contains("damaged"), "{error}");
+    assert_eq!(table.matches("ended by QUIT").count(), 2, "{table}");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let mut child = command(&["diagram", SEED]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());

@@ -314,7 +314,7 @@ impl Drawing {
         match self.options.choice {
             _ if self.begun == 0 => return Err(DrawError::NoSession),
             Choice::Single if self.begun > 1 => {
-                return Err(DrawError::Several(std::mem::take(&mut self.listed)));
+                return Err(DrawError::Several(self.listed.clone()));
             }
             Choice::Number(number) if number == 0 || number > self.begun => {
                 return Err(DrawError::NoSuchSession { number, sessions: self.begun });
