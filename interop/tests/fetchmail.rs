@@ -97,9 +97,14 @@ fn take(fetchmail: &Fetchmail<'_>) -> Vec<Vec<u8>> {
             return HEADERLESS.to_vec();
         }
         let mut mended = Vec::with_capacity(octets.len());
-        for line in octets.split_inclusive(|&octet| octet == b'\n') {
-            let cut = line.len() == PIECE + 3 && line[PIECE] == 0;
-            mended.extend_from_slice(if cut { &line[..PIECE] } else { line });
+        let mut left = octets.as_slice();
+        while !left.is_empty() {
+            let line = left.iter().position(|&octet| octet == b'\n').map_or(left.len(), |at| at + 1);
+            // The octet of chance may itself be an LF.
+            let cut = line > PIECE && left[PIECE] == 0 && left.get(PIECE + 2) == Some(&b'\n');
+            let (kept, all) = if cut { (PIECE, PIECE + 3) } else { (line, line) };
+            mended.extend_from_slice(&left[..kept]);
+            left = &left[all..];
         }
         mended
     };
