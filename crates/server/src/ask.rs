@@ -4,13 +4,13 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use restante_auth::Verdict;
@@ -21,29 +21,27 @@ use restante_proto::{
 };
 use restante_sasl::{ServerExchange, Step};
 use restante_store::{Maildrop, OpenError, Source, StoreError};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use crate::{
-    outcome::SessionId,
+    happening::{Happening, LockResult, LoginResult},
     registry::{Held, Registry},
-    server::Live,
+    sessions::Presence,
 };
 
 /// Answers one session's questions, and holds its maildrop.
 #[derive(Debug)]
 pub(crate) struct Asker {
-    pub(crate) session: SessionId,
-    pub(crate) address: IpAddr,
-    pub(crate) live: Arc<Live>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) kick: Arc<Notify>,
     /// Set once a maildrop is open.
     pub(crate) logged_in: Arc<AtomicBool>,
     /// Held by whatever must end before the process does.
     pub(crate) alive: mpsc::Sender<()>,
     pub(crate) user: Option<UserName>,
-    pub(crate) deleted: u32,
+    /// How the client logs in.
+    pub(crate) mechanism: &'static str,
     pub(crate) exchange: Option<Box<dyn ServerExchange>>,
     pub(crate) open: Option<Open>,
 }
@@ -59,13 +57,20 @@ impl Asker {
     /// Finds the answer. It may be dropped at any await; a commit that has begun goes on all the same.
     pub(crate) async fn answer(&mut self, ask: Ask) -> Answer<Source> {
         match ask {
-            Ask::Password { user, password } => self.password(&user, &password, "PASS").await,
+            Ask::Password { user, password } => {
+                self.mechanism = "USER";
+                self.password(&user, &password, "PASS").await
+            }
             Ask::Apop { user, stamp, digest } => {
-                let verdict = self.live.verifier.apop(&user, &stamp, &digest, self.address).await;
+                self.mechanism = "APOP";
+                let verdict =
+                    self.presence.live.verifier.apop(&user, &stamp, &digest, self.presence.peer.ip()).await;
                 self.verdict(verdict, &user, "APOP")
             }
             Ask::SaslStart { mechanism, initial } => {
-                self.exchange = restante_sasl::find(mechanism).map(|mechanism| (mechanism.server)());
+                let mechanism = restante_sasl::find(mechanism);
+                self.mechanism = mechanism.map_or("", |mechanism| mechanism.name);
+                self.exchange = mechanism.map(|mechanism| (mechanism.server)());
                 self.exchange_step(initial.as_ref()).await
             }
             Ask::SaslStep(response) => self.exchange_step(Some(&response)).await,
@@ -132,19 +137,21 @@ impl Asker {
             }
             Step::Malformed => {
                 self.exchange = None;
+                self.login(LoginResult::Malformed);
                 Answer::Refused(Refusal::coded(ResponseCode::Auth, "the response is malformed"))
             }
         }
     }
 
     async fn password(&mut self, user: &str, password: &Secret<Vec<u8>>, by: &'static str) -> Answer<Source> {
-        let verdict = self.live.verifier.password(user, password, self.address).await;
+        let verdict = self.presence.live.verifier.password(user, password, self.presence.peer.ip()).await;
         self.verdict(verdict, user, by)
     }
 
     fn verdict(&mut self, verdict: Verdict, user: &str, by: &'static str) -> Answer<Source> {
         match verdict {
             Verdict::Accepted(user) => {
+                self.presence.set_user(&user);
                 self.user = Some(user);
                 Answer::Accepted
             }
@@ -152,36 +159,60 @@ impl Asker {
                 // A name that nobody has may be a password typed in the wrong place.
                 let name = UserName::new(user).ok().filter(|_| known);
                 let user = name.as_ref().map_or("(unknown user)", UserName::as_str);
-                warn!(session = %self.session, address = %self.address, user, by, "login failed");
+                warn!(session = %self.presence.id, address = %self.presence.peer.ip(), user, by, "login failed");
+                self.login(LoginResult::Credentials);
                 Answer::Refused(Refusal::credentials())
             }
-            Verdict::Busy => temporary("too many logins at once, try again later"),
-            Verdict::Failed => temporary("users cannot be looked up now, try again later"),
+            Verdict::Busy => {
+                self.login(LoginResult::Busy);
+                temporary("too many logins at once, try again later")
+            }
+            Verdict::Failed => {
+                self.login(LoginResult::Directory);
+                temporary("users cannot be looked up now, try again later")
+            }
         }
     }
 
     async fn open(&mut self) -> Answer<Source> {
         let Some(user) = self.user.clone() else { return self.not_open() };
-        let mut claim = self.registry.claim(&user, self.address, &self.kick);
+        let asked = Instant::now();
+        let mut claim = self.registry.claim(&user, &self.presence);
+        let mut lock = LockResult::Free;
         if let Err(holder) = &claim
-            && holder.take_over(self.address, self.live.settings.limits.takeover_idle).await
+            && holder
+                .take_over(self.presence.peer.ip(), self.presence.live.settings.limits.takeover_idle)
+                .await
         {
-            claim = self.registry.claim(&user, self.address, &self.kick);
+            claim = self.registry.claim(&user, &self.presence);
+            lock = LockResult::TakenOver;
         }
+        let locked = |result| Happening::Lock { result, waited: asked.elapsed() };
         let refusal = match claim {
-            Err(holder) => self.in_use(&user, holder.describe()),
-            Ok(held) => match self.live.store.open(&user).await {
+            Err(holder) => {
+                self.presence.live.tell(|| locked(LockResult::InUse));
+                self.login(LoginResult::InUse);
+                self.in_use(&user, holder.describe())
+            }
+            Ok(held) => match self.presence.live.store.open(&user).await {
                 Ok(maildrop) => {
                     let (messages, sizes) = (maildrop.messages(), maildrop.known_sizes());
                     self.open = Some(Open { maildrop, held });
+                    self.presence.live.tell(|| locked(lock));
+                    self.login(LoginResult::Accepted);
                     self.logged_in.store(true, Ordering::Relaxed);
                     return Answer::Opened { messages, sizes };
                 }
                 // Another program, a session of another name of this drop, or one that has just ended.
-                Err(OpenError::Busy) => self.in_use(&user, "maildrop in use".into()),
+                Err(OpenError::Busy) => {
+                    self.presence.live.tell(|| locked(LockResult::InUse));
+                    self.login(LoginResult::InUse);
+                    self.in_use(&user, "maildrop in use".into())
+                }
                 Err(error) => {
+                    self.login(LoginResult::Maildrop);
                     let (user, error_text) = (user.as_str(), error.to_string());
-                    warn!(session = %self.session, user, error = error_text.as_str(), "the maildrop cannot be opened");
+                    warn!(session = %self.presence.id, user, error = error_text.as_str(), "the maildrop cannot be opened");
                     let code = match error {
                         OpenError::Broken { .. } => ResponseCode::SysTemp,
                         _ => ResponseCode::SysPerm,
@@ -195,8 +226,13 @@ impl Asker {
         Answer::Refused(refusal)
     }
 
+    fn login(&self, result: LoginResult) {
+        let mechanism = self.mechanism;
+        self.presence.live.tell(|| Happening::Login { mechanism, result });
+    }
+
     fn in_use(&self, user: &UserName, text: String) -> Refusal {
-        info!(session = %self.session, user = user.as_str(), why = text.as_str(), "login refused");
+        info!(session = %self.presence.id, user = user.as_str(), why = text.as_str(), "login refused");
         Refusal::coded(ResponseCode::InUse, text)
     }
 
@@ -204,7 +240,7 @@ impl Asker {
     /// lock is free before QUIT is answered.
     async fn commit(&mut self, deleted: Marks) -> Answer<Source> {
         let Some(Open { maildrop, held }) = self.open.take() else { return self.not_open() };
-        let (session, count, alive) = (self.session, deleted.count(), self.alive.clone());
+        let (session, count, alive) = (self.presence.id, deleted.count(), self.alive.clone());
         let user = self.user.as_ref().map(|user| user.as_str().to_owned());
         let (done, committed) = oneshot::channel();
         let mut commit = Box::pin(async move {
@@ -232,11 +268,11 @@ impl Asker {
         }
         match committed.await {
             Ok(Ok(())) => {
-                self.deleted = count;
+                self.removed(count);
                 Answer::Committed
             }
             Ok(Err(error)) => {
-                self.deleted = count.saturating_sub(error.remain);
+                self.removed(count.saturating_sub(error.remain));
                 if is_permanent(&error.source) {
                     let text = format!("{} deleted messages may not be removed by the server", error.remain);
                     return Answer::Refused(Refusal::coded(ResponseCode::SysPerm, text));
@@ -248,11 +284,15 @@ impl Asker {
         }
     }
 
+    fn removed(&self, messages: u32) {
+        self.presence.deleted.store(messages.into(), Ordering::Relaxed);
+    }
+
     fn failed(&self, error: &StoreError) -> Answer<Source> {
         let user = self.user.as_ref().map(UserName::as_str);
         if !matches!(error, StoreError::Encoded { .. }) {
             // The store has told that already.
-            warn!(session = %self.session, user, error = error.to_string().as_str(), "mail could not be read");
+            warn!(session = %self.presence.id, user, error = error.to_string().as_str(), "mail could not be read");
         }
         match error {
             StoreError::Denied { .. } => {
@@ -269,7 +309,7 @@ impl Asker {
     }
 
     fn not_open(&self) -> Answer<Source> {
-        error!(session = %self.session, "a question about a maildrop that is not open");
+        error!(session = %self.presence.id, "a question about a maildrop that is not open");
         temporary("internal error")
     }
 }

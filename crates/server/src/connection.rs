@@ -1,7 +1,6 @@
 //! One connection from accept to close: what is spoken on it, its session, and what can end it from outside.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +15,7 @@ use restante_proto::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_rustls::server::TlsStream;
@@ -26,9 +25,10 @@ use crate::{
     drive::{self, Driver, Stage},
     gate::Place,
     listen::Port,
-    observe::{Begun, Recording},
+    observe::Recording,
     outcome::{Outcome, SessionId, Why},
     server::{Live, Shared},
+    sessions::{Doing, Present},
     settings::Cleartext,
     tls,
     wire::Wire,
@@ -40,10 +40,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A connection that was let in.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) port: Port,
-    pub(crate) id: SessionId,
-    pub(crate) live: Arc<Live>,
+    pub(crate) present: Present,
     pub(crate) shared: Arc<Shared>,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) alive: mpsc::Sender<()>,
@@ -53,38 +50,19 @@ pub(crate) struct Connection {
 impl Connection {
     /// Serves it to its end.
     pub(crate) async fn run(self) {
-        let Self { stream, peer, port, id, live, shared, stage, alive, place } = self;
-        let mut outcome = Outcome {
-            session: id,
-            port,
-            peer,
-            user: None,
-            tls: None,
-            retrieved: 0,
-            tops: 0,
-            deleted: 0,
-            received_octets: 0,
-            sent_octets: 0,
-            watched_octets: 0,
-            begun: std::time::Instant::now(),
-            why: Why::Stopped,
-        };
-        let recording = match live.observers.as_slice() {
-            [] => Recording::default(),
-            observers => Recording::begin(observers, &Begun { id, port, peer, stream: &stream, live: &live }),
-        };
-        let (kick, logged_in) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let login_by = sleep(live.settings.limits.login);
+        let Self { stream, present, shared, stage, alive, place } = self;
+        let presence = Arc::clone(present.presence());
+        let mut outcome = Outcome { present, watched_octets: 0, why: Why::Stopped };
+        let recording = Recording::begin(&presence);
+        let logged_in = Arc::new(AtomicBool::new(false));
+        let login_by = sleep(presence.live.settings.limits.login);
         let asker = Asker {
-            session: id,
-            address: peer.ip(),
-            live,
+            presence: Arc::clone(&presence),
             registry: Arc::clone(&shared.registry),
-            kick: Arc::clone(&kick),
             logged_in: Arc::clone(&logged_in),
             alive: alive.clone(),
             user: None,
-            deleted: 0,
+            mechanism: "",
             exchange: None,
             open: None,
         };
@@ -99,10 +77,10 @@ impl Connection {
         // However it ends, what the session holds is dropped here, and then the socket is closed.
         outcome.why = tokio::select! {
             biased;
-            () = kick.notified() => Why::TakenOver,
+            why = presence.told_to_end() => why,
             _ = ending.wait_for(|stage| *stage == Stage::Ending) => Why::Stopped,
             () = too_late => Why::LoginTimeout,
-            why = serve(stream, asker, stage, port, &mut outcome, &mut wire, &recording) => why,
+            why = serve(stream, asker, stage, &mut outcome, &mut wire, &recording) => why,
         };
         recording.over(&outcome.why);
         let polite = outcome.why.is_polite();
@@ -113,7 +91,6 @@ impl Connection {
             wire.linger(LINGER).await;
         }
         recording.end();
-        drop(recording);
         drop((place, alive));
     }
 }
@@ -122,38 +99,41 @@ async fn serve(
     stream: TcpStream,
     asker: Asker,
     stage: watch::Receiver<Stage>,
-    port: Port,
     outcome: &mut Outcome,
     slot: &mut Option<Wire>,
     recording: &Recording,
 ) -> Why {
-    let live = Arc::clone(&asker.live);
+    let presence = Arc::clone(&asker.presence);
+    let live = Arc::clone(&presence.live);
     let cleartext = match live.settings.cleartext {
         Cleartext::Never => false,
-        Cleartext::Loopback => asker.address.is_loopback(),
+        Cleartext::Loopback => presence.peer.ip().is_loopback(),
         Cleartext::Always => true,
     };
     let mut link = Link { tls: None, cleartext };
-    match port {
+    match presence.port {
         Port::Pop3 => *slot = Some(Wire::plain(stream, recording.clone())),
-        Port::Pop3s => match Box::pin(implicit_tls(stream, &live, recording)).await {
-            Err(why) => return why,
-            Ok(stream) => {
-                let facts = tls::facts(stream.get_ref().1);
-                outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
-                link.tls = Some(Box::new(facts));
-                *slot = Some(Wire::tls(stream, recording.clone()));
+        Port::Pop3s => {
+            presence.does(Doing::Handshake, presence.begun);
+            match Box::pin(implicit_tls(stream, &live, recording)).await {
+                Err(why) => return why,
+                Ok(stream) => {
+                    let facts = tls::facts(stream.get_ref().1);
+                    presence.secured(facts.clone());
+                    link.tls = Some(Box::new(facts));
+                    *slot = Some(Wire::tls(stream, recording.clone()));
+                }
             }
-        },
+        }
     }
-    let stamp = match live.settings.apop.then(|| stamp(&live.settings.hostname, outcome.session)).transpose()
-    {
+    let stamp = match live.settings.apop.then(|| stamp(&live.settings.hostname, presence.id)).transpose() {
         Ok(stamp) => stamp,
         Err(error) => return Why::Connection(format!("no randomness for APOP: {error}")),
     };
     let session = Session::new(Arc::clone(&live.policy), link, stamp);
     // Boxed: moved around, it would have its place in each future that it passes.
-    let mut driver = Box::new(Driver { session, asker, outcome, live, stage });
+    let recording = recording.clone();
+    let mut driver = Box::new(Driver::new(session, asker, outcome, stage, recording));
     driver.drive(slot).await
 }
 

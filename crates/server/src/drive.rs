@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -25,12 +25,14 @@ use tracing::warn;
 
 use crate::{
     ask::Asker,
+    happening::Happening,
     listen::DEAD_AFTER,
     observe::Recording,
     outcome::{Outcome, Why},
     pool::{Input, Output},
     send::{self, Broken},
     server::Live,
+    sessions::{Doing, Presence},
     tls,
     wire::{self, Wire, WriteError},
 };
@@ -54,15 +56,33 @@ pub(crate) enum Stage {
 /// What a driver needs besides the socket. Whatever it holds is released when it is dropped, before the socket is
 /// closed.
 pub(crate) struct Driver<'a> {
-    pub(crate) session: Session<Source>,
-    pub(crate) asker: Asker,
-    pub(crate) outcome: &'a mut Outcome,
-    pub(crate) live: Arc<Live>,
-    pub(crate) stage: watch::Receiver<Stage>,
+    session: Session<Source>,
+    asker: Asker,
+    outcome: &'a mut Outcome,
+    presence: Arc<Presence>,
+    live: Arc<Live>,
+    stage: watch::Receiver<Stage>,
+    recording: Recording,
+    /// When the command that is answered now came, or the answer before it was done.
+    turn: std::time::Instant,
 }
 
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Session<Source>>() <= 512, "an idle session is to stay small");
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(
+        session: Session<Source>,
+        asker: Asker,
+        outcome: &'a mut Outcome,
+        stage: watch::Receiver<Stage>,
+        recording: Recording,
+    ) -> Self {
+        let presence = Arc::clone(&asker.presence);
+        let (live, turn) = (Arc::clone(&presence.live), presence.begun);
+        Self { session, asker, outcome, presence, live, stage, recording, turn }
+    }
+}
 
 impl Driver<'_> {
     /// Drives a session to its end, and says why it ended. The socket stays in `slot`, but not where TLS failed.
@@ -72,14 +92,15 @@ impl Driver<'_> {
             let Some(wire) = slot else { return Why::Stopped };
             let mut input = buffer.get(used..).unwrap_or_default();
             let next = self.session.advance(&mut input, &mut out);
+            self.tell(&next);
             used = buffer.len() - input.len();
             if used == buffer.len() {
                 // It goes back to its pool, wiped, while an answer is found: a password may be in it.
                 (buffer, used) = (Input::none(), 0);
             }
             let step = match next {
-                Next::Write => self.flush(wire, &mut out).await,
-                Next::Input => match self.flush(wire, &mut out).await {
+                Next::Write => flush(&self.presence, wire, &mut out).await,
+                Next::Input => match flush(&self.presence, wire, &mut out).await {
                     Ok(()) => {
                         drop(std::mem::replace(&mut out, Output::none()));
                         let read = self.read(wire).await;
@@ -92,30 +113,31 @@ impl Driver<'_> {
                 Next::Send(transfer) => {
                     let part = transfer.part;
                     let patience = self.live.settings.limits.write;
-                    let sent = &mut self.outcome.sent_octets;
+                    let sent = &self.presence.sent_octets;
                     // Boxed, here and elsewhere, so that an idle connection has no room for it.
                     match Box::pin(send::body(transfer, wire, &mut out, sent, patience)).await {
                         Ok(()) => {
                             match part {
-                                Part::Whole => self.outcome.retrieved += 1,
-                                Part::Top(_) => self.outcome.tops += 1,
+                                Part::Whole => &self.presence.retrieved,
+                                Part::Top(_) => &self.presence.tops,
                             }
+                            .fetch_add(1, Ordering::Relaxed);
                             self.session.sent(true, &mut out);
                             Ok(())
                         }
                         Err(Broken::Store(error)) => {
-                            warn!(session = %self.outcome.session, %error, "a message broke off");
+                            warn!(session = %self.presence.id, %error, "a message broke off");
                             self.session.sent(false, &mut out);
                             Ok(())
                         }
                         Err(Broken::Wire(error)) => Err(error.into()),
                     }
                 }
-                Next::StartTls => match self.flush(wire, &mut out).await {
+                Next::StartTls => match flush(&self.presence, wire, &mut out).await {
                     Ok(()) => Box::pin(self.secure(slot)).await,
                     failed => failed,
                 },
-                Next::Close(close) => match self.flush(wire, &mut out).await {
+                Next::Close(close) => match flush(&self.presence, wire, &mut out).await {
                     Ok(()) => Err(Why::Session(close)),
                     failed => failed,
                 },
@@ -126,13 +148,28 @@ impl Driver<'_> {
         }
     }
 
-    async fn flush(&mut self, wire: &mut Wire, out: &mut Vec<u8>) -> Result<(), Why> {
-        if !out.is_empty() {
-            wire.write(out, self.live.settings.limits.write).await?;
-            self.outcome.sent_octets += out.len() as u64;
-            out.clear();
+    /// Tells what the session does now, and the commands that it has answered.
+    fn tell(&mut self, next: &Next<Source>) {
+        let Self { presence, turn, .. } = self;
+        let tally = self.session.tally();
+        if !tally.is_empty() {
+            let commands = tally.commands();
+            presence.commands.fetch_add(commands.into(), Ordering::Relaxed);
+            let now = std::time::Instant::now();
+            let each = now.saturating_duration_since(*turn) / commands.max(1);
+            *turn = now;
+            tally.take(|verb, ok, commands| {
+                presence.live.tell(|| Happening::Answered { verb, ok, commands, each });
+            });
+            presence.set_phase(self.session.phase());
         }
-        Ok(())
+        let doing = match next {
+            Next::Input | Next::Write => Doing::Waiting,
+            Next::StartTls => Doing::Handshake,
+            Next::Close(_) => Doing::Ending,
+            Next::Ask(_) | Next::Send(_) => self.session.verb().map_or(Doing::Ending, Doing::Answering),
+        };
+        presence.does(doing, *turn);
     }
 
     /// Waits for input. Empty where the session only learnt something. Before the login the connection has its own
@@ -143,23 +180,28 @@ impl Driver<'_> {
         if draining {
             self.session.drain();
         }
+        if self.recording.is_wanted() && self.session.is_between_commands() && self.asker.exchange.is_none() {
+            self.recording.join(self.session.phase());
+        }
         self.asker.idle();
         let every = WATCHED_EVERY.min(limits.idle / 4).min(match limits.takeover_idle {
             Duration::ZERO => WATCHED_EVERY,
             takeover => takeover / 4,
         });
         let mut deadline = Instant::now() + limits.idle;
-        let mut watched = self.outcome.sent_octets - self.outcome.watched_octets >= WATCHED_FROM_OCTETS;
+        let sent_octets = self.presence.sent_octets.load(Ordering::Relaxed);
+        let mut watched = sent_octets - self.outcome.watched_octets >= WATCHED_FROM_OCTETS;
         // How much had not arrived when it was last looked: nearly always the next command comes before that.
         let mut outstanding_octets = None;
         let mut lifted = false;
-        self.outcome.watched_octets = self.outcome.sent_octets;
+        self.outcome.watched_octets = sent_octets;
         let read = loop {
             let wake = if watched { deadline.min(Instant::now() + every) } else { deadline };
             let read = tokio::select! {
                 biased;
                 // The session hears of it before the next command does.
                 _ = self.stage.changed(), if !draining => return Ok(Input::none()),
+                () = self.presence.wanted.notified() => return Ok(Input::none()),
                 read = timeout_at(wake, wire.read()) => read,
             };
             if let Ok(read) = read {
@@ -195,7 +237,8 @@ impl Driver<'_> {
         }
         match read {
             Ok(buffer) => {
-                self.outcome.received_octets += buffer.len() as u64;
+                self.turn = std::time::Instant::now();
+                self.presence.received_octets.fetch_add(buffer.len() as u64, Ordering::Relaxed);
                 if buffer.is_empty() {
                     self.session.eof();
                 }
@@ -230,7 +273,7 @@ impl Driver<'_> {
                                 }
                             }
                         }
-                        self.outcome.sent_octets += out.len() as u64;
+                        self.presence.sent_octets.fetch_add(out.len() as u64, Ordering::Relaxed);
                         out.clear();
                     }
                     match found {
@@ -251,10 +294,6 @@ impl Driver<'_> {
             }
         };
         self.session.answer(answer, out);
-        if self.asker.user.is_some() && self.outcome.user != self.asker.user {
-            self.outcome.user.clone_from(&self.asker.user);
-        }
-        self.outcome.deleted = self.asker.deleted;
         Ok(())
     }
 
@@ -267,11 +306,21 @@ impl Driver<'_> {
         let by = Instant::now() + self.live.settings.limits.tls_handshake;
         let stream = handshake(config, stream, by, &recording).await?;
         let facts = tls::facts(stream.get_ref().1);
-        self.outcome.tls = Some(format!("{} {}", facts.version, facts.cipher));
+        self.presence.secured(facts.clone());
         self.session.secured(facts);
         *slot = Some(Wire::tls(stream, recording));
         Ok(())
     }
+}
+
+/// Writes out what there is.
+async fn flush(presence: &Presence, wire: &mut Wire, out: &mut Vec<u8>) -> Result<(), Why> {
+    if !out.is_empty() {
+        wire.write(out, presence.live.settings.limits.write).await?;
+        presence.sent_octets.fetch_add(out.len() as u64, Ordering::Relaxed);
+        out.clear();
+    }
+    Ok(())
 }
 
 /// Shakes hands before `by`.

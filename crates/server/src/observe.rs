@@ -7,25 +7,31 @@ use std::{
     fmt, io,
     net::SocketAddr,
     ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Instant, UNIX_EPOCH},
 };
 
-use restante_proto::dialogue::{
-    Bodies, Event, Flag, Flags, Head, Recorder, Segment, Side, TcpEvent, TlsEvent, TlsMode, timestamp,
-};
-use tokio::net::TcpStream;
-
-use crate::{
-    listen::{Port, canonical},
-    outcome::{SessionId, Why},
-    server::Live,
+use restante_proto::{
+    UserName,
+    dialogue::{
+        Bodies, Event, Flag, Flags, Head, Recorder, Segment, Side, TcpEvent, TlsEvent, TlsMode, timestamp,
+    },
+    phase::Phase,
 };
 
-/// What hears of every session that begins.
+use crate::{happening::Happening, listen::Port, outcome::Why, sessions::Presence};
+
+/// What hears of a server: what happens in it, and if it wants to, all that is said in a session.
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// A session begins. `None` where nobody wants to hear more of it, which then costs it nothing.
+    /// A session begins, or it goes on and was [asked for](crate::Handle::attach). `None` where nobody wants to hear more of
+    /// it, which then costs it nothing.
     fn begin(&self, session: &Begun<'_>) -> Option<Box<dyn Watch>>;
+
+    /// This happened. It is called by the threads that serve: it returns at once.
+    fn happened(&self, _happening: &Happening<'_>) {}
 }
 
 /// What hears of one session. It is called by the thread that serves the session, and others: it returns at once,
@@ -39,42 +45,49 @@ pub trait Watch: Send {
     fn ended(&mut self, why: &str);
 }
 
-/// A session that begins.
+/// A session that begins, or goes on.
 #[derive(Debug)]
 pub struct Begun<'a> {
-    pub(crate) id: SessionId,
-    pub(crate) port: Port,
-    pub(crate) peer: SocketAddr,
-    pub(crate) stream: &'a TcpStream,
-    pub(crate) live: &'a Live,
+    presence: &'a Presence,
+    joined: Option<Phase>,
 }
 
 impl Begun<'_> {
     /// Its name, as in every log line about it: letters, digits and hyphens.
     pub fn session(&self) -> String {
-        self.id.to_string()
+        self.presence.id.to_string()
     }
 
     /// What is spoken where it came in.
     pub const fn port(&self) -> Port {
-        self.port
+        self.presence.port
     }
 
     /// The client's address.
     pub const fn client(&self) -> SocketAddr {
-        self.peer
+        self.presence.peer
     }
 
-    /// What a dialogue says of it in its head: addresses, the server's name, what there is of TLS, and the time, now.
+    /// Who has logged in.
+    pub fn user(&self) -> Option<UserName> {
+        self.presence.user()
+    }
+
+    /// In which state it was when somebody began to hear it; `None` if it is heard from its beginning.
+    pub const fn joined(&self) -> Option<Phase> {
+        self.joined
+    }
+
+    /// What a dialogue says of it in its head: addresses, the server's name, what there is of TLS, and when it began.
     pub fn head(&self) -> Head {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let server = self.stream.local_addr().ok();
+        let Presence { peer, server, port, live, began, .. } = self.presence;
+        let began = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Head {
-            started: Some(timestamp(now).into()),
-            client: Some(self.peer.to_string().into()),
-            server: server.map(|address| canonical(address).to_string().into()),
-            hostname: Some(self.live.settings.hostname.as_str().into()),
-            tls: Some(match (self.port, &self.live.tls) {
+            started: Some(timestamp(began).into()),
+            client: Some(peer.to_string().into()),
+            server: server.map(|address| address.to_string().into()),
+            hostname: Some(live.settings.hostname.as_str().into()),
+            tls: Some(match (port, &live.tls) {
                 (Port::Pop3s, _) => TlsMode::Implicit,
                 (Port::Pop3, Some(_)) => TlsMode::Stls,
                 (Port::Pop3, None) => TlsMode::Off,
@@ -84,9 +97,45 @@ impl Begun<'_> {
     }
 }
 
-/// A session on its way to its watches, shared by all that sees a part of it; empty if it has none.
+/// A session on its way to its watches, shared by all that sees a part of it.
 #[derive(Clone, Default)]
-pub(crate) struct Recording(Option<Arc<Mutex<Observed>>>);
+pub(crate) struct Recording(Option<Arc<Presence>>);
+
+/// Where a session's watches are, and who wants to be one. With none it costs a glance.
+#[derive(Default)]
+pub(crate) struct Slot {
+    /// [`OFF`], or any of the others together.
+    state: AtomicU8,
+    observed: Mutex<Option<Box<Observed>>>,
+    waiting: Mutex<Vec<Arc<dyn Observer>>>,
+}
+
+const OFF: u8 = 0;
+/// There are watches.
+const HEARD: u8 = 1;
+/// Somebody waits to be one.
+const WANTED: u8 = 2;
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is(HEARD) { "Slot(heard)" } else { "Slot" })
+    }
+}
+
+impl Slot {
+    fn is(&self, state: u8) -> bool {
+        self.state.load(Ordering::Relaxed) & state != OFF
+    }
+}
+
+impl Presence {
+    /// Somebody wants to hear it.
+    pub(crate) fn want(&self, observer: Arc<dyn Observer>) {
+        self.slot.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(observer);
+        self.slot.state.fetch_or(WANTED, Ordering::Release);
+        self.wanted.notify_one();
+    }
+}
 
 struct Observed {
     watches: Vec<Box<dyn Watch>>,
@@ -106,30 +155,60 @@ const EVENTS_KEPT: usize = 64;
 
 impl fmt::Debug for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Recording(on)" } else { "Recording(off)" })
+        let heard = self.0.as_ref().is_some_and(|presence| presence.slot.is(HEARD));
+        f.write_str(if heard { "Recording(on)" } else { "Recording(off)" })
     }
 }
 
 impl Recording {
     /// Asks the observers who wants to hear of a session.
-    pub(crate) fn begin(observers: &[Arc<dyn Observer>], session: &Begun<'_>) -> Self {
-        let watches: Vec<_> = observers.iter().filter_map(|observer| observer.begin(session)).collect();
-        if watches.is_empty() {
-            return Self::default();
-        }
-        let observed = Observed {
-            watches,
-            recorder: Recorder::new(Bodies::Elided),
-            events: Vec::new(),
-            start: Instant::now(),
-            client_ended: None,
-            server_ended: None,
-            mid_segment: false,
-            why: None,
-        };
-        let recording = Self(Some(Arc::new(Mutex::new(observed))));
+    pub(crate) fn begin(presence: &Arc<Presence>) -> Self {
+        let recording = Self(Some(Arc::clone(presence)));
+        let begun = Begun { presence, joined: None };
+        let watches = presence.live.observers.iter().filter_map(|observer| observer.begin(&begun)).collect();
+        recording.hear(watches, Recorder::new(Bodies::Elided));
         recording.told(|observed| observed.tcp(TcpEvent::Connect));
         recording
+    }
+
+    /// Whether somebody waits to hear the session.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.as_ref().is_some_and(|presence| presence.slot.is(WANTED))
+    }
+
+    /// Lets those hear it who wait for that; it stands between two commands.
+    pub(crate) fn join(&self, phase: Phase) {
+        let Some(presence) = &self.0 else { return };
+        let slot = &presence.slot;
+        slot.state.fetch_and(!WANTED, Ordering::Acquire);
+        let waiting = std::mem::take(&mut *slot.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let begun = Begun { presence, joined: Some(phase) };
+        let watches = waiting.iter().filter_map(|observer| observer.begin(&begun)).collect();
+        self.hear(watches, Recorder::resumed(Bodies::Elided, phase == Phase::Transaction));
+    }
+
+    /// These hear it from now on.
+    fn hear(&self, watches: Vec<Box<dyn Watch>>, recorder: Recorder) {
+        let Some(presence) = self.0.as_ref().filter(|_| !watches.is_empty()) else { return };
+        let slot = &presence.slot;
+        let mut observed = slot.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *observed {
+            // The recorder that there is knows more.
+            Some(observed) if !observed.watches.is_empty() => observed.watches.extend(watches),
+            _ => {
+                *observed = Some(Box::new(Observed {
+                    watches,
+                    recorder,
+                    events: Vec::new(),
+                    start: presence.begun,
+                    client_ended: None,
+                    server_ended: None,
+                    mid_segment: false,
+                    why: None,
+                }));
+                slot.state.fetch_or(HEARD, Ordering::Relaxed);
+            }
+        }
     }
 
     /// The client said this, and it was one read; `filled` where there was no room for more. Empty: it says no more.
@@ -235,11 +314,15 @@ impl Recording {
     }
 
     fn told(&self, tell: impl FnOnce(&mut Observed)) {
-        let Some(observed) = &self.0 else { return };
-        let mut observed = observed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !observed.watches.is_empty() {
-            tell(&mut observed);
+        let Some(presence) = self.0.as_ref().filter(|presence| presence.slot.is(HEARD)) else { return };
+        let mut slot = presence.slot.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(observed) = &mut *slot {
+            tell(observed);
             observed.deliver();
+            if observed.watches.is_empty() {
+                *slot = None;
+                presence.slot.state.fetch_and(!HEARD, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -1,19 +1,22 @@
 //! The log line of a session: what is known of it when it ends, however it ends.
 
-use std::{fmt, net::SocketAddr, time::Instant};
+use std::fmt;
 
 use restante_proto::{UserName, server};
 use tracing::info;
 
-use crate::listen::Port;
+use crate::{happening::Happening, sessions::Present};
 
 impl Why {
     /// Whether a proper end of the connection means anything to the client: TLS tells it from a cut.
     pub(crate) const fn is_polite(&self) -> bool {
         match self {
-            Self::Session(_) | Self::Autologout | Self::LoginTimeout | Self::TakenOver | Self::Stopped => {
-                true
-            }
+            Self::Session(_)
+            | Self::Autologout
+            | Self::LoginTimeout
+            | Self::TakenOver
+            | Self::Kicked
+            | Self::Stopped => true,
             Self::WriteTimeout
             | Self::Dead
             | Self::Handshake(_)
@@ -29,22 +32,12 @@ impl Why {
     }
 }
 
-/// What happened in a session. It is logged when it is dropped, so that a session that is cut off has its line too.
+/// How a session comes to its end. It is logged when this is dropped, so that a session that is cut off has its line too.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) session: SessionId,
-    pub(crate) port: Port,
-    pub(crate) peer: SocketAddr,
-    pub(crate) user: Option<UserName>,
-    pub(crate) tls: Option<String>,
-    pub(crate) retrieved: u64,
-    pub(crate) tops: u64,
-    pub(crate) deleted: u32,
-    pub(crate) received_octets: u64,
-    pub(crate) sent_octets: u64,
-    /// How many had been sent when it was last looked whether they arrive.
+    pub(crate) present: Present,
+    /// How many octets had been sent when it was last looked whether they arrive.
     pub(crate) watched_octets: u64,
-    pub(crate) begun: Instant,
     pub(crate) why: Why,
 }
 
@@ -82,6 +75,8 @@ pub(crate) enum Why {
     HttpOnTlsPort,
     /// A new session of the same user took the maildrop over.
     TakenOver,
+    /// An operator ended it.
+    Kicked,
     /// The connection failed.
     Connection(String),
     /// The server stopped before the session did.
@@ -100,6 +95,7 @@ impl fmt::Display for Why {
             Self::ClearTextOnTlsPort => f.write_str("clear text on the TLS port"),
             Self::HttpOnTlsPort => f.write_str("HTTP on the TLS port"),
             Self::TakenOver => f.write_str("taken over by a new session"),
+            Self::Kicked => f.write_str("ended by the operator"),
             Self::Connection(error) => write!(f, "connection: {error}"),
             Self::Stopped => f.write_str("the server stopped"),
         }
@@ -108,22 +104,28 @@ impl fmt::Display for Why {
 
 impl Drop for Outcome {
     fn drop(&mut self) {
+        let presence = self.present.presence();
+        let (facts, why) = (presence.facts(), self.why.to_string());
         // Texts are recorded as such, so that every format quotes them.
         info!(
-            session = %self.session,
-            port = %self.port,
-            address = %self.peer.ip(),
-            client_port = self.peer.port(),
-            user = self.user.as_ref().map(UserName::as_str),
-            tls = self.tls.as_deref(),
-            retr = self.retrieved,
-            top = self.tops,
-            dele = self.deleted,
-            received = self.received_octets,
-            sent = self.sent_octets,
-            seconds = self.begun.elapsed().as_millis() as f64 / 1000.0,
-            why = self.why.to_string().as_str(),
+            session = %facts.session,
+            port = %facts.port,
+            address = %facts.client.ip(),
+            client_port = facts.client.port(),
+            user = facts.user.as_ref().map(UserName::as_str),
+            tls = facts.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)).as_deref(),
+            retr = facts.retrieved,
+            top = facts.tops,
+            dele = facts.deleted,
+            received = facts.received_octets,
+            sent = facts.sent_octets,
+            seconds = facts.age.as_millis() as f64 / 1000.0,
+            why = why.as_str(),
             "session ended"
         );
+        if matches!(self.why, Why::Handshake(_) | Why::ClearTextOnTlsPort | Why::HttpOnTlsPort) {
+            presence.live.tell(|| Happening::NotSecured);
+        }
+        presence.live.tell(|| Happening::Ended { session: &facts, why: &why });
     }
 }

@@ -13,6 +13,8 @@ use std::{
 use restante_proto::UserName;
 use tokio::sync::Notify;
 
+use crate::sessions::{Kick, LockFacts, Presence};
+
 /// The maildrops that are open or being opened, by user.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -22,11 +24,10 @@ pub(crate) struct Registry {
 /// A session that holds a maildrop.
 #[derive(Debug)]
 pub(crate) struct Holder {
-    address: IpAddr,
+    /// The session; it is told to end for a new one.
+    presence: Arc<Presence>,
     since: Instant,
     activity: Mutex<Activity>,
-    /// Tells the session to end.
-    kick: Arc<Notify>,
     /// Tells who waits for the maildrop that it is free.
     released: Notify,
 }
@@ -55,23 +56,31 @@ impl Registry {
     pub(crate) fn claim(
         self: &Arc<Self>,
         user: &UserName,
-        address: IpAddr,
-        kick: &Arc<Notify>,
+        presence: &Arc<Presence>,
     ) -> Result<Held, Arc<Holder>> {
         match self.lock().entry(user.clone()) {
             Entry::Occupied(taken) => Err(Arc::clone(taken.get())),
             Entry::Vacant(free) => {
                 let holder = Arc::new(Holder {
-                    address,
+                    presence: Arc::clone(presence),
                     since: Instant::now(),
                     activity: Mutex::new(Activity::Busy),
-                    kick: Arc::clone(kick),
                     released: Notify::new(),
                 });
                 free.insert(Arc::clone(&holder));
                 Ok(Held { registry: Arc::clone(self), user: user.clone(), holder })
             }
         }
+    }
+
+    /// What is held, by user.
+    pub(crate) fn locks(&self) -> Vec<LockFacts> {
+        let mut locks: Vec<_> = {
+            let holders = self.lock();
+            holders.iter().map(|(user, holder)| holder.facts(user)).collect()
+        };
+        locks.sort_by(|one, other| one.user.cmp(&other.user));
+        locks
     }
 
     /// Waits until nobody has been logged in for a moment: others have nothing to lose when the server stops.
@@ -98,13 +107,26 @@ impl Holder {
         {
             let mut activity = self.activity();
             let idle_enough = matches!(*activity, Activity::Idle(since) if since.elapsed() >= idle);
-            if idle.is_zero() || address != self.address || !idle_enough {
+            if idle.is_zero() || address != self.presence.peer.ip() || !idle_enough {
                 return false;
             }
             *activity = Activity::Taken;
         }
-        self.kick.notify_one();
+        self.presence.kick(Kick::NewSession);
         tokio::time::timeout(PATIENCE, released).await.is_ok()
+    }
+
+    fn facts(&self, user: &UserName) -> LockFacts {
+        LockFacts {
+            user: user.clone(),
+            session: self.presence.id.to_string(),
+            client: self.presence.peer,
+            held_for: self.since.elapsed(),
+            idle_for: match *self.activity() {
+                Activity::Idle(since) => Some(since.elapsed()),
+                Activity::Busy | Activity::Taken => None,
+            },
+        }
     }
 
     /// The words of `[IN-USE]`.
@@ -165,9 +187,11 @@ fn spell(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sessions::{Arrival, Sessions};
 
     fn claim(registry: &Arc<Registry>) -> Result<Held, Arc<Holder>> {
-        registry.claim(&UserName::new("a").unwrap(), [127, 0, 0, 1].into(), &Arc::default())
+        let sessions = Arc::<Sessions>::default();
+        registry.claim(&UserName::new("a").unwrap(), sessions.enter(Arrival::sample()).presence())
     }
 
     #[test]

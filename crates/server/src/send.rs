@@ -3,7 +3,12 @@
 //!
 //! Mail that is cached is read on the thread at hand, which never waits for a disk; the rest is read in tokio's pool.
 
-use std::{cell::RefCell, io, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use restante_proto::{
     body::{Progress, Stuffer},
@@ -40,7 +45,7 @@ pub(crate) async fn body(
     transfer: Transfer<Source>,
     wire: &mut Wire,
     out: &mut Output,
-    sent: &mut u64,
+    sent: &AtomicU64,
     patience: Duration,
 ) -> Result<(), Broken> {
     let Transfer { source, octets, form, part } = transfer;
@@ -57,13 +62,13 @@ pub(crate) async fn body(
         if want < rest.min(PIECE_MIN_OCTETS) {
             match wire.write_unless_stalled(out, patience).await.map_err(Broken::Wire)? {
                 Taken::All => {
-                    *sent += out.len() as u64;
+                    sent.fetch_add(out.len() as u64, Ordering::Relaxed);
                     out.clear();
                     (begin, before, left) = (made.clone(), 0, 0);
                 }
                 Taken::Stalled(taken) if taken >= before => {
                     // Who does not read keeps no buffer: what did not leave is made again when there is room.
-                    *sent += taken as u64;
+                    sent.fetch_add(taken as u64, Ordering::Relaxed);
                     if taken == out.len() {
                         (begin, left) = (made.clone(), 0);
                     } else {
@@ -76,7 +81,7 @@ pub(crate) async fn body(
                 }
                 Taken::Stalled(taken) => {
                     wire.write(&out[taken..], patience).await.map_err(Broken::Wire)?;
-                    *sent += out.len() as u64;
+                    sent.fetch_add(out.len() as u64, Ordering::Relaxed);
                     out.clear();
                     (begin, before, left) = (made.clone(), 0, 0);
                 }
@@ -242,11 +247,11 @@ mod tests {
         let (mut wire, mut client) = pair().await;
         let transfer = transfer(Source::Bytes(mail.clone().into()), mail.len());
         let sending = async {
-            let (mut out, mut sent) = (Output::lend(), 0);
+            let (mut out, sent) = (Output::lend(), AtomicU64::new(0));
             out.extend_from_slice(b"+OK\r\n");
-            body(transfer, &mut wire, &mut out, &mut sent, PATIENCE).await.unwrap();
+            body(transfer, &mut wire, &mut out, &sent, PATIENCE).await.unwrap();
             wire.write(&out, PATIENCE).await.unwrap();
-            sent + out.len() as u64
+            sent.into_inner() + out.len() as u64
         };
         let mut sending = Box::pin(sending);
         let mut received = Vec::new();
@@ -283,8 +288,8 @@ mod tests {
         let (mut wire, mut client) = pair().await;
         let transfer = transfer(Source::Bytes(mail.clone().into()), mail.len());
         let sending = async {
-            let (mut out, mut sent) = (Output::lend(), 0);
-            body(transfer, &mut wire, &mut out, &mut sent, PATIENCE).await.unwrap();
+            let (mut out, sent) = (Output::lend(), AtomicU64::new(0));
+            body(transfer, &mut wire, &mut out, &sent, PATIENCE).await.unwrap();
             wire.write(&out, PATIENCE).await.unwrap();
             wire
         };
@@ -324,8 +329,8 @@ mod tests {
         let (mut wire, _client) = pair().await;
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"a\n").unwrap();
-        let (mut out, mut sent) = (Output::lend(), 0);
-        let sending = body(transfer(Source::File(file), 3), &mut wire, &mut out, &mut sent, PATIENCE);
+        let (mut out, sent) = (Output::lend(), AtomicU64::new(0));
+        let sending = body(transfer(Source::File(file), 3), &mut wire, &mut out, &sent, PATIENCE);
         assert!(matches!(sending.await, Err(Broken::Store(_))));
     }
 }

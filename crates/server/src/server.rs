@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -28,10 +28,12 @@ use crate::{
     connection::Connection,
     drive::Stage,
     gate::{Gate, Refusals},
+    happening::Happening,
     listen::{self, BindError, Port},
     observe::Observer,
     outcome::SessionId,
     registry::Registry,
+    sessions::{Arrival, Kick, LockFacts, SessionFacts, Sessions, Totals},
     settings::Settings,
 };
 
@@ -61,7 +63,10 @@ pub struct Server {
 
 /// Gives orders to a running [`Server`].
 #[derive(Clone, Debug)]
-pub struct Handle(mpsc::Sender<Order>);
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    shared: Arc<Shared>,
+}
 
 /// Why a new configuration was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -98,12 +103,14 @@ pub(crate) struct Shared {
     gate: Arc<Gate>,
     refusals: Refusals,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) sessions: Arc<Sessions>,
+    stopping: AtomicBool,
     began: u32,
     connections: AtomicU64,
 }
 
 impl Live {
-    fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         let Config { settings, tls, store, verifier, observers } = config;
         let mechanisms = restante_sasl::MECHANISMS
             .iter()
@@ -117,6 +124,15 @@ impl Live {
             bad_commands_max: settings.limits.bad_commands,
         });
         Self { settings, policy, tls, store, verifier, observers }
+    }
+
+    /// Tells the observers what happened; without any it is not even found out.
+    pub(crate) fn tell<'a>(&self, happening: impl FnOnce() -> Happening<'a>) {
+        if let [first, others @ ..] = self.observers.as_slice() {
+            let happening = happening();
+            first.happened(&happening);
+            others.iter().for_each(|observer| observer.happened(&happening));
+        }
     }
 }
 
@@ -135,11 +151,14 @@ impl Server {
             gate: Arc::default(),
             refusals: Refusals::default(),
             registry: Arc::default(),
+            sessions: Arc::default(),
+            stopping: AtomicBool::new(false),
             began: began as u32, // a name, not a time
             connections: AtomicU64::new(0),
         });
-        let (handle, orders) = mpsc::channel(8);
-        Ok(Self { shared, listeners, handle: Handle(handle), orders })
+        let (to, orders) = mpsc::channel(8);
+        let handle = Handle { orders: to, shared: Arc::clone(&shared) };
+        Ok(Self { shared, listeners, handle, orders })
     }
 
     /// Where it listens, with the ports that the system chose where port 0 was asked for.
@@ -177,6 +196,7 @@ impl Server {
             // Nobody may be waiting for the result.
             let _nobody = done.send(reloaded.map_err(ReloadError::from));
         }
+        shared.stopping.store(true, Ordering::Relaxed);
         drop(accepting);
         let drain = shared.live.load().settings.limits.drain;
         info!(seconds = drain.as_secs(), "stopping: sessions may reach QUIT");
@@ -235,14 +255,48 @@ impl Handle {
     /// cannot be listened on, everything stays as it was.
     pub async fn reload(&self, config: Config) -> Result<(), ReloadError> {
         let (done, result) = oneshot::channel();
-        self.0.send(Order::Reload(Box::new(config), done)).await.map_err(|_| ReloadError::Stopping)?;
+        self.orders.send(Order::Reload(Box::new(config), done)).await.map_err(|_| ReloadError::Stopping)?;
         result.await.unwrap_or(Err(ReloadError::Stopping))
     }
 
     /// Tells the server to stop.
     pub async fn stop(&self) {
         // It fails where the server has stopped already.
-        let _stopped = self.0.send(Order::Stop).await;
+        let _stopped = self.orders.send(Order::Stop).await;
+    }
+
+    /// Whether users may log in: the server has not been told to stop.
+    pub fn is_serving(&self) -> bool {
+        !self.shared.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The sessions that are on, in the order in which they began.
+    pub fn sessions(&self) -> Vec<SessionFacts> {
+        self.shared.sessions.list()
+    }
+
+    /// How many sessions there are and were, and what they sent.
+    pub fn totals(&self) -> Totals {
+        self.shared.sessions.totals()
+    }
+
+    /// The maildrops that sessions hold, by user.
+    pub fn locks(&self) -> Vec<LockFacts> {
+        self.shared.registry.locks()
+    }
+
+    /// Ends a session; `false` where none of this name is on. What was marked in it stays, since it did not come to QUIT;
+    /// a commit that has begun is finished.
+    pub fn kick(&self, session: &str) -> bool {
+        let found = self.shared.sessions.find(session);
+        found.inspect(|presence| presence.kick(Kick::Operator)).is_some()
+    }
+
+    /// Lets an observer hear a session that is on already, from its next command; `false` where none of this name is on.
+    /// [`Observer::begin`] is called then.
+    pub fn attach(&self, session: &str, observer: Arc<dyn Observer>) -> bool {
+        let found = self.shared.sessions.find(session);
+        found.inspect(|presence| presence.want(observer)).is_some()
     }
 }
 
@@ -330,6 +384,7 @@ fn admit(
     let place = match shared.gate.enter(peer.ip(), &live.settings.limits) {
         Ok(place) => place,
         Err(full) => {
+            live.tell(|| Happening::Refused { limit: full.name() });
             if let Some(refused) = shared.refusals.count(std::time::Instant::now()) {
                 warn!(address = %peer, limit = full.name(), refused, "connections refused: too many");
             }
@@ -344,12 +399,17 @@ fn admit(
         }
     };
     let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+    live.tell(|| Happening::Connected { port });
+    let arrival = Arrival {
+        id: SessionId { server: shared.began, number },
+        port,
+        peer,
+        server: stream.local_addr().ok().map(listen::canonical),
+        live,
+    };
     let connection = Connection {
         stream,
-        peer,
-        port,
-        id: SessionId { server: shared.began, number },
-        live,
+        present: shared.sessions.enter(arrival),
         shared: Arc::clone(shared),
         stage: stage.clone(),
         alive: alive.clone(),

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::mem;
 
 use super::{
-    Answer, Ask, Close, Link, Next, Patience, Policy, TlsFacts, Transfer,
+    Answer, Ask, Close, Link, Next, Patience, Policy, Tally, TlsFacts, Transfer,
     transaction::{IdListing, Snapshot},
 };
 use crate::{
@@ -59,11 +59,22 @@ pub struct Session<S> {
     phase: Phase,
     /// The row of the command that is being answered.
     row: Option<&'static Transition>,
+    current: Option<Current>,
+    tally: Tally,
     pub(super) login_failures: u8,
     bad_commands: u8,
     heard: bool,
     eof: bool,
     pub(super) draining: bool,
+}
+
+/// The command that is being answered.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    /// `None` where it begins with no verb that is known.
+    verb: Option<Verb>,
+    /// Whether its answer is `+OK`, as far as there is one.
+    ok: bool,
 }
 
 /// What the next `advance` begins with.
@@ -131,6 +142,8 @@ impl<S> Session<S> {
             lines: Lines::default(),
             phase: Phase::Authorization,
             row: None,
+            current: None,
+            tally: Tally::default(),
             login_failures: 0,
             bad_commands: 0,
             heard: false,
@@ -151,6 +164,7 @@ impl<S> Session<S> {
                     Reply::Greeting { hostname, stamp }.write(out);
                 }
                 Step::Command => {
+                    self.count();
                     self.recognise(input);
                     if matches!(self.step, Step::Close(_)) {
                         continue;
@@ -191,6 +205,7 @@ impl<S> Session<S> {
                     return Next::StartTls;
                 }
                 Step::Close(why) => {
+                    self.count();
                     self.step = Step::Close(why);
                     return Next::Close(why);
                 }
@@ -214,7 +229,10 @@ impl<S> Session<S> {
                 reply::write_end_of_block(out);
                 self.step = Step::Command;
             }
-            (Step::Sending, false) => self.step = Step::Close(Close::BrokenOff),
+            (Step::Sending, false) => {
+                self.note(false);
+                self.step = Step::Close(Close::BrokenOff);
+            }
             _ => self.misuse(out),
         }
     }
@@ -252,6 +270,36 @@ impl<S> Session<S> {
         self.phase
     }
 
+    /// The verb of the command that is being answered, if it is one.
+    pub fn verb(&self) -> Option<Verb> {
+        self.current.and_then(|current| current.verb)
+    }
+
+    /// Whether the next octet of the client begins a command, as far as what came was taken.
+    pub fn is_between_commands(&self) -> bool {
+        matches!(self.step, Step::Command) && self.lines.is_empty()
+    }
+
+    /// The commands that were answered since their tally was last taken. One counts as answered once `advance` goes on
+    /// behind it.
+    pub const fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    /// The command at hand is answered.
+    fn count(&mut self) {
+        if let Some(Current { verb, ok }) = self.current.take() {
+            self.tally.add(verb, ok);
+        }
+    }
+
+    /// How the command at hand is answered.
+    const fn note(&mut self, ok: bool) {
+        if let Some(current) = &mut self.current {
+            current.ok = ok;
+        }
+    }
+
     /// Whether passwords may be shown on this connection.
     pub(super) const fn may_show_password(&self) -> bool {
         self.link.tls.is_some() || self.link.cleartext
@@ -260,6 +308,7 @@ impl<S> Session<S> {
     /// Answers the command at hand; the table says where that leads.
     pub(super) fn reply(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) {
         reply.write(out);
+        self.note(reply.is_ok());
         if let Some(row) = self.row.take() {
             self.phase = if reply.is_ok() { row.ok } else { row.err };
         }
@@ -296,6 +345,7 @@ impl<S> Session<S> {
         let parsed = Command::parse(line);
         let verb = parsed.as_ref().map_or_else(|error| error.verb(), |command| Some(command.verb()));
         let row = verb.and_then(|verb| self.phase.transition(verb));
+        self.current = Some(Current { verb, ok: false });
         match parsed {
             Ok(command) if row.is_some() => {
                 self.row = row;
@@ -357,6 +407,7 @@ impl<S> Session<S> {
     /// Refuses what is no command, or none here; too many in a row end the session.
     fn bad_command(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) {
         self.row = None;
+        self.note(false);
         if self.phase != Phase::Named {
             self.user = None;
         }
