@@ -85,7 +85,7 @@ const CRATES: &[Rule] = &[
     Rule {
         package: "restante-admin",
         house: &["restante-proto", "restante-server", "restante-diagram"],
-        others: Others::Marked(&["tokio", "tracing"]),
+        others: Others::Marked(&["rustix", "tokio", "tracing"]),
     },
     Rule {
         package: "restante",
