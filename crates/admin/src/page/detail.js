@@ -45,9 +45,11 @@ export class Detail {
     return getComputedStyle(this.paper).overflowY === 'auto' ? this.paper : this.body;
   }
 
-  open(id) {
+  // One that has ended is read from its beginning; one that is on is followed.
+  open(id, {isOver}) {
     this.close();
     this.id = id;
+    this.isOver = isOver;
     this.session = null;
     this.section.hidden = false;
     byId('dialogue').href = `/sessions/${id}/dialogue`;
@@ -79,7 +81,7 @@ export class Detail {
     this.phase = undefined;
     this.rows = null;
     this.found = [];
-    this.isFollowing = true;
+    this.isFollowing = !this.isOver;
     this.diagram = null;
     this.paper.replaceChildren();
     byId('findings').replaceChildren();
@@ -93,7 +95,9 @@ export class Detail {
     this.section.dataset.link = state;
   }
 
-  event(name, data) {
+  event(told, what) {
+    // Drawn lines come as they are: `{"row": {…}}`.
+    const [name, data] = told === 'row' && Object.keys(what).length === 1 ? Object.entries(what)[0] : [told, what];
     if (name === 'waiting') {
       this.clear();
       this.notice('waits', data.why);
@@ -149,7 +153,7 @@ export class Detail {
     const queue = this.queue;
     this.queue = [];
     for (const row of queue) this.row(row);
-    this.unseen = this.isFollowing ? 0 : this.unseen + queue.length;
+    this.unseen = this.isFollowing || this.isOver ? 0 : this.unseen + queue.length;
     if (this.count - this.dropped > ROWS_MAX) this.drop();
     if (this.isFollowing) this.toEnd();
     this.showBelow();

@@ -190,11 +190,7 @@ function link(state) {
     place.dataset.link = state;
     place.textContent = LINKS[state];
   }
-  const banner = byId('banner');
-  banner.hidden = state !== 'denied';
-  if (state === 'denied') {
-    banner.textContent = 'You are not logged in any more. Open the address again that the server told when it began, with its token.';
-  }
+  byId('banner').hidden = state !== 'denied';
   document.body.classList.toggle('stale', state !== 'live');
 }
 
@@ -271,7 +267,7 @@ function route() {
   const [, id, row] = location.hash.match(/^#([A-Za-z0-9-]{1,64})(?:\/(\d{1,9}))?$/) ?? [];
   if (!id) return shut();
   if (detail.id === id) return row && detail.point(row);
-  detail.open(id);
+  detail.open(id, {isOver: ended.items.has(id)});
   detail.update(null);
   detail.wanted = row ?? null;
   board.classList.add('split');
@@ -294,6 +290,9 @@ function leave() {
   history.pushState(null, '', location.pathname);
   route();
 }
+
+// The server asks for its token then.
+byId('login').addEventListener('click', () => location.reload());
 
 addEventListener('hashchange', route);
 addEventListener('popstate', route);

@@ -2,6 +2,8 @@
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
+// The server says something every 15 seconds, were it only that it is there.
+const SILENCE_MAX_MS = 45_000;
 
 // Listens until it is stopped. `event(name, data)` is told of each event; `state` of `live`, `lost` (it is tried again),
 // `denied` (who asks is not logged in) and `missing` (there is no such thing).
@@ -65,8 +67,11 @@ async function read(body, event, signal) {
     if (field === 'data') data.push(value);
     return false;
   };
+  let silence;
   for (;;) {
-    const {done, value} = await reader.read();
+    clearTimeout(silence);
+    silence = setTimeout(() => reader.cancel().catch(() => {}), SILENCE_MAX_MS);
+    const {done, value} = await reader.read().finally(() => clearTimeout(silence));
     if (done || signal.aborted) return false;
     let from = 0;
     for (let end = value.indexOf('\n'); end >= 0; end = value.indexOf('\n', from)) {
