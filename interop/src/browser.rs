@@ -222,7 +222,8 @@ impl Browser {
     /// Waits until an expression is true, and gives what it is then.
     #[track_caller]
     pub fn wait_until(&mut self, expression: &str) -> Value {
-        let is_so = |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value != 0 && value != "";
+        let is_so =
+            |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value != 0 && value != "";
         let seen = poll::until(|| Some(self.evaluate(expression)).filter(is_so));
         seen.unwrap_or_else(|| {
             let page = self.evaluate("document.body?.innerText.slice(0, 4000)");
