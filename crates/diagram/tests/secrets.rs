@@ -112,8 +112,8 @@ fn sessions() -> Vec<Vec<(char, String)>> {
 }
 
 /// The session as a dialogue.
-fn dialogue(session: &[(char, String)]) -> Vec<u8> {
-    let mut text = format!("title: secrets\nuser: john\npassword: {PASSWORD}\n\n").into_bytes();
+fn dialogue(head: &str, session: &[(char, String)]) -> Vec<u8> {
+    let mut text = format!("{head}\n\n").into_bytes();
     for (side, line) in session {
         let line = line.replace('\\', "\\\\").replace('{', "\\{").replace('[', "\\[").replace('\t', "\\t");
         let line = line.strip_suffix(' ').map_or_else(|| line.clone(), |line| format!("{line}\\x20"));
@@ -165,8 +165,16 @@ fn everywhere(what: &str, draw: &dyn Fn(&mut Drawing, &mut Vec<u8>)) {
 #[test]
 fn no_drawing_of_a_dialogue_holds_a_secret() {
     for session in sessions() {
-        let text = dialogue(&session);
+        let head = format!("title: secrets\nuser: john\npassword: {PASSWORD}");
+        let text = dialogue(&head, &session);
         everywhere(&format!("dialogue {session:?}"), &|drawing, out| drawing.push(&text, out).unwrap());
+        // Behind the greeting, whatever the head says of the state.
+        for joined in ["AUTHORIZATION", "TRANSACTION"] {
+            let text = dialogue(&format!("joined: {joined}"), &session[1..]);
+            everywhere(&format!("dialogue in {joined} {session:?}"), &|drawing, out| {
+                drawing.push(&text, out).unwrap();
+            });
+        }
     }
 }
 
