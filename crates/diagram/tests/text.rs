@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use restante_diagram::{
     anomaly::Anomaly,
     format::{
-        Style,
+        Live, Style,
         text::{Text, list},
     },
     heard::Opening,

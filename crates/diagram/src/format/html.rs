@@ -3,9 +3,11 @@
 //! The page allows itself no more than it brings: its policy names its own style sheet and its own script by their hashes,
 //! so that nothing that a stranger said can run, even if it came through the escaping.
 
+mod live;
 mod row;
 mod session;
 
+pub use self::live::LiveRows;
 use super::{
     Draw, Format, Picture, Style,
     markup::{escaped, heading, icon, put},
