@@ -5,7 +5,10 @@ mod sample;
 
 use restante_diagram::{
     drawing::{Drawing, Options},
-    format::{Live, Style, by_name, html::LiveRows},
+    format::{
+        Live, Style, by_name,
+        html::{DIAGRAM_CSS, LiveRows},
+    },
 };
 use sample::{Session, draw};
 use serde_json::Value;
@@ -284,6 +287,42 @@ fn a_joined_session_says_so() {
     assert_eq!((&row["phase"], &row["class"]), (&Value::from("TRANSACTION"), &Value::from("p1")));
     assert_eq!(row["findings"], Value::Array(Vec::new()));
     assert!(row["html"].as_str().unwrap().contains("<span class=\"at\">35.200000</span>"));
+}
+
+/// What stands before each `{` of a style sheet, selector by selector.
+fn selectors(css: &str) -> Vec<String> {
+    let css = without(css, "/*", "*/");
+    let mut pieces: Vec<&str> = css.split('{').collect();
+    pieces.pop();
+    let lists = pieces.into_iter().map(|piece| piece.rsplit('}').next().unwrap().trim());
+    let mut selectors = Vec::new();
+    for list in lists.filter(|list| !list.starts_with("@media")) {
+        let mut depth = 0;
+        let parts = list.split(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            c == ',' && depth == 0
+        });
+        selectors.extend(parts.map(str::to_owned));
+    }
+    selectors
+}
+
+#[test]
+fn the_diagrams_style_sheet_leaves_the_page_around_it_alone() {
+    let selectors = selectors(DIAGRAM_CSS);
+    assert!(selectors.len() > 100);
+    let names = [":root", "svg.icon", ".slow", ".wrong", ".grave", ".p0", ".p1", ".p2", ".p3"];
+    for selector in selectors {
+        let inside = selector == ".diagram"
+            || [".diagram ", ".diagram.", ":is(.diagram,"].iter().any(|start| selector.starts_with(start));
+        assert!(inside || names.contains(&selector.as_str()), "{selector}");
+    }
+    // What it takes from elsewhere may lack.
+    let defined = |name: &str| DIAGRAM_CSS.contains(&format!("{name}:"));
+    for used in DIAGRAM_CSS.split("var(").skip(1).map(|used| used.split(')').next().unwrap()) {
+        assert!(used.contains(',') || defined(used), "{used}");
+    }
+    assert_eq!(DIAGRAM_CSS.matches('{').count(), DIAGRAM_CSS.matches('}').count());
 }
 
 #[test]

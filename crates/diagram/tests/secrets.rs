@@ -8,7 +8,7 @@ mod talk;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use restante_diagram::{
     drawing::{Choice, Drawing, Options},
-    format::{self, Style},
+    format::{self, Style, html::LiveRows},
 };
 
 const PASSWORD: &str = "Zitronenfalter-7";
@@ -160,6 +160,11 @@ fn everywhere(what: &str, draw: &dyn Fn(&mut Drawing, &mut Vec<u8>)) {
             holds_no_secret(&out, &format!("{} as {}", what, format.name));
         }
     }
+    let live = Box::new(LiveRows::new(&Style::default()));
+    let (mut drawing, mut out) = (Drawing::live_with(Options::default(), live), Vec::new());
+    draw(&mut drawing, &mut out);
+    drawing.end(&mut out).unwrap();
+    holds_no_secret(&out, &format!("{what} while it grows"));
 }
 
 #[test]
