@@ -23,6 +23,7 @@ mod draw;
 pub mod facts;
 mod hub;
 mod list;
+mod page;
 mod routes;
 mod stream;
 mod tape;

@@ -1,5 +1,11 @@
 //! The files of the live page, as they are sent: there is nothing to build. What they do is written in them; who may have
-//! them is decided before (`door.rs`). The diagram's own style sheet is the diagram's (`/diagram.css`).
+//! them is decided before (`door.rs`). The style sheet of the diagram is the diagram's own.
+
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+};
+use restante_diagram::format::html::DIAGRAM_CSS;
 
 /// A file of the page.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +22,13 @@ pub(crate) struct File {
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+impl IntoResponse for File {
+    fn into_response(self) -> Response {
+        let heads = [(header::CONTENT_TYPE, self.content_type), (header::CONTENT_SECURITY_POLICY, POLICY)];
+        (heads, self.text).into_response()
+    }
+}
+
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -24,6 +37,7 @@ const SVG: &str = "image/svg+xml";
 /// All of them.
 pub(crate) const FILES: &[File] = &[
     File { path: "/", content_type: HTML, text: include_str!("page/index.html") },
+    File { path: "/diagram.css", content_type: CSS, text: DIAGRAM_CSS },
     File { path: "/page.css", content_type: CSS, text: include_str!("page/page.css") },
     File { path: "/page.js", content_type: SCRIPT, text: include_str!("page/page.js") },
     File { path: "/list.js", content_type: SCRIPT, text: include_str!("page/list.js") },
@@ -45,9 +59,8 @@ mod tests {
     #[test]
     fn all_that_the_page_asks_for_is_there() {
         let html = FILES[0].text;
-        let own = ["/diagram.css"];
         for path in values(html, " src=\"").chain(values(html, " href=\"")) {
-            assert!(own.contains(&path) || FILES.iter().any(|file| file.path == path), "{path}");
+            assert!(FILES.iter().any(|file| file.path == path), "{path}");
         }
         for script in FILES.iter().filter(|file| file.content_type == SCRIPT) {
             for line in script.text.lines().filter(|line| line.starts_with("import ")) {
