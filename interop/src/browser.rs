@@ -330,7 +330,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // In good order, so that none of its processes is left; by force where that takes too long.
-        let mut call = json!({"id": u64::MAX >> 12, "method": "Browser.close"}).to_string().into_bytes();
+        let mut call = json!({"id": self.calls + 1, "method": "Browser.close"}).to_string().into_bytes();
         call.push(0);
         let asked = self.to.write_all(&call).is_ok();
         if !asked || poll::until(|| self.child.try_wait().ok()?).is_none() {

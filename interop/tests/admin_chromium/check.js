@@ -39,6 +39,8 @@
   for (let one = 0; one < sorted.length; one++) {
     for (let two = one + 1; two < sorted.length && sorted[two].box.top < sorted[one].box.bottom - 3; two++) {
       const [a, b] = [sorted[one], sorted[two]];
+      // A text that is cut short has a second box.
+      if (a.element === b.element) continue;
       if (layer(a.element) !== layer(b.element) || a.element.closest('tr,li') !== b.element.closest('tr,li')) continue;
       const cut = (box, element) => Math.min(box.right, element.closest('td')?.getBoundingClientRect().right ?? Infinity);
       if (a.box.left < cut(b.box, b.element) - 1 && b.box.left < cut(a.box, a.element) - 1) {

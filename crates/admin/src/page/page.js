@@ -411,8 +411,8 @@ addEventListener('keydown', event => {
 function inFilter(event) {
   if (event.key === 'Escape') {
     event.preventDefault();
-    if (filter.value === '') filter.blur();
     setFilter('');
+    filter.blur();
   } else if (event.key === 'ArrowDown' || event.key === 'Enter') {
     event.preventDefault();
     const list = [last, on, ended].find(one => one.order.length > 0);
