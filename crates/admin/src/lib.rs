@@ -19,4 +19,36 @@
 //!
 //! Start reading at [`Admin`], then `routes.rs`. What is heard of sessions, and for whom, is in `hub.rs`.
 
+mod door;
 pub mod facts;
+mod listen;
+mod serve;
+
+pub use door::{Access, Keys};
+pub use listen::{ListenError, Place, WhyNot};
+pub use serve::Doors;
+
+/// A stub.
+#[derive(Debug)]
+pub struct Admin;
+/// A stub.
+pub struct Options {
+    /// The server's name.
+    pub hostname: String,
+    /// Whether it is ready.
+    pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+impl Admin {
+    /// A stub.
+    pub fn new(_options: Options) -> Self {
+        Self
+    }
+    /// A stub.
+    pub fn observers(&self) -> Vec<std::sync::Arc<dyn restante_server::Observer>> {
+        Vec::new()
+    }
+    /// A stub.
+    pub fn router(&self, _handle: restante_server::Handle) -> axum::Router {
+        axum::Router::new().route("/livez", axum::routing::get(|| async { "ok\n" }))
+    }
+}
