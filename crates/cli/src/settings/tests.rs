@@ -43,7 +43,7 @@ fn each_key_of_the_table_is_a_field_and_each_bound_is_accepted() {
                 Takes::Number { least, most } => values.extend([least.to_string(), most.to_string()]),
                 Takes::Word(words) => values.extend(words.iter().map(|word| format!("\"{word}\""))),
                 Takes::Switch => values.extend(["true".to_owned(), "false".to_owned()]),
-                Takes::Text { .. } | Takes::List { .. } => {}
+                Takes::Text { .. } | Takes::List { .. } | Takes::OneOrList { .. } => {}
             }
             for value in values {
                 // The structs alone: what contradicts other keys is not the matter here.
@@ -119,7 +119,7 @@ fn unknown_names_are_errors_with_the_place_and_the_fix() {
     told("[limit]\n", "t.toml:1:2: unknown section [limit]; did you mean [limits]?");
     told(
         "[x]",
-        "t.toml:1:2: unknown section [x]; the sections are [listen], [tls], [auth], [store], [limits], [log]",
+        "t.toml:1:2: unknown section [x]; the sections are [listen], [admin], [tls], [auth], [store], [limits], [log]",
     );
     told("tls = true", "t.toml:1:1: tls is a section; write [tls] and its keys below");
     told("[[tls]]\nkey = 1", "t.toml:1:3: [tls] is one section; write it once, in single brackets");
