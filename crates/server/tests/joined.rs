@@ -1,6 +1,5 @@
 //! Sessions that somebody begins to hear when they are under way: their heads say in which state they were.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
-#![allow(dead_code)] // of the world only a part is used
 
 mod world;
 
