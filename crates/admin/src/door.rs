@@ -104,7 +104,7 @@ impl Keys {
         if !is_right {
             let mut wrong = self.wrong();
             wrong.came(from, Instant::now());
-            if let Some(times) = wrong.to_tell(Instant::now()) {
+            if let Some(times) = wrong.untold(Instant::now()) {
                 warn!(address = %from, times, "somebody came to the admin address with a wrong token");
             }
         }
@@ -138,7 +138,7 @@ impl Wrong {
     }
 
     /// How many are to be told now.
-    fn to_tell(&mut self, now: Instant) -> Option<u64> {
+    fn untold(&mut self, now: Instant) -> Option<u64> {
         if self.told.is_some_and(|told| now < told + TOLD_EVERY) {
             return None;
         }
@@ -179,14 +179,6 @@ pub(crate) struct Door {
     pub(crate) router: Router,
 }
 
-/// What a comer is allowed.
-enum Allowed {
-    /// To ask.
-    In,
-    /// This instead.
-    Answer(Response<Body>),
-}
-
 impl Door {
     /// Answers a request, by the router if it may come in.
     pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
@@ -196,16 +188,16 @@ impl Door {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
-        let mut answer = match self.let_in(&head.method, &head.uri, &head.headers) {
-            Err(refusal) => refusal,
-            Ok(()) => match timeout(BODY_PATIENCE, Limited::new(body, BODY_MAX_OCTETS).collect()).await {
+        let mut answer = match self.refused(&head.method, &head.uri, &head.headers) {
+            Some(refusal) => refusal,
+            None => match timeout(BODY_PATIENCE, Limited::new(body, BODY_MAX_OCTETS).collect()).await {
                 Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "that took too long\n"),
                 Ok(Err(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, "that is too much\n"),
                 Ok(Ok(body)) => {
                     let body = body.to_bytes();
-                    match self.ask_for_token(&head.method, &head.uri, &head.headers, &body).await {
-                        Allowed::Answer(answer) => answer,
-                        Allowed::In => {
+                    match self.asked_for_token(&head.method, &head.uri, &head.headers, &body).await {
+                        Some(answer) => answer,
+                        None => {
                             let request = Request::from_parts(head, Body::from(body));
                             match TowerToHyperService::new(self.router.clone()).call(request).await {
                                 Ok(answer) => answer,
@@ -221,15 +213,15 @@ impl Door {
     }
 
     /// What a browser may be made to do by other pages is refused, before anything else.
-    fn let_in(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Response<Body>> {
+    fn refused(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
             (Some(Ok(host)), None) if self.is_ours(host) => host,
-            _ => return Err(empty(StatusCode::MISDIRECTED_REQUEST)),
+            _ => return Some(empty(StatusCode::MISDIRECTED_REQUEST)),
         };
         // It would count more than the header (RFC 9112 §3.2.2).
         if uri.authority().is_some_and(|authority| !self.is_ours(authority.as_str())) {
-            return Err(empty(StatusCode::MISDIRECTED_REQUEST));
+            return Some(empty(StatusCode::MISDIRECTED_REQUEST));
         }
         let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
         if !matches!(*method, Method::GET | Method::HEAD)
@@ -239,8 +231,9 @@ impl Door {
             let from = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
             let is_same = from.is_some_and(|from| from.eq_ignore_ascii_case(host));
             // A page without a referrer sends a form with no origin.
-            if !is_same && !(origin == "null" && site == Some(b"same-origin")) {
-                return Err(plain(StatusCode::FORBIDDEN, "this comes from another page\n"));
+            let may_be = origin == "null" && site == Some(b"same-origin");
+            if !is_same && !may_be {
+                return Some(plain(StatusCode::FORBIDDEN, "this comes from another page\n"));
             }
         }
         let visits = *method == Method::GET
@@ -248,9 +241,9 @@ impl Door {
             && headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
         match site {
             Some(b"cross-site" | b"same-site") if !visits => {
-                Err(plain(StatusCode::FORBIDDEN, "this comes from another page\n"))
+                Some(plain(StatusCode::FORBIDDEN, "this comes from another page\n"))
             }
-            _ => Ok(()),
+            _ => None,
         }
     }
 
@@ -274,8 +267,15 @@ impl Door {
             }
     }
 
-    async fn ask_for_token(&self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Allowed {
-        let Way::Tcp { from, to } = self.way else { return Allowed::In };
+    /// Who comes by TCP without the token gets this instead of an answer.
+    async fn asked_for_token(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Option<Response<Body>> {
+        let Way::Tcp { from, to } = self.way else { return None };
         let cookie = format!("restante-{}", to.port());
         let known = self.keys.known();
         let (is_get, path) = (*method == Method::GET, uri.path());
@@ -286,7 +286,7 @@ impl Door {
         };
         if let Some(token) = form {
             if !self.keys.is_token(&token, from.ip()).await {
-                return Allowed::Answer(login(Some("This is not the token.")));
+                return Some(login(Some("This is not the token.")));
             }
             let value = String::from_utf8_lossy(known.cookie.expose()).into_owned();
             let cookie = format!("{cookie}={value}; Path=/; HttpOnly; SameSite=Strict");
@@ -296,21 +296,21 @@ impl Door {
                 value.set_sensitive(true);
                 answer.headers_mut().insert(header::SET_COOKIE, value);
             }
-            return Allowed::Answer(answer);
+            return Some(answer);
         }
         if let Some(said) = headers.get(header::AUTHORIZATION) {
             let said = said.as_bytes();
             let is_bearer = said.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
             let token = said.get(7..).filter(|_| is_bearer).unwrap_or_default().trim_ascii();
             if self.keys.is_token(token, from.ip()).await {
-                return Allowed::In;
+                return None;
             }
         } else if cookies(headers)
             .any(|(name, value)| name == cookie.as_bytes() && bool::from(known.cookie.expose().ct_eq(value)))
         {
-            return Allowed::In;
+            return None;
         }
-        Allowed::Answer(match is_get && path == "/" {
+        Some(match is_get && path == "/" {
             true => login(None),
             false => {
                 let mut answer = plain(StatusCode::UNAUTHORIZED, "the token is needed\n");

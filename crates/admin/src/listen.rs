@@ -163,7 +163,7 @@ impl UnixDoor {
         let listener = match bound(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => replaced(path).map_err(fail)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let folder = path.parent().unwrap_or(Path::new("/"));
+                let folder = path.parent().unwrap_or_else(|| Path::new("/"));
                 return Err(fail(WhyNot::NoFolder(folder.to_owned())));
             }
             other => other.map_err(|error| fail(WhyNot::Io(error)))?,
@@ -196,7 +196,7 @@ fn bound(path: &Path) -> io::Result<StdUnixListener> {
 /// A new socket in place of one where nobody answers. The folder is locked meanwhile, so that of two who find the same
 /// stale socket only one removes it, and none the other's.
 fn replaced(path: &Path) -> Result<StdUnixListener, WhyNot> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let folder = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| WhyNot::Io(errno.into()))?;
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {

@@ -192,6 +192,36 @@ fn values_that_contradict_each_other_are_told() {
 }
 
 #[test]
+fn the_page_has_one_place_or_several_and_addresses_need_a_token() {
+    assert_eq!(good("").listen.admin, [Place::Unix("/run/restante/admin.sock".into())]);
+    assert_eq!(good("[listen]\nadmin = []").listen.admin, []);
+    assert_eq!(good("[listen]\nadmin = \"/x/y\"").listen.admin, [Place::Unix("/x/y".into())]);
+    let token = "[admin]\ntoken_file = \"/t\"\nhosts = [\"a.example\"]";
+    let both = format!("[listen]\nadmin = [\"/x\", \"192.0.2.1:1180\"]\n{token}");
+    let settings = good(&both);
+    assert_eq!(settings.listen.admin.len(), 2);
+    let (places, _) = document::read("t.toml", &both);
+    let warned = admin::warnings(&settings, &places);
+    assert!(warned.len() == 1 && places.tell(&warned[0]).starts_with("t.toml:2:9: 192.0.2.1:1180 can be"));
+    let inside = good(&both.replace("192.0.2.1", "127.0.0.1"));
+    assert_eq!(admin::warnings(&inside, &places), []);
+    assert!(
+        bad("[listen]\nadmin = \"127.0.0.1:1180\"")[0].starts_with("t.toml:2:9: a TCP address needs a token")
+    );
+    told(
+        "[listen]\nadmin = \"run/admin.sock\"",
+        "t.toml:2:9: \"run/admin.sock\" is neither the absolute path of a unix socket nor address:port, such as \"127.0.0.1:1180\"",
+    );
+    assert!(
+        bad("[listen]\nadmin = [\"/x\", 7]")[0].starts_with("t.toml:2:16: admin must be a unix socket's")
+    );
+    assert!(
+        bad(&format!("[listen]\nadmin = \"/{}\"", "x".repeat(107)))[0].contains("too long for a unix socket")
+    );
+    assert!(bad("[admin]\nhosts = [\"a b\"]")[0].contains("is no host name"));
+}
+
+#[test]
 fn all_errors_are_told_at_once_in_the_order_of_the_file() {
     let found = bad("hostnam = 1\n[auth]\napop = 1\n[listen]\npop3 = [\"x\", 7]\n");
     let places: Vec<_> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
