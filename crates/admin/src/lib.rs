@@ -19,4 +19,132 @@
 //!
 //! Start reading at [`Admin`], then `routes.rs`. What is heard of sessions, and for whom, is in `hub.rs`.
 
+mod draw;
 pub mod facts;
+mod hub;
+mod list;
+mod routes;
+mod stream;
+mod tape;
+mod watch;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::Router;
+use restante_server::{Handle, Observer};
+
+use crate::{facts::Session, hub::Hub};
+
+/// How long it may take to find out whether the server is ready.
+const READY_PATIENCE: Duration = Duration::from_secs(2);
+/// For how long a list of sessions serves everybody who asks.
+const LIST_KEPT: Duration = Duration::from_millis(200);
+
+/// What a server needs to be looked at. It observes the server from its start, and is asked once that runs.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    hub: Hub,
+    options: Arc<Options>,
+}
+
+/// What the operator decides, and what only the program knows.
+pub struct Options {
+    /// The server's name, as in its greeting.
+    pub hostname: String,
+    /// Whether mail and users can be reached, or why not. It may take its time.
+    pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("hostname", &self.hostname).finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// One for a server that does not run yet.
+    ///
+    /// ```
+    /// use restante_admin::{Admin, Options};
+    /// let admin = Admin::new(Options { hostname: "X1".into(), ready: Box::new(|| Ok(())) });
+    /// assert_eq!(admin.observers().len(), 1, "for `restante_server::Config`");
+    /// ```
+    pub fn new(options: Options) -> Self {
+        Self { hub: Hub::new(), options: Arc::new(options) }
+    }
+
+    /// What the server has to tell what happens, by [`restante_server::Config::observers`].
+    pub fn observers(&self) -> Vec<Arc<dyn Observer>> {
+        vec![Arc::new(self.hub.clone())]
+    }
+
+    /// What answers questions about the server that this handle is of. Who may ask is not its business.
+    pub fn router(&self, handle: Handle) -> Router {
+        routes::router(Arc::new(Running {
+            handle,
+            hub: self.hub.clone(),
+            options: Arc::clone(&self.options),
+            asking: AtomicBool::new(false),
+            list: Mutex::new(None),
+        }))
+    }
+}
+
+/// A server that runs, and what is known of it.
+pub(crate) struct Running {
+    handle: Handle,
+    hub: Hub,
+    options: Arc<Options>,
+    /// It is being found out whether the server is ready.
+    asking: AtomicBool,
+    list: Mutex<Option<(Instant, Arc<[Session]>)>>,
+}
+
+impl Running {
+    /// The sessions that are on; a moment old at most.
+    pub(crate) fn sessions(&self) -> Arc<[Session]> {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*list {
+            Some((made, sessions)) if made.elapsed() < LIST_KEPT => Arc::clone(sessions),
+            _ => {
+                let sessions: Arc<[Session]> = self.handle.sessions().iter().map(Session::from).collect();
+                *list = Some((Instant::now(), Arc::clone(&sessions)));
+                sessions
+            }
+        }
+    }
+
+    /// Lets a session be heard that is on already, unless it is; `false` where none of this name is on.
+    pub(crate) fn attach(&self, session: &str) -> bool {
+        self.hub.tape(session).is_some() || self.handle.attach(session, Arc::new(self.hub.clone()))
+    }
+
+    /// Whether users may log in and find their mail, or why not.
+    pub(crate) async fn ready(self: &Arc<Self>) -> Result<(), String> {
+        if !self.handle.is_serving() {
+            return Err("the server is stopping".into());
+        }
+        if self.asking.swap(true, Ordering::AcqRel) {
+            // A disk that hangs holds one thread, not one for each question.
+            return Err("it is still being found out whether mail and users can be reached".into());
+        }
+        let running = Arc::clone(self);
+        let asked = tokio::task::spawn_blocking(move || {
+            let ready = (running.options.ready)();
+            running.asking.store(false, Ordering::Release);
+            ready
+        });
+        match tokio::time::timeout(READY_PATIENCE, asked).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(_)) => Err("the check failed".into()),
+            Err(_) => Err(format!("mail or users cannot be reached within {} s", READY_PATIENCE.as_secs())),
+        }
+    }
+}

@@ -275,6 +275,11 @@ impl Handle {
         self.shared.sessions.list()
     }
 
+    /// The session of this name, if it is on.
+    pub fn session(&self, session: &str) -> Option<SessionFacts> {
+        self.shared.sessions.find(session).map(|presence| presence.facts())
+    }
+
     /// How many sessions there are and were, and what they sent.
     pub fn totals(&self) -> Totals {
         self.shared.sessions.totals()

@@ -41,7 +41,7 @@ impl Default for Style {
 }
 
 /// A format at work: `start` once, `session` for each, `finish` once.
-pub trait Draw {
+pub trait Draw: Send {
     /// What stands before the first session.
     fn start(&mut self, out: &mut Vec<u8>);
     /// A whole session.

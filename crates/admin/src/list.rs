@@ -1,0 +1,82 @@
+//! The list of sessions, and how it changes while somebody looks at it.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum::response::sse::Event;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    Running,
+    facts::{All, Change, Session, Sums, millis},
+    stream::{Pieces, event},
+};
+
+/// How often the list is looked at, where nothing is told.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often at most.
+const NOT_BEFORE: Duration = Duration::from_millis(250);
+
+/// Everything, and how many sessions have ended.
+pub(crate) fn all(running: &Running) -> (u64, All) {
+    let (ended, ends) = running.hub.ended_since(0);
+    let on = running.sessions();
+    let all = All {
+        now_ms: millis(SystemTime::now()),
+        hostname: running.options.hostname.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        totals: Sums::from(running.handle.totals()),
+        on: on.iter().cloned().collect(),
+        ended,
+    };
+    (ends, all)
+}
+
+/// Everything, and then what changes.
+pub(crate) async fn changes(running: Arc<Running>, to: Pieces<Event>) {
+    let _watching = running.hub.watch();
+    let mut turned = running.hub.turned();
+    let (mut ends, everything) = all(&running);
+    let mut known: HashMap<String, Session> = HashMap::new();
+    if to.send(event("all", &everything)).await.is_err() {
+        return;
+    }
+    known.extend(everything.on.into_iter().map(|session| (session.session.clone(), session)));
+    loop {
+        let looked = Instant::now();
+        tokio::select! {
+            () = sleep_until(looked + EVERY) => {}
+            _ = turned.changed() => sleep_until(looked + NOT_BEFORE).await,
+            () = to.closed() => return,
+        }
+        let (ended, now_ends) = running.hub.ended_since(ends);
+        let sessions = running.sessions();
+        let mut on = Vec::new();
+        let mut gone = known;
+        known = HashMap::with_capacity(sessions.len());
+        for session in sessions.iter() {
+            let before = gone.remove(&session.session);
+            if before.as_ref() != Some(session) {
+                on.push(session.clone());
+            }
+            known.insert(
+                session.session.clone(),
+                before.filter(|before| before == session).unwrap_or_else(|| session.clone()),
+            );
+        }
+        let change = Change {
+            now_ms: millis(SystemTime::now()),
+            totals: Sums::from(running.handle.totals()),
+            on,
+            gone: gone.into_keys().collect(),
+            ended,
+        };
+        ends = now_ends;
+        if to.send(event("change", &change)).await.is_err() {
+            return;
+        }
+    }
+}
