@@ -269,6 +269,9 @@ fn wrong_usage_is_told_before_anything_is_sent() {
             .fails(2)
             .contains("begins with a TLS handshake")
     );
+    let joined = file(&folder, "joined: TRANSACTION\n\nC: QUIT\nS: +OK\n");
+    let told = binary::restante(&["play", &joined, "pop3s://127.0.0.1"]).fails(2);
+    assert!(told.contains("begins in the middle of a session"), "{told}");
     let broken = file(&folder, "S: +OK\nC: QUIT \n");
     let told = binary::restante(&["play", &broken, "pop3://127.0.0.1"]).fails(1);
     assert!(told.contains("a.pop3: line 2, column 8: a space"), "{told}");

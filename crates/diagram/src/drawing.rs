@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::BufRead, time::Duration};
 use restante_proto::dialogue::ParseError;
 
 use crate::{
-    format::{Draw, Format, Picture, Style, text::Text},
+    format::{Draw, Format, Live, Picture, Style, text::Text},
     heard::{Heard, What},
     row::{Row, Summary},
     source::{
@@ -164,7 +164,7 @@ enum Pen {
     /// With their session, when it is over.
     Whole(Box<dyn Draw>),
     /// As they come; of which session the last one was.
-    Live(Box<Text>, Option<u32>),
+    Live(Box<dyn Live>, Option<u32>),
 }
 
 enum Source {
@@ -193,8 +193,13 @@ impl Drawing {
     /// A drawing as text that grows with its source: rows of several sessions alternate, under headings that say whose
     /// they are. All sessions are drawn.
     pub fn live(options: Options, style: &Style) -> Self {
+        Self::live_with(options, Box::new(Text::new(style)))
+    }
+
+    /// The same in another format. Where nothing comes for a while, [`Drawing::idle`] draws what is held back.
+    pub fn live_with(options: Options, live: Box<dyn Live>) -> Self {
         let options = Options { choice: Choice::All, ..options };
-        Self::drawn_by(options, Pen::Live(Box::new(Text::new(style)), None))
+        Self::drawn_by(options, Pen::Live(live, None))
     }
 
     fn drawn_by(options: Options, pen: Pen) -> Self {
@@ -460,11 +465,11 @@ impl Drawing {
                 }
                 draw.session(Picture { summary, rows: &session.rows }, out);
             }
-            Pen::Live(text, current) => {
+            Pen::Live(draw, current) => {
                 if *current != Some(summary.number) {
-                    text.resume(summary.number, &summary.opening, out);
+                    draw.resume(summary.number, &summary.opening, out);
                 }
-                text.end(summary, out);
+                draw.end(summary, out);
                 *current = None;
             }
         }
@@ -474,14 +479,14 @@ impl Drawing {
 
 /// Draws one row now, below a heading if the row before it was another session's.
 fn live(pen: &mut Pen, session: u32, summary: &Summary, row: &Row, out: &mut Vec<u8>) {
-    let Pen::Live(text, current) = pen else { return };
+    let Pen::Live(draw, current) = pen else { return };
     if row.number == 1 {
-        text.begin(&summary.opening, session, out);
+        draw.begin(&summary.opening, session, out);
     } else if *current != Some(session) {
-        text.resume(session, &summary.opening, out);
+        draw.resume(session, &summary.opening, out);
     }
     *current = Some(session);
-    text.row(row, out);
+    draw.row(row, out);
 }
 
 fn row_octets(row: &Row) -> usize {

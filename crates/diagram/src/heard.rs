@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use restante_proto::dialogue::{Observed, Side, TlsFacts};
+use restante_proto::{
+    dialogue::{Observed, Side, TlsFacts},
+    phase::Phase,
+};
 
 /// One thing that a source heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub struct Opening {
     pub started: Option<Box<str>>,
     /// The source began when the session was under way.
     pub joined: bool,
+    /// The state that it was in then, where the source knows.
+    pub phase: Option<Phase>,
     /// TLS, if there was any, had been taken off before the source heard anything: whether there was is not known.
     pub inside_tls: bool,
 }

@@ -8,7 +8,7 @@ mod talk;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use restante_diagram::{
     drawing::{Choice, Drawing, Options},
-    format::{self, Style},
+    format::{self, Style, html::LiveRows},
 };
 
 const PASSWORD: &str = "Zitronenfalter-7";
@@ -112,8 +112,8 @@ fn sessions() -> Vec<Vec<(char, String)>> {
 }
 
 /// The session as a dialogue.
-fn dialogue(session: &[(char, String)]) -> Vec<u8> {
-    let mut text = format!("title: secrets\nuser: john\npassword: {PASSWORD}\n\n").into_bytes();
+fn dialogue(head: &str, session: &[(char, String)]) -> Vec<u8> {
+    let mut text = format!("{head}\n\n").into_bytes();
     for (side, line) in session {
         let line = line.replace('\\', "\\\\").replace('{', "\\{").replace('[', "\\[").replace('\t', "\\t");
         let line = line.strip_suffix(' ').map_or_else(|| line.clone(), |line| format!("{line}\\x20"));
@@ -160,13 +160,26 @@ fn everywhere(what: &str, draw: &dyn Fn(&mut Drawing, &mut Vec<u8>)) {
             holds_no_secret(&out, &format!("{} as {}", what, format.name));
         }
     }
+    let live = Box::new(LiveRows::new(&Style::default()));
+    let (mut drawing, mut out) = (Drawing::live_with(Options::default(), live), Vec::new());
+    draw(&mut drawing, &mut out);
+    drawing.end(&mut out).unwrap();
+    holds_no_secret(&out, &format!("{what} while it grows"));
 }
 
 #[test]
 fn no_drawing_of_a_dialogue_holds_a_secret() {
     for session in sessions() {
-        let text = dialogue(&session);
+        let head = format!("title: secrets\nuser: john\npassword: {PASSWORD}");
+        let text = dialogue(&head, &session);
         everywhere(&format!("dialogue {session:?}"), &|drawing, out| drawing.push(&text, out).unwrap());
+        // Behind the greeting, whatever the head says of the state.
+        for joined in ["AUTHORIZATION", "TRANSACTION"] {
+            let text = dialogue(&format!("joined: {joined}"), &session[1..]);
+            everywhere(&format!("dialogue in {joined} {session:?}"), &|drawing, out| {
+                drawing.push(&text, out).unwrap();
+            });
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use restante_diagram::{
     anomaly::Anomaly,
     format::{
-        Style,
+        Live, Style,
         text::{Text, list},
     },
     heard::Opening,
@@ -282,7 +282,7 @@ proptest! {
             server: Some(texts[2].clone()),
             started: Some(texts[3].clone()),
             joined: true,
-            inside_tls: false,
+            ..Opening::default()
         };
         let summary = Summary {
             number: u32::MAX,

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use restante_proto::{
     Secret, UniqueId, UserName,
     dialogue::{
-        Apop, Cleartext, Content, Dialogue, Event, Flag, Flags, Head, Heard, Kind, LINE_MAX_OCTETS, Line,
-        Listener, Mail, Mark, ParseError, Pattern, Piece, Problem, Segment, Side, Slot, TcpEvent, TlsEvent,
-        TlsFacts, TlsMode, Word, filler,
+        Apop, Cleartext, Content, Dialogue, Event, Flag, Flags, Head, Heard, Joined, Kind, LINE_MAX_OCTETS,
+        Line, Listener, Mail, Mark, ParseError, Pattern, Piece, Problem, Segment, Side, Slot, TcpEvent,
+        TlsEvent, TlsFacts, TlsMode, Word, filler,
     },
 };
 
@@ -118,8 +118,9 @@ fn head() -> impl Strategy<Value = Head> {
     let user = "[a-zé{]{1,9}@[a-z]{1,9}".prop_map(|name| UserName::new(&name).unwrap());
     let tls = prop::sample::select(&[TlsMode::Off, TlsMode::Stls, TlsMode::Implicit][..]);
     let cleartext = prop::sample::select(&[Cleartext::Never, Cleartext::Loopback, Cleartext::Always][..]);
+    let joined = prop::sample::select(&[Joined::Authorization, Joined::Transaction][..]);
     (
-        (text(), text(), text(), text(), text()),
+        (text(), text(), text(), text(), text(), prop::option::of(joined)),
         prop::option::of(user),
         prop::option::of(octets().prop_map(Secret::new)),
         prop::collection::vec(mail, 0..3),
@@ -128,7 +129,15 @@ fn head() -> impl Strategy<Value = Head> {
         prop::option::of(cleartext),
     )
         .prop_map(
-            |((title, hostname, client, server, started), user, password, mail, apop, tls, cleartext)| Head {
+            |(
+                (title, hostname, client, server, started, joined),
+                user,
+                password,
+                mail,
+                apop,
+                tls,
+                cleartext,
+            )| Head {
                 title,
                 hostname,
                 user,
@@ -140,6 +149,7 @@ fn head() -> impl Strategy<Value = Head> {
                 client,
                 server,
                 started,
+                joined,
             },
         )
 }
@@ -210,6 +220,8 @@ fn errors_say_where_and_what_to_write() {
     assert_eq!(problem("mail: 1 \"a"), (1, 11, Problem::Quote));
     assert_eq!(problem("mail: 1"), (1, 8, Problem::Mail));
     assert_eq!(problem("tls: yes"), (1, 6, Problem::TlsMode));
+    assert_eq!(problem("joined: UPDATE"), (1, 9, Problem::Joined));
+    assert_eq!(problem("joined: TRANSACTION\njoined: TRANSACTION"), (2, 1, Problem::RepeatedKey));
     assert_eq!(problem("C: QUIT\nhostname: X"), (2, 1, Problem::Tag));
     assert_eq!(problem("C: QUIT "), (1, 8, Problem::TrailingSpace));
     assert_eq!(problem("C: é\\q"), (1, 5, Problem::Escape));

@@ -51,6 +51,7 @@ fn the_page_names_every_mark_and_key() {
         "started",
         "client",
         "server",
+        "joined",
         "hostname",
         "user",
         "password",

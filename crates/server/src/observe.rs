@@ -17,7 +17,8 @@ use std::{
 use restante_proto::{
     UserName,
     dialogue::{
-        Bodies, Event, Flag, Flags, Head, Recorder, Segment, Side, TcpEvent, TlsEvent, TlsMode, timestamp,
+        Bodies, Event, Flag, Flags, Head, Joined, Recorder, Segment, Side, TcpEvent, TlsEvent, TlsMode,
+        timestamp,
     },
     phase::Phase,
 };
@@ -78,7 +79,8 @@ impl Begun<'_> {
         self.joined
     }
 
-    /// What a dialogue says of it in its head: addresses, the server's name, what there is of TLS, and when it began.
+    /// What a dialogue says of it in its head: addresses, the server's name, what there is of TLS, when it began, and
+    /// whether it was under way by then.
     pub fn head(&self) -> Head {
         let Presence { peer, server, port, live, began, .. } = self.presence;
         let began = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -86,6 +88,7 @@ impl Begun<'_> {
             started: Some(timestamp(began).into()),
             client: Some(peer.to_string().into()),
             server: server.map(|address| address.to_string().into()),
+            joined: self.joined.map(Joined::of),
             hostname: Some(live.settings.hostname.as_str().into()),
             tls: Some(match (port, &live.tls) {
                 (Port::Pop3s, _) => TlsMode::Implicit,

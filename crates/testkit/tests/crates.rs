@@ -161,6 +161,15 @@ fn uses(manifest: &Table, kind: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// All crates of the house that one stands on, directly or not.
+fn below(rule: &Rule) -> BTreeSet<&'static str> {
+    let mut below: BTreeSet<_> = rule.house.iter().copied().collect();
+    for name in rule.house {
+        below.extend(CRATES.iter().filter(|rule| rule.package == *name).flat_map(self::below));
+    }
+    below
+}
+
 /// What is wrong with the manifest, in words.
 fn faults(manifest: &Table) -> Vec<String> {
     let package = package(manifest);
@@ -184,11 +193,12 @@ fn faults(manifest: &Table) -> Vec<String> {
             faults.push(format!("{package} may not use {name}"));
         }
     }
-    // Tests of a lower crate that need a higher one belong to the higher one, or to testkit. Itself is for a feature
-    // that only its tests switch on.
+    // Tests of a lower crate that need a higher one belong to the higher one, or to testkit; what the crate stands on,
+    // directly or not, they may use. Itself is for a feature that only its tests switch on.
+    let below = below(rule);
     for name in uses(manifest, "dev-dependencies") {
         let house = CRATES.iter().any(|rule| rule.package == name);
-        if house && name != TESTKIT && name != package && !rule.house.contains(&name.as_str()) {
+        if house && name != TESTKIT && name != package && !below.contains(name.as_str()) {
             faults.push(format!("the tests of {package} may not use {name}"));
         }
     }

@@ -74,6 +74,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         return Err(Failure::usage("this dialogue begins with a TLS handshake, the URL does not")
             .hint("a URL that begins with pop3s:// is TLS from the first byte"));
     }
+    if script.head.joined.is_some() {
+        return Err(Failure::usage("this dialogue begins in the middle of a session, and cannot be played")
+            .hint("`restante diagram` draws it; what can be played begins with the greeting, and has no `joined` in its head"));
+    }
     let player = player(&args, &url, &script)?;
     let trust = args.trust.options();
     let print = match (args.json, output::stdout_takes_colour()) {

@@ -3,9 +3,11 @@
 //! The page allows itself no more than it brings: its policy names its own style sheet and its own script by their hashes,
 //! so that nothing that a stranger said can run, even if it came through the escaping.
 
+mod live;
 mod row;
 mod session;
 
+pub use self::live::LiveRows;
 use super::{
     Draw, Format, Picture, Style,
     markup::{escaped, heading, icon, put},
@@ -24,10 +26,15 @@ pub(super) const FORMAT: Format = Format {
     new: |style| Box::new(Html::new(style)),
 };
 
-const CSS: &str = include_str!("html/page.css");
+/// The style sheet of a diagram, without the page around it: for rows as [`LiveRows`] draws them, in a page of another make.
+/// It styles what is in a `class="diagram"`. All else that it touches are icons, and colours and measures by their names:
+/// of `:root`, of findings (`slow`, `wrong`, `grave`), of states (`p0` to `p3`). The names above the lifelines stay at the
+/// window's top, or below as much of it as `--tools` says that something else covers. The page's ground should be `--bg`.
+pub const DIAGRAM_CSS: &str = include_str!("html/diagram.css");
+const PAGE_CSS: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
-/// SHA-256 of the two in base64, for the page's policy; a test says what they have to be.
-const CSS_HASH: &str = "envrtABKkx/2136hAQaHUM0xMzm4rPtrHM9bja6CUWQ=";
+/// SHA-256 of the style sheets together and of the script in base64, for the page's policy; a test says what they have to be.
+const CSS_HASH: &str = "CiDstayNaLI/Ggy+IpPQIvVvtZrU4YVvO68L5npmZz0=";
 const SCRIPT_HASH: &str = "dZn3h/IVOeSWCP7oj8UTUnJ7H5rw/Npgk2hWG8ckIkg=";
 
 struct Html {
@@ -179,7 +186,7 @@ impl Draw for Html {
         );
         put!(
             page,
-            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<a class=\"skip hidden\" href=\"#sessions\">To the diagram</a>\n",
+            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>{DIAGRAM_CSS}{PAGE_CSS}</style>\n</head>\n<body>\n<a class=\"skip hidden\" href=\"#sessions\">To the diagram</a>\n",
             escaped(&self.title())
         );
         self.top(&mut page);
@@ -202,7 +209,12 @@ mod tests {
 
     #[test]
     fn the_policy_names_what_the_page_brings() {
-        assert_eq!(STANDARD.encode(Sha256::digest(CSS)), CSS_HASH, "html/page.css has changed");
+        let css = [DIAGRAM_CSS, PAGE_CSS].concat();
+        assert_eq!(
+            STANDARD.encode(Sha256::digest(css)),
+            CSS_HASH,
+            "html/diagram.css or page.css has changed"
+        );
         assert_eq!(STANDARD.encode(Sha256::digest(SCRIPT)), SCRIPT_HASH, "html/page.js has changed");
     }
 }

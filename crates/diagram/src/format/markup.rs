@@ -75,7 +75,7 @@ pub(super) use put;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     digits: usize,
-    /// The longest step, which the bars are measured by.
+    /// The longest step, which the bars are measured by; without one there are none.
     pub(super) longest: Duration,
     /// Whether anything has a time.
     pub(super) runs: bool,
@@ -91,6 +91,11 @@ impl Clock {
         };
         let longest = rows.iter().filter_map(|row| row.since).max().unwrap_or_default();
         Self { digits, longest, runs: last.is_some() || longest > Duration::ZERO }
+    }
+
+    /// The clock of a session that goes on: how long it will be, and its steps, nobody knows.
+    pub(super) const fn running() -> Self {
+        Self { digits: 6, longest: Duration::ZERO, runs: true }
     }
 
     pub(super) fn at(self, time: Duration) -> String {

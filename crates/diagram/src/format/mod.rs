@@ -2,14 +2,17 @@
 //! whole sessions, row by row, and knows nothing of where they come from.
 
 mod facts;
-mod html;
+pub mod html;
 pub mod json;
 mod markup;
 mod mermaid;
 mod svg;
 pub mod text;
 
-use crate::row::{Row, Summary};
+use crate::{
+    heard::Opening,
+    row::{Row, Summary},
+};
 
 /// One session as it is handed to a format.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,18 @@ pub trait Draw: Send {
     fn held_octets(&self) -> usize {
         0
     }
+}
+
+/// A format that draws row by row, while sessions go on, one after another or by turns.
+pub trait Live: Send {
+    /// A session begins: between whom it is, and since when. Its rows follow.
+    fn begin(&mut self, opening: &Opening, number: u32, out: &mut Vec<u8>);
+    /// The rows that come now are of another session, which has begun before.
+    fn resume(&mut self, number: u32, opening: &Opening, out: &mut Vec<u8>);
+    /// A row of the session that was begun or resumed last.
+    fn row(&mut self, row: &Row, out: &mut Vec<u8>);
+    /// The end of that session.
+    fn end(&mut self, summary: &Summary, out: &mut Vec<u8>);
 }
 
 /// A format that exists.

@@ -1,11 +1,13 @@
 //! Dialogues and transcripts (`docs/dialogue.md`) as a source: what is written there goes through the recorder once more, so
 //! that no secret of a hand-written dialogue passes, and so that every line comes with what it is.
 
+use std::time::Duration;
+
 use restante_proto::{
     command::Command,
     dialogue::{
-        Bodies, Event, Flag, Kind, Line, Mark, Observed, ParseError, Piece, Reader, Recorder, Role, Side,
-        TcpEvent, TlsEvent, TlsMode, events_left_out,
+        Bodies, Event, Flag, Joined, Kind, Line, Mark, Observed, ParseError, Piece, Reader, Recorder, Role,
+        Side, TcpEvent, TlsEvent, TlsMode, events_left_out,
     },
     phase::{Phase, TRANSITIONS},
     verb::Verb,
@@ -36,6 +38,8 @@ pub struct Source {
     over: bool,
     /// Events were left out, and nothing can be told until the next command.
     gap: bool,
+    /// It begins in the middle of a session, and no command came yet: what the server says answers one that nobody heard.
+    unheard: bool,
     start_max_octets: usize,
     seen: Vec<Observed>,
 }
@@ -50,6 +54,7 @@ impl Source {
             begun: false,
             over: false,
             gap: false,
+            unheard: false,
             start_max_octets,
             seen: Vec::new(),
         }
@@ -104,7 +109,7 @@ impl Source {
         }
         if let Some(event) = self.reader.line(text)? {
             self.begin(heard);
-            self.event(event);
+            self.event(event, heard);
             self.say(heard);
         }
         Ok(())
@@ -119,24 +124,44 @@ impl Source {
             let password = head.password.as_ref().map(|password| String::from_utf8_lossy(password.expose()));
             password.is_some_and(|password| !password.is_empty() && text.contains(&*password))
         };
-        if let Some(password) = &head.password {
-            self.recorder.knows(password.expose());
-        }
+        let joined = head.joined.map(Joined::phase);
         let opening = Opening {
             title: head.title.clone().filter(|title| !repeats(title)),
             client: head.client.clone(),
             server: head.server.clone(),
             started: head.started.clone(),
-            joined: false,
-            inside_tls: head.tls == Some(TlsMode::Implicit),
+            joined: joined.is_some(),
+            phase: joined,
+            inside_tls: match head.tls {
+                Some(TlsMode::Implicit) => true,
+                Some(TlsMode::Off) => false,
+                // Its handshake may have been before anybody heard.
+                Some(TlsMode::Stls) | None => joined.is_some(),
+            },
         };
+        self.unheard = joined.is_some();
+        self.recorder = self.recorder(joined.map(|phase| phase == Phase::Transaction));
         heard.push(Heard { session: SESSION, what: What::Begin(opening) });
     }
 
-    fn event(&mut self, event: Event) {
+    /// A recorder of a session from its start, or of one that is resumed, and then behind the login or not.
+    fn recorder(&self, resumed: Option<bool>) -> Recorder {
+        let recorder = match resumed {
+            None => Recorder::new(Bodies::Elided),
+            Some(logged_in) => Recorder::resumed(Bodies::Elided, logged_in),
+        };
+        let mut recorder = recorder.with_starts(self.start_max_octets);
+        if let Some(password) = &self.reader.head().password {
+            recorder.knows(password.expose());
+        }
+        recorder
+    }
+
+    fn event(&mut self, event: Event, heard: &mut Vec<Heard>) {
         let at = event.at;
         match &event.kind {
             Kind::Client(line) => {
+                self.unheard = false;
                 let octets = octets(line);
                 self.pick_up(&octets);
                 if !self.gap {
@@ -145,6 +170,8 @@ impl Source {
             }
             // What it answers was left out.
             Kind::Server(_) | Kind::Body { .. } | Kind::Lines if self.gap => {}
+            Kind::Server(line) if self.unheard => unplaced(at, octets(line).len() as u64, heard),
+            Kind::Body { octets } if self.unheard => unplaced(at, *octets, heard),
             Kind::Server(line) => self.recorder.observe(Side::Server, at, &octets(line), &mut self.seen),
             Kind::Body { octets } => self.recorder.left_out(at, *octets),
             Kind::Lines => self.as_it_is(event),
@@ -179,7 +206,7 @@ impl Source {
             .iter()
             .filter(|row| row.verb == command.verb())
             .all(|row| row.from == Phase::Transaction);
-        self.recorder = Recorder::resumed(Bodies::Elided, logged_in).with_starts(self.start_max_octets);
+        self.recorder = self.recorder(Some(logged_in));
         self.gap = false;
     }
 
@@ -193,6 +220,14 @@ impl Source {
             heard.push(Heard { session: SESSION, what: What::Said { observed, span: None } });
         }
     }
+}
+
+/// The server says what answers something that nobody heard.
+fn unplaced(at: Option<Duration>, octets: u64, heard: &mut Vec<Heard>) {
+    heard.push(Heard {
+        session: SESSION,
+        what: What::Unplaced { at, from: Side::Server, octets, span: None },
+    });
 }
 
 /// The octets of a line; what is open or was taken out is written as its mark.

@@ -231,6 +231,7 @@ impl Trace {
         }
         Self {
             settings,
+            phase: opening.phase,
             summary: Summary { number, opening, ..Summary::default() },
             names,
             tcp: Tcp::default(),
@@ -239,7 +240,6 @@ impl Trace {
             given: (None, 0),
             last_at: None,
             first_at: None,
-            phase: None,
             exchanges: VecDeque::new(),
             block: None,
             mechanism: None,

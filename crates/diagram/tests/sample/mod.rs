@@ -57,8 +57,7 @@ fn opening() -> Opening {
         client: Some("192.0.2.17:49152".into()),
         server: Some("198.51.100.4:110".into()),
         started: Some("2005-04-01T07:56:00Z".into()),
-        joined: false,
-        inside_tls: false,
+        ..Opening::default()
     }
 }
 
@@ -397,7 +396,7 @@ pub(crate) fn hostile() -> Session {
         server: Some(MARKUP.into()),
         started: Some(TURNED.into()),
         joined: true,
-        inside_tls: false,
+        ..Opening::default()
     };
     Session { summary, rows }
 }

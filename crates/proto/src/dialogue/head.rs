@@ -8,7 +8,7 @@ use super::{
     CONTENT_MAX_OCTETS, FILLER_MAX_OCTETS, MAIL_MAX, Problem,
     text::{read_elided, read_run, write_octets},
 };
-use crate::{Secret, UniqueId, UserName};
+use crate::{Secret, UniqueId, UserName, phase::Phase};
 
 /// The longest value other than a message's text, in octets, once its abbreviations are written out.
 const VALUE_MAX_OCTETS: usize = 1024;
@@ -38,6 +38,8 @@ pub struct Head {
     pub server: Option<Box<str>>,
     /// `started` The time of the first octet, in a recording, such as `2005-04-01T07:56:00Z`.
     pub started: Option<Box<str>>,
+    /// `joined` In which state the session was when somebody began to hear it, in a recording that begins in the middle.
+    pub joined: Option<Joined>,
 }
 
 /// One message of the maildrop.
@@ -93,10 +95,39 @@ pub enum Cleartext {
     Always,
 }
 
+/// The state of a session that was under way when somebody began to hear it, between two commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Joined {
+    /// `AUTHORIZATION` Behind the greeting.
+    Authorization,
+    /// `TRANSACTION` Behind the login.
+    Transaction,
+}
+
+impl Joined {
+    /// What a dialogue says of a session that is joined in this state: whether somebody is logged in.
+    pub const fn of(phase: Phase) -> Self {
+        match phase {
+            Phase::Authorization | Phase::Named | Phase::Closed => Self::Authorization,
+            Phase::Transaction | Phase::Update => Self::Transaction,
+        }
+    }
+
+    /// The state.
+    pub const fn phase(self) -> Phase {
+        match self {
+            Self::Authorization => Phase::Authorization,
+            Self::Transaction => Phase::Transaction,
+        }
+    }
+}
+
 const TLS_MODES: &[(&str, TlsMode)] =
     &[("off", TlsMode::Off), ("stls", TlsMode::Stls), ("implicit", TlsMode::Implicit)];
 const CLEARTEXTS: &[(&str, Cleartext)] =
     &[("never", Cleartext::Never), ("loopback", Cleartext::Loopback), ("always", Cleartext::Always)];
+const JOINED: &[(&str, Joined)] =
+    &[(Phase::Authorization.name(), Joined::Authorization), (Phase::Transaction.name(), Joined::Transaction)];
 
 /// A made-up message of exactly so many octets in canonical form: a header, then lines of letters. No message is one
 /// octet long, since its line end would count; then it is empty.
@@ -145,6 +176,7 @@ impl Head {
             b"client" => once(&mut self.client, read_text(value)),
             b"server" => once(&mut self.server, read_text(value)),
             b"started" => once(&mut self.started, read_text(value)),
+            b"joined" => once(&mut self.joined, choose(JOINED, value).ok_or((0, Problem::Joined))),
             _ => Err((0, Problem::UnknownKey)),
         }
     }
@@ -155,6 +187,7 @@ impl Head {
         write_text(out, "started", self.started.as_deref())?;
         write_text(out, "client", self.client.as_deref())?;
         write_text(out, "server", self.server.as_deref())?;
+        write_text(out, "joined", self.joined.map(|joined| name(JOINED, joined)))?;
         write_text(out, "hostname", self.hostname.as_deref())?;
         write_text(out, "user", self.user.as_ref().map(UserName::as_str))?;
         if let Some(password) = &self.password {

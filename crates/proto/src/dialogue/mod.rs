@@ -20,7 +20,7 @@ use alloc::{format, string::String, vec::Vec};
 use core::{iter::RepeatN, time::Duration};
 
 pub use gauge::BodyFacts;
-pub use head::{Apop, Cleartext, Content, Head, Mail, TlsMode, filler, timestamp};
+pub use head::{Apop, Cleartext, Content, Head, Joined, Mail, TlsMode, filler, timestamp};
 pub use listen::{Heard, Listener};
 pub use net::{Flag, Flags, InvalidWord, Segment, TcpEvent, TlsEvent, TlsFacts, Word};
 pub use parse::{ParseError, Problem, Reader};

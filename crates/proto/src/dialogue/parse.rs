@@ -314,6 +314,7 @@ problems! {
     User: "this is no user name: no spaces, slashes, colons or leading dots, at most 255 octets",
     TlsMode: "write `off`, `stls` or `implicit`",
     Cleartext: "write `never`, `loopback` or `always`",
+    Joined: "write `AUTHORIZATION` or `TRANSACTION`",
     Apop: "write `off`, `on`, or `on` and a time stamp of letters, digits and dots",
     Mail: "write a unique-id, a space, and one of `[1317 octets]`, `\"text\"` or `file PATH`",
     UniqueId: "a unique-id is 1 to 70 printable ASCII characters without a space",

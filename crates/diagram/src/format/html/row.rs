@@ -25,7 +25,7 @@ pub(super) struct Around<'a> {
     /// The session's number.
     pub(super) session: u32,
     pub(super) clock: Clock,
-    /// The rows in which something was found, in order.
+    /// The rows in which something was found, in order; none where they are not all known.
     pub(super) places: &'a [u64],
     pub(super) style: &'a Style,
 }
@@ -257,7 +257,7 @@ fn beside(page: &mut String, row: &Row, around: Around<'_>) {
 fn finding(page: &mut String, row: &Row, finding: &Finding, around: Option<Around<'_>>) {
     let severity = finding.anomaly.severity();
     put!(page, "<div class=\"finding {}\">{}", severity.name(), drawn_icon(icon(severity)));
-    if let Some(around) = around {
+    if let Some(around) = around.filter(|around| !around.places.is_empty()) {
         let at = around.places.partition_point(|place| *place < row.number);
         let before = at.checked_sub(1).and_then(|before| around.places.get(before));
         let behind = around.places.get(at + 1);

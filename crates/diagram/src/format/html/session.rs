@@ -9,7 +9,8 @@ use crate::{
         facts::is_drawn,
         markup::{Clock, escaped, figures, found, heading, icon, id, put, shortened},
     },
-    row::{Row, Summary},
+    heard::Opening,
+    row::Row,
     words::thousands,
 };
 
@@ -28,7 +29,7 @@ pub(super) fn draw(page: &mut String, picture: Picture<'_>, style: &Style) {
     head(page, picture);
     let clock = Clock::of(rows);
     put!(page, "<div class=\"diagram{}\">\n", if clock.runs { "" } else { " untimed" });
-    heads(page, summary, clock);
+    heads(page, &summary.opening, clock);
 
     let rows: Vec<&Row> = rows.iter().filter(|row| is_drawn(row, style)).collect();
     let places: Vec<u64> = rows.iter().filter(|row| !row.findings.is_empty()).map(|row| row.number).collect();
@@ -40,11 +41,7 @@ pub(super) fn draw(page: &mut String, picture: Picture<'_>, style: &Style) {
         }
         page.push_str("</ol></section>\n");
     }
-    put!(
-        page,
-        "<div class=\"end\"><div class=\"lane\"><span>{}</span></div></div>\n",
-        escaped(&summary.ending)
-    );
+    end(page, &summary.ending);
     page.push_str("</div>\n</section>\n");
 }
 
@@ -53,17 +50,22 @@ fn open_phase(page: &mut String, phase: Option<Phase>) {
         page.push_str("<section class=\"phase\"><h3 class=\"hidden\">Outside of the session's states</h3><ol class=\"rows\">\n");
         return;
     };
-    let class = match phase {
+    put!(
+        page,
+        "<section class=\"phase {}\"><h3 class=\"band\"><span>{}</span></h3><ol class=\"rows\">\n",
+        class(phase),
+        phase.name()
+    );
+}
+
+/// A state's class, which has its colours.
+pub(super) const fn class(phase: Phase) -> &'static str {
+    match phase {
         Phase::Authorization | Phase::Named => "p0",
         Phase::Transaction => "p1",
         Phase::Update => "p2",
         Phase::Closed => "p3",
-    };
-    put!(
-        page,
-        "<section class=\"phase {class}\"><h3 class=\"band\"><span>{}</span></h3><ol class=\"rows\">\n",
-        phase.name()
-    );
+    }
 }
 
 fn head(page: &mut String, picture: Picture<'_>) {
@@ -118,13 +120,12 @@ fn head(page: &mut String, picture: Picture<'_>) {
 }
 
 /// The names above the lifelines.
-fn heads(page: &mut String, summary: &Summary, clock: Clock) {
+pub(super) fn heads(page: &mut String, opening: &Opening, clock: Clock) {
     page.push_str("<div class=\"heads\">");
     if clock.runs {
         page.push_str("<div class=\"when\" aria-hidden=\"true\"><span></span><span class=\"at\">time, s</span><span>step</span></div>");
     }
     page.push_str("<div class=\"lane\">");
-    let opening = &summary.opening;
     for (class, name, address) in
         [("client", "Mail client", &opening.client), ("server", "POP3 server", &opening.server)]
     {
@@ -135,4 +136,9 @@ fn heads(page: &mut String, summary: &Summary, clock: Clock) {
         page.push_str("</div>");
     }
     page.push_str("</div></div>\n");
+}
+
+/// The end of the lifelines.
+pub(super) fn end(page: &mut String, ending: &str) {
+    put!(page, "<div class=\"end\"><div class=\"lane\"><span>{}</span></div></div>\n", escaped(ending));
 }

@@ -19,7 +19,7 @@ use self::{
     layout::{Layout, Margin, Strip, Stroke, paint_of},
     line::{Paint, cut, cut_middle, flow, harmless, width, wrap, write_line},
 };
-use super::{Draw, Picture, Style, facts};
+use super::{Draw, Live, Picture, Style, facts};
 use crate::{
     anomaly::Anomaly,
     heard::Opening,
@@ -42,10 +42,10 @@ const UNBROKEN: &str = "\u{a0}";
 /// In front of the lines of a listing or a message, to tell them from what is said about them.
 const QUOTE: &str = "┆ ";
 
-/// Sessions drawn as text, row by row, one after another or by turns.
+/// Sessions drawn as text, row by row.
 ///
 /// ```
-/// use restante_diagram::{format::{Style, text::Text}, heard::Opening, row::Summary};
+/// use restante_diagram::{format::{Live, Style, text::Text}, heard::Opening, row::Summary};
 /// let (mut text, mut out) = (Text::new(&Style::default()), Vec::new());
 /// text.begin(&Opening::default(), 1, &mut out);
 /// text.end(&Summary { number: 1, ending: "closed".into(), ..Summary::default() }, &mut out);
@@ -110,101 +110,6 @@ impl Text {
             }
             self.others.insert(before_number, before);
         }
-    }
-
-    /// The heading of a session: between whom, and since when.
-    pub fn begin(&mut self, opening: &Opening, number: u32, out: &mut Vec<u8>) {
-        self.turn(number);
-        self.session = Session::default();
-        if std::mem::replace(&mut self.below, true) {
-            out.push(b'\n');
-        }
-        let known = [opening.title.as_deref(), opening.started.as_deref()];
-        let mut heading = format!("Session {number}");
-        for text in known.into_iter().flatten() {
-            heading.push_str(" · ");
-            heading.push_str(&harmless(text));
-        }
-        for line in wrap(&heading, self.layout.width, LABEL_MAX_LINES) {
-            write_line(&line, Paint::Bold, self.style.colour, out);
-        }
-        if opening.joined {
-            write_line(facts::JOINED, Paint::Dim, self.style.colour, out);
-        }
-        out.push(b'\n');
-        let address =
-            |address: &Option<Box<str>>| harmless(address.as_deref().unwrap_or_default()).into_owned();
-        self.layout.write_heads(&address(&opening.client), &address(&opening.server), out);
-        self.layout.write(&Margin::default(), &Strip::empty(), None, out);
-    }
-
-    /// One line that says whose rows come now, for sessions that are drawn by turns.
-    pub fn resume(&mut self, number: u32, opening: &Opening, out: &mut Vec<u8>) {
-        self.turn(number);
-        self.below = true;
-        // The phase is said again: the last mark of it may be far above.
-        (self.session.phase, self.session.above) = (None, None);
-        let name = format!("session {number}");
-        // The two addresses share what is left of the line.
-        let room = self.layout.width.saturating_sub(width(&name) + "──  ·  →  ──".chars().count()) / 2;
-        let side = |address: Option<&str>| cut_middle(&harmless(address.unwrap_or("?")), room).into_owned();
-        let (client, server) = (side(opening.client.as_deref()), side(opening.server.as_deref()));
-        out.push(b'\n');
-        let text = format!("── {name} · {client} → {server} ──");
-        write_line(&text, Paint::Bold, self.style.colour, out);
-    }
-
-    /// A row of the session that was begun or resumed last.
-    pub fn row(&mut self, row: &Row, out: &mut Vec<u8>) {
-        let session = &mut self.session;
-        for finding in &row.findings {
-            if session.first.iter().all(|(anomaly, _)| *anomaly != finding.anomaly) {
-                session.first.push((finding.anomaly, row.at));
-            }
-        }
-        if !facts::is_drawn(row, &self.style) {
-            session.hidden = session.hidden.saturating_add(row.since.unwrap_or_default());
-            return;
-        }
-        let hidden = std::mem::take(&mut session.hidden);
-        let phase = row.phase.map(|phase| phase.name()).filter(|name| session.phase != Some(*name));
-        self.separate(row, phase, out);
-        if let Some(name) = phase {
-            self.session.phase = phase;
-            if self.layout.has_phase_strips() {
-                self.layout.write(&Margin::default(), &Strip::phase(&self.layout, name), None, out);
-            }
-        }
-        let mut strips = self.said(row);
-        let beside = self.noted(row);
-        let beside = if self.layout.remark.is_some() {
-            beside
-        } else {
-            let strip = |(text, paint): &(String, Paint)| match row.kind {
-                RowKind::Fold => Strip::folded(text, *paint),
-                _ => Strip::text(text, *paint),
-            };
-            strips.extend(beside.iter().map(strip));
-            Vec::new()
-        };
-        let mut margin =
-            Margin { at: row.at, since: row.since.map(|since| since.saturating_add(hidden)), phase };
-        for place in 0..strips.len().max(beside.len()) {
-            let bare = Strip::empty();
-            self.layout.write(&margin, strips.get(place).unwrap_or(&bare), beside.get(place), out);
-            margin = Margin::default();
-        }
-        self.session.above = Some(row.kind);
-    }
-
-    /// The end of a session's lifelines, and below them the session in figures.
-    pub fn end(&mut self, summary: &Summary, out: &mut Vec<u8>) {
-        self.turn(summary.number);
-        let session = std::mem::take(&mut self.session);
-        self.number = None;
-        self.layout.write(&Margin::default(), &Strip::empty(), None, out);
-        out.push(b'\n');
-        summary::write(summary, &session.first, self.layout.width, self.style.colour, out);
     }
 
     /// Air above what begins something new, where there is air at all.
@@ -304,6 +209,101 @@ impl Text {
         } else {
             !self.session.remarks.contains(&hash)
         }
+    }
+}
+
+impl Live for Text {
+    fn begin(&mut self, opening: &Opening, number: u32, out: &mut Vec<u8>) {
+        self.turn(number);
+        self.session = Session::default();
+        if std::mem::replace(&mut self.below, true) {
+            out.push(b'\n');
+        }
+        let known = [opening.title.as_deref(), opening.started.as_deref()];
+        let mut heading = format!("Session {number}");
+        for text in known.into_iter().flatten() {
+            heading.push_str(" · ");
+            heading.push_str(&harmless(text));
+        }
+        for line in wrap(&heading, self.layout.width, LABEL_MAX_LINES) {
+            write_line(&line, Paint::Bold, self.style.colour, out);
+        }
+        if opening.joined {
+            write_line(facts::JOINED, Paint::Dim, self.style.colour, out);
+        }
+        out.push(b'\n');
+        let address =
+            |address: &Option<Box<str>>| harmless(address.as_deref().unwrap_or_default()).into_owned();
+        self.layout.write_heads(&address(&opening.client), &address(&opening.server), out);
+        self.layout.write(&Margin::default(), &Strip::empty(), None, out);
+    }
+
+    // One line says whose rows come now.
+    fn resume(&mut self, number: u32, opening: &Opening, out: &mut Vec<u8>) {
+        self.turn(number);
+        self.below = true;
+        // The phase is said again: the last mark of it may be far above.
+        (self.session.phase, self.session.above) = (None, None);
+        let name = format!("session {number}");
+        // The two addresses share what is left of the line.
+        let room = self.layout.width.saturating_sub(width(&name) + "──  ·  →  ──".chars().count()) / 2;
+        let side = |address: Option<&str>| cut_middle(&harmless(address.unwrap_or("?")), room).into_owned();
+        let (client, server) = (side(opening.client.as_deref()), side(opening.server.as_deref()));
+        out.push(b'\n');
+        let text = format!("── {name} · {client} → {server} ──");
+        write_line(&text, Paint::Bold, self.style.colour, out);
+    }
+
+    fn row(&mut self, row: &Row, out: &mut Vec<u8>) {
+        let session = &mut self.session;
+        for finding in &row.findings {
+            if session.first.iter().all(|(anomaly, _)| *anomaly != finding.anomaly) {
+                session.first.push((finding.anomaly, row.at));
+            }
+        }
+        if !facts::is_drawn(row, &self.style) {
+            session.hidden = session.hidden.saturating_add(row.since.unwrap_or_default());
+            return;
+        }
+        let hidden = std::mem::take(&mut session.hidden);
+        let phase = row.phase.map(|phase| phase.name()).filter(|name| session.phase != Some(*name));
+        self.separate(row, phase, out);
+        if let Some(name) = phase {
+            self.session.phase = phase;
+            if self.layout.has_phase_strips() {
+                self.layout.write(&Margin::default(), &Strip::phase(&self.layout, name), None, out);
+            }
+        }
+        let mut strips = self.said(row);
+        let beside = self.noted(row);
+        let beside = if self.layout.remark.is_some() {
+            beside
+        } else {
+            let strip = |(text, paint): &(String, Paint)| match row.kind {
+                RowKind::Fold => Strip::folded(text, *paint),
+                _ => Strip::text(text, *paint),
+            };
+            strips.extend(beside.iter().map(strip));
+            Vec::new()
+        };
+        let mut margin =
+            Margin { at: row.at, since: row.since.map(|since| since.saturating_add(hidden)), phase };
+        for place in 0..strips.len().max(beside.len()) {
+            let bare = Strip::empty();
+            self.layout.write(&margin, strips.get(place).unwrap_or(&bare), beside.get(place), out);
+            margin = Margin::default();
+        }
+        self.session.above = Some(row.kind);
+    }
+
+    // The end of the lifelines, and below them the session in figures.
+    fn end(&mut self, summary: &Summary, out: &mut Vec<u8>) {
+        self.turn(summary.number);
+        let session = std::mem::take(&mut self.session);
+        self.number = None;
+        self.layout.write(&Margin::default(), &Strip::empty(), None, out);
+        out.push(b'\n');
+        summary::write(summary, &session.first, self.layout.width, self.style.colour, out);
     }
 }
 

@@ -94,12 +94,11 @@ impl Session {
         let follow = wanted.then(|| Follow::new(number, start_max_octets, joined));
         if let Some(follow) = &follow {
             let opening = Opening {
-                title: None,
                 client: Some(client.to_string().into()),
                 server: Some(server.to_string().into()),
                 started: started.and_then(written),
                 joined,
-                inside_tls: false,
+                ..Opening::default()
             };
             follow.say(What::Begin(opening), out);
         }
