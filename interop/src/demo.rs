@@ -32,6 +32,7 @@ impl Demo {
         let output = File::create(folder.path().join("greeting")).expect("it is ours");
         let child = Command::new(server::binary())
             .args(["serve", "--demo", "--demo-pop3", "127.0.0.1:0", "--demo-pop3s", "127.0.0.1:0"])
+            .args(["--demo-admin", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)

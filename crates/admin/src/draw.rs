@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::response::sse::Event;
 use restante_diagram::{
     drawing::{Drawing, Options},
-    format::Style,
+    format::{Style, html::LiveRows},
 };
 use serde::Serialize;
 use tokio::time::timeout;
@@ -68,7 +68,8 @@ async fn find(running: &Running, session: &str, to: &Pieces<Event>) -> Option<Ar
 struct Gone;
 
 async fn draw(tape: &Tape, to: &Pieces<Event>) -> Result<(), Gone> {
-    let mut drawing = Drawing::live(Options::default(), &Style::default());
+    let rows = LiveRows::new(&Style::default());
+    let mut drawing = Drawing::live_with(Options::default(), Box::new(rows));
     let (mut place, mut out) = (Place::default(), Vec::new());
     let mut idle = false;
     loop {
@@ -103,10 +104,18 @@ async fn draw(tape: &Tape, to: &Pieces<Event>) -> Result<(), Gone> {
     }
 }
 
+/// Each line is an object of one member: the event's name, and its data.
 async fn send(out: &mut Vec<u8>, to: &Pieces<Event>) -> Result<(), Gone> {
-    for line in out.split(|&octet| octet == b'\n').filter(|line| !line.is_empty()) {
-        let line = String::from_utf8_lossy(line).into_owned();
-        to.send(Event::default().event("row").data(line)).await.map_err(|_| Gone)?;
+    for line in out.split(|&octet| octet == b'\n') {
+        let line = String::from_utf8_lossy(line);
+        let Some((name, data)) = line
+            .strip_prefix("{\"")
+            .and_then(|line| line.strip_suffix('}'))
+            .and_then(|line| line.split_once("\":"))
+        else {
+            continue;
+        };
+        to.send(Event::default().event(name).data(data)).await.map_err(|_| Gone)?;
     }
     out.clear();
     Ok(())

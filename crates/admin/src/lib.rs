@@ -19,12 +19,16 @@
 //!
 //! Start reading at [`Admin`], then `routes.rs`. What is heard of sessions, and for whom, is in `hub.rs`.
 
+pub mod client;
+mod door;
 mod draw;
 pub mod facts;
 mod hub;
 mod list;
+mod listen;
 pub mod metrics;
 mod routes;
+mod serve;
 mod stream;
 mod tape;
 mod watch;
@@ -40,6 +44,10 @@ use std::{
 
 use axum::Router;
 use restante_server::{Handle, Observer};
+
+pub use door::{Access, Keys};
+pub use listen::{ListenError, Place, WhyNot};
+pub use serve::Doors;
 
 use crate::{facts::Session, hub::Hub, metrics::Metrics};
 

@@ -1,7 +1,7 @@
 //! The list of sessions, and how it changes while somebody looks at it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     Running,
-    facts::{All, Change, Session, Sums, millis},
+    facts::{All, Change, Ended, Session, Sums, millis},
     stream::{Pieces, event},
 };
 
@@ -23,16 +23,23 @@ const NOT_BEFORE: Duration = Duration::from_millis(250);
 /// Everything, and how many sessions have ended.
 pub(crate) fn all(running: &Running) -> (u64, All) {
     let (ended, ends) = running.hub.ended_since(0);
-    let on = running.sessions();
+    let sessions = running.sessions();
     let all = All {
         now_ms: millis(SystemTime::now()),
         hostname: running.options.hostname.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         totals: Sums::from(running.handle.totals()),
-        on: on.iter().cloned().collect(),
+        on: still_on(&sessions, &ended).cloned().collect(),
         ended,
     };
     (ends, all)
+}
+
+/// A session that has just ended is on no more, though the list may be a moment old.
+fn still_on<'a>(sessions: &'a [Session], ended: &[Ended]) -> impl Iterator<Item = &'a Session> {
+    let ended: HashSet<&str> = ended.iter().map(|ended| ended.session.session.as_str()).collect();
+    let on: Vec<_> = sessions.iter().filter(|session| !ended.contains(session.session.as_str())).collect();
+    on.into_iter()
 }
 
 /// Everything, and then what changes.
@@ -57,7 +64,7 @@ pub(crate) async fn changes(running: Arc<Running>, to: Pieces<Event>) {
         let mut on = Vec::new();
         let mut gone = known;
         known = HashMap::with_capacity(sessions.len());
-        for session in sessions.iter() {
+        for session in still_on(&sessions, &running.hub.ended_since(0).0) {
             let before = gone.remove(&session.session);
             if before.as_ref() != Some(session) {
                 on.push(session.clone());

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use restante_proto::UserName;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
@@ -29,11 +30,12 @@ pub(crate) async fn dialogues(running: Arc<Running>, which: Which, to: Pieces<St
     let mut said = running.hub.said();
     let mut followed: HashMap<String, Followed> = HashMap::new();
     let mut done: HashSet<String> = HashSet::new();
-    for session in
-        running.sessions().iter().filter(|session| which.may_be(&session.session, session.user.as_deref()))
-    {
-        // Those that are heard already have a tape.
-        running.attach(&session.session);
+    // Not by the list that is made for all who ask: who came since then would be heard by nobody.
+    for session in running.handle.sessions() {
+        if which.may_be(&session.session, session.user.as_ref().map(UserName::as_str)) {
+            // Those that are heard already have a tape.
+            running.attach(&session.session);
+        }
     }
     loop {
         let looked = Instant::now();

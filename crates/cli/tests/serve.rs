@@ -130,7 +130,7 @@ fn world(hostname: &str) -> (TempDir, String) {
 fn write_config(file: &Path, hostname: &str, folder: &Path) {
     let folder = folder.display();
     let text = format!(
-        "hostname = \"{hostname}\"\n[listen]\npop3 = [\"127.0.0.1:0\"]\n[auth]\nusers = \"{folder}/users\"\n\
+        "hostname = \"{hostname}\"\n[listen]\npop3 = [\"127.0.0.1:0\"]\nadmin = []\n[auth]\nusers = \"{folder}/users\"\n\
          [store]\nmaildir = \"{folder}/{{domain}}/{{local}}\"\n"
     );
     fs::write(file, text).unwrap();
@@ -232,7 +232,7 @@ fn sessions_are_written_down_where_the_configuration_says() {
         let command: Vec<_> = command.split(' ').chain(["--config", &file]).collect();
         let told = binary::restante(&command).fails(1);
         assert!(
-            told.contains("restante.toml:9:15: ") && told.contains("is not there; `install -d "),
+            told.contains("restante.toml:10:15: ") && told.contains("is not there; `install -d "),
             "{told}"
         );
     }
@@ -332,6 +332,8 @@ fn the_demo_greets_and_serves_sample_mail() {
         "--demo-pop3",
         "127.0.0.1:0",
         "--demo-pop3s",
+        "127.0.0.1:0",
+        "--demo-admin",
         "127.0.0.1:0",
         "--transcripts",
         written_down.to_str().unwrap(),

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use restante_diagram::format::{Style, text};
+use restante_diagram::format::{Live, Style, html::LiveRows, text};
 
 #[path = "../tests/sample/mod.rs"]
 mod sample;
@@ -26,9 +26,17 @@ fn main() {
             let summaries: Vec<_> = sample.sessions.into_iter().map(|session| session.summary).collect();
             text::list(&summaries, &style, &mut out);
         }
+        Some("live") => {
+            let mut live = LiveRows::new(&style);
+            for session in &sample.sessions {
+                live.begin(&session.summary.opening, session.summary.number, &mut out);
+                session.rows.iter().for_each(|row| live.row(row, &mut out));
+                live.end(&session.summary, &mut out);
+            }
+        }
         Some(format) => out = sample::draw(format, &style, &sample.sessions).into_bytes(),
         None => out.extend_from_slice(
-            b"formats FORMAT|list [WIDTH] [seed|everything|hostile] [colour] [no-remarks] [no-segments]\n",
+            b"formats FORMAT|list|live [WIDTH] [seed|everything|hostile] [colour] [no-remarks] [no-segments]\n",
         ),
     }
     std::io::stdout().write_all(&out).unwrap();

@@ -14,7 +14,7 @@ use restante_store::MemoryStore;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -150,7 +150,9 @@ impl Follow {
 
     /// Reads until a line has this in it, and gives it.
     pub(crate) async fn until(&mut self, text: &str) -> String {
+        let by = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < by, "{text:?} is not in:\n{}", self.seen);
             let Some(line) = self.line().await else { panic!("{text:?} is not in:\n{}", self.seen) };
             if line.contains(text) {
                 return line;

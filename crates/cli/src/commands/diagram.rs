@@ -171,6 +171,16 @@ impl From<Failure> for Stop {
     }
 }
 
+/// How a drawing looks that grows on standard output.
+pub(super) fn live_style(width: Option<u16>) -> Style {
+    Style {
+        width_columns: width.map_or_else(columns, usize::from),
+        colour: output::stdout_takes_colour(),
+        remarks: true,
+        segments: true,
+    }
+}
+
 /// How wide the text is where nobody says so: as the terminal; for a pager as the shell says, if it does.
 fn columns() -> usize {
     let told = || std::env::var("COLUMNS").ok()?.parse().ok();

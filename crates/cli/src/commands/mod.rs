@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::failure::{Failure, Kind};
 
 mod account;
+mod admin;
 mod bench;
 mod completions;
 mod config;
@@ -44,6 +45,7 @@ macro_rules! subcommands {
 
 subcommands! {
     Serve = serve;
+    Admin = admin;
     User = user;
     Deliver = deliver;
     Fetch = fetch;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args as ClapArgs;
+use restante_admin::Doors;
 use restante_auth::{UsersFileDirectory, Verifier};
 use restante_server::{
     Cleartext, Config, Handle, Limits, Observer, Port, Server, Settings as ServerSettings, Transcripts,
@@ -24,6 +25,9 @@ use crate::{
 };
 
 mod demo;
+mod page;
+
+use page::Page;
 
 /// The POP3 server, in the foreground.
 ///
@@ -57,7 +61,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     raise_file_limit(&parts.settings);
     let served = serve(
         parts.config.clone(),
-        |_| Ok(()),
+        &Arc::clone(&parts.page),
+        |_, _| Ok(()),
         async |handle| {
             // A configuration that is wrong changes nothing.
             match reload(handle, &args.config, &parts).await {
@@ -107,20 +112,23 @@ fn raise_file_limit(settings: &Settings) {
 /// Reads the configuration again and gives it to the server.
 async fn reload(handle: &Handle, file: &Path, parts: &Parts) -> Result<Parts, Failure> {
     let loaded = tokio::task::block_in_place(|| settings::load(file))?;
-    let fresh = tokio::task::block_in_place(|| Parts::new(loaded, Some(parts)))?;
+    let access = tokio::task::block_in_place(|| page::access(&loaded))?;
+    let fresh = tokio::task::block_in_place(|| Parts::new(loaded.clone(), Some(parts)))?;
     handle.reload(fresh.config.clone()).await.map_err(|error| Failure::failed(error.to_string()))?;
     fresh.directory.reload().await;
+    fresh.page.reload(loaded, access)?;
     Ok(fresh)
 }
 
 /// How many threads may wait for disks at once, or read and remove large maildrops; what comes beyond waits its turn.
 const STORE_THREADS_MAX: usize = 128;
 
-/// Runs a server until SIGTERM or SIGINT; a second one does not wait for sessions. `ready` hears where it listens,
-/// `hangup` is called at each SIGHUP.
+/// Runs a server and its page until SIGTERM or SIGINT; a second one does not wait for sessions. `ready` hears where they
+/// listen, `hangup` is called at each SIGHUP.
 fn serve(
     config: Config,
-    ready: impl FnOnce(&[(SocketAddr, Port)]) -> Result<(), Failure>,
+    page: &Page,
+    ready: impl FnOnce(&[(SocketAddr, Port)], &Doors) -> Result<(), Failure>,
     mut hangup: impl AsyncFnMut(&Handle),
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -138,19 +146,22 @@ fn serve(
         for (address, port) in &addresses {
             info!("listening on {address} ({port})");
         }
-        ready(&addresses)?;
+        let doors = page.open()?;
+        ready(&addresses, &doors)?;
         let handle = server.handle();
+        let shown = page.show(doors, handle.clone());
         let mut serving = tokio::spawn(server.run());
-        loop {
+        let ended = loop {
             tokio::select! {
                 _ = terminate.recv() => handle.stop().await,
                 _ = interrupt.recv() => handle.stop().await,
                 _ = hung_up.recv() => hangup(&handle).await,
-                ended = &mut serving => {
-                    return ended.map_err(|error| Failure::failed(format!("the server failed: {error}")));
-                }
+                ended = &mut serving => break ended,
             }
-        }
+        };
+        // Who watches sees the last sessions end, and does not keep the process.
+        shown.end().await;
+        ended.map_err(|error| Failure::failed(format!("the server failed: {error}")))
     });
     // What was committed is durable; a read that hangs in the store is not waited for.
     runtime.shutdown_background();
@@ -162,6 +173,7 @@ struct Parts {
     settings: Settings,
     config: Config,
     directory: Arc<UsersFileDirectory>,
+    page: Arc<Page>,
     /// What writes transcripts, or did before a reload.
     transcripts: Option<Transcripts>,
 }
@@ -170,6 +182,10 @@ impl Parts {
     /// Makes the parts; what the settings name is read, and must be there. A store and a directory whose settings are
     /// what they were stay: mail in memory, and the memory of who guessed passwords, outlive a reload.
     fn new(loaded: Loaded, before: Option<&Self>) -> Result<Self, Failure> {
+        let page = match before {
+            Some(before) => Arc::clone(&before.page),
+            None => Arc::new(Page::of_settings(&loaded)?),
+        };
         let Loaded { settings, places } = loaded;
         let tls = settings::check::tls(&settings, &places)
             .map_err(|problem| settings::fail(&places, &[problem]))?;
@@ -221,9 +237,9 @@ impl Parts {
             tls,
             store,
             verifier,
-            observers: observers(written_down),
+            observers: observers(written_down, &page),
         };
-        Ok(Self { settings, config, directory, transcripts })
+        Ok(Self { settings, config, directory, page, transcripts })
     }
 }
 
@@ -233,8 +249,9 @@ fn transcripts(folder: &Path) -> Result<Transcripts, Failure> {
 }
 
 /// Who hears of sessions.
-fn observers(transcripts: Option<Transcripts>) -> Vec<Arc<dyn Observer>> {
-    transcripts.map(|transcripts| Arc::new(transcripts) as Arc<dyn Observer>).into_iter().collect()
+fn observers(transcripts: Option<Transcripts>, page: &Page) -> Vec<Arc<dyn Observer>> {
+    let transcripts = transcripts.map(|transcripts| Arc::new(transcripts) as Arc<dyn Observer>);
+    transcripts.into_iter().chain(page.observers()).collect()
 }
 
 fn store(settings: &Settings) -> Arc<dyn Store> {

@@ -18,7 +18,7 @@ use super::{
     owner,
 };
 
-pub(crate) use super::warnings::warnings;
+pub(crate) use super::{admin::access, warnings::warnings};
 
 /// Keys that must come in pairs: told here in words, because the structs cannot be made without both.
 pub(super) fn missing(places: &Places, problems: &mut Vec<Problem>) {
@@ -55,6 +55,7 @@ pub(super) fn together(settings: &Settings, places: &Places, problems: &mut Vec<
             "the server would listen nowhere; give pop3 or pop3s an address, such as \"[::]:110\"",
         );
     }
+    super::admin::together(settings, &mut found);
     let mut seen = BTreeSet::new();
     let lists = [("listen.pop3", &settings.listen.pop3), ("listen.pop3s", &pop3s)];
     for (key, address) in lists.iter().flat_map(|(key, list)| list.iter().map(move |address| (key, address)))
@@ -123,6 +124,7 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
     }
     problems.extend(roots(settings, places));
     problems.extend(transcripts(settings, places));
+    problems.extend(access(settings, places).err());
     problems
 }
 

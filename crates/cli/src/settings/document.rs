@@ -190,7 +190,8 @@ impl Reader<'_> {
             }
             (Takes::Word(_), DeValue::String(_)) => None,
             (Takes::Text { check, .. }, DeValue::String(text)) => check(text).err(),
-            (Takes::List { check, .. }, DeValue::Array(items)) => {
+            (Takes::OneOrList { check, .. }, DeValue::String(text)) => check(text).err(),
+            (Takes::List { check, .. } | Takes::OneOrList { check, .. }, DeValue::Array(items)) => {
                 items.iter().for_each(|item| self.item(key, check, item));
                 None
             }

@@ -8,6 +8,7 @@ use std::{
     path::{Component, Path},
 };
 
+use restante_admin::Place;
 use restante_store::maildir::Template;
 
 /// A part of the file under one heading. The first has none.
@@ -50,6 +51,8 @@ pub(crate) enum Takes {
     Text { what: &'static str, check: fn(&str) -> Result<(), String> },
     /// A list of such texts.
     List { what: &'static str, check: fn(&str) -> Result<(), String> },
+    /// The same; one of them may stand without a list around it.
+    OneOrList { what: &'static str, check: fn(&str) -> Result<(), String> },
 }
 
 const PATH: Takes = Takes::Text { what: "an absolute path", check: absolute_path };
@@ -85,6 +88,36 @@ pub(crate) const SECTIONS: &[Section] = &[
                     example: "[\"[::]:995\"]",
                 },
                 doc: "TLS from the first byte (RFC 8314): the recommended one.",
+            },
+            Key {
+                name: "admin",
+                takes: Takes::OneOrList {
+                    what: "a unix socket's absolute path or address:port",
+                    check: admin_place,
+                },
+                default: Fallback::Value("\"/run/restante/admin.sock\""),
+                doc: "The live page, metrics, and `restante admin`. A unix socket is for root and the server's user alone; an address needs [admin] token_file. Where the folder of the default is missing, the server runs without. [] turns it off. A change needs a restart.",
+            },
+        ],
+    },
+    Section {
+        name: "admin",
+        doc: "Who may see the live page by an address in `[listen] admin`.",
+        keys: &[
+            Key {
+                name: "token_file",
+                takes: PATH,
+                default: Fallback::Words {
+                    words: "none: the page is on unix sockets only",
+                    example: "\"/etc/restante/admin-token\"",
+                },
+                doc: "A file with the token in its first line, 16 characters at least, that nobody else can read. Browsers are asked for it; programs send it as `Authorization: Bearer TOKEN`.",
+            },
+            Key {
+                name: "hosts",
+                takes: Takes::List { what: "host names", check: host_name },
+                default: Fallback::Value("[]"),
+                doc: "Further names under which browsers ask for the page, such as that of a proxy in front. The address itself and localhost are always known; all others are refused.",
             },
         ],
     },
@@ -329,6 +362,7 @@ impl Takes {
             }
             Self::Text { what, .. } => format!("{what}, in quotes"),
             Self::List { what, .. } => format!("a list of {what}, each in quotes"),
+            Self::OneOrList { what, .. } => format!("{what}, in quotes, or a list of them"),
         }
     }
 }
@@ -366,6 +400,10 @@ fn template(text: &str) -> Result<(), String> {
         return Err(format!("{text:?} leads upwards; write the path without \"..\""));
     }
     absolute_path(&template.to_string())
+}
+
+fn admin_place(text: &str) -> Result<(), String> {
+    text.parse::<Place>().map(|_| ())
 }
 
 fn socket_address(text: &str) -> Result<(), String> {

@@ -13,11 +13,13 @@ use std::{
     str::FromStr,
 };
 
+use restante_admin::Place;
 use restante_store::maildir::Template;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::failure::Failure;
 
+pub(crate) mod admin;
 pub(crate) mod check;
 pub(crate) mod document;
 pub(crate) mod keys;
@@ -41,6 +43,7 @@ const FILE_MAX_OCTETS: u64 = 1 << 20;
 pub(crate) struct Settings {
     hostname: Option<String>,
     pub(crate) listen: Listen,
+    pub(crate) admin: Admin,
     /// Without it there is no TLS.
     pub(crate) tls: Option<Tls>,
     pub(crate) auth: Auth,
@@ -54,6 +57,16 @@ pub(crate) struct Settings {
 pub(crate) struct Listen {
     pub(crate) pop3: Vec<SocketAddr>,
     pop3s: Option<Vec<SocketAddr>>,
+    #[serde(deserialize_with = "one_or_list")]
+    pub(crate) admin: Vec<Place>,
+}
+
+/// Who may see the live page over TCP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Admin {
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) hosts: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -158,7 +171,11 @@ pub(crate) enum LogFormat {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { pop3: vec![SocketAddr::from(([0; 8], 110))], pop3s: None }
+        Self {
+            pop3: vec![SocketAddr::from(([0; 8], 110))],
+            pop3s: None,
+            admin: vec![Place::Unix(admin::DEFAULT_SOCKET.into())],
+        }
     }
 }
 
@@ -337,4 +354,18 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
 /// A value that is read from its text form.
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(de::Error::custom)
+}
+
+/// One value, or a list of them.
+fn one_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written<T> {
+        One(T),
+        List(Vec<T>),
+    }
+    Ok(match Written::deserialize(from)? {
+        Written::One(one) => vec![one],
+        Written::List(list) => list,
+    })
 }

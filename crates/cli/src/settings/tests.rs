@@ -43,7 +43,7 @@ fn each_key_of_the_table_is_a_field_and_each_bound_is_accepted() {
                 Takes::Number { least, most } => values.extend([least.to_string(), most.to_string()]),
                 Takes::Word(words) => values.extend(words.iter().map(|word| format!("\"{word}\""))),
                 Takes::Switch => values.extend(["true".to_owned(), "false".to_owned()]),
-                Takes::Text { .. } | Takes::List { .. } => {}
+                Takes::Text { .. } | Takes::List { .. } | Takes::OneOrList { .. } => {}
             }
             for value in values {
                 // The structs alone: what contradicts other keys is not the matter here.
@@ -119,7 +119,7 @@ fn unknown_names_are_errors_with_the_place_and_the_fix() {
     told("[limit]\n", "t.toml:1:2: unknown section [limit]; did you mean [limits]?");
     told(
         "[x]",
-        "t.toml:1:2: unknown section [x]; the sections are [listen], [tls], [auth], [store], [limits], [log]",
+        "t.toml:1:2: unknown section [x]; the sections are [listen], [admin], [tls], [auth], [store], [limits], [log]",
     );
     told("tls = true", "t.toml:1:1: tls is a section; write [tls] and its keys below");
     told("[[tls]]\nkey = 1", "t.toml:1:3: [tls] is one section; write it once, in single brackets");
@@ -189,6 +189,36 @@ fn values_that_contradict_each_other_are_told() {
     assert_eq!(good("[limits]\nconnections = 10").limits.connections_per_address, 100);
     assert_eq!(bad("[limits]\nconnections = 10\nconnections_per_address = 11").len(), 1);
     told("[tls]\n", "t.toml:1:2: [tls] needs certificate and key; without TLS remove the section");
+}
+
+#[test]
+fn the_page_has_one_place_or_several_and_addresses_need_a_token() {
+    assert_eq!(good("").listen.admin, [Place::Unix("/run/restante/admin.sock".into())]);
+    assert_eq!(good("[listen]\nadmin = []").listen.admin, []);
+    assert_eq!(good("[listen]\nadmin = \"/x/y\"").listen.admin, [Place::Unix("/x/y".into())]);
+    let token = "[admin]\ntoken_file = \"/t\"\nhosts = [\"a.example\"]";
+    let both = format!("[listen]\nadmin = [\"/x\", \"192.0.2.1:1180\"]\n{token}");
+    let settings = good(&both);
+    assert_eq!(settings.listen.admin.len(), 2);
+    let (places, _) = document::read("t.toml", &both);
+    let warned = admin::warnings(&settings, &places);
+    assert!(warned.len() == 1 && places.tell(&warned[0]).starts_with("t.toml:2:9: 192.0.2.1:1180 can be"));
+    let inside = good(&both.replace("192.0.2.1", "127.0.0.1"));
+    assert_eq!(admin::warnings(&inside, &places), []);
+    assert!(
+        bad("[listen]\nadmin = \"127.0.0.1:1180\"")[0].starts_with("t.toml:2:9: a TCP address needs a token")
+    );
+    told(
+        "[listen]\nadmin = \"run/admin.sock\"",
+        "t.toml:2:9: \"run/admin.sock\" is neither the absolute path of a unix socket nor address:port, such as \"127.0.0.1:1180\"",
+    );
+    assert!(
+        bad("[listen]\nadmin = [\"/x\", 7]")[0].starts_with("t.toml:2:16: admin must be a unix socket's")
+    );
+    assert!(
+        bad(&format!("[listen]\nadmin = \"/{}\"", "x".repeat(107)))[0].contains("too long for a unix socket")
+    );
+    assert!(bad("[admin]\nhosts = [\"a b\"]")[0].contains("is no host name"));
 }
 
 #[test]

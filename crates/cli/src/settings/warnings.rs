@@ -35,6 +35,7 @@ pub(crate) fn warnings(settings: &Settings, places: &Places) -> Vec<Problem> {
     let text = readable(&settings.auth.users);
     found.extend(text.map(|text| places.problem_of_value("auth.users", text)));
     found.extend(without_maildrop(settings, places));
+    found.extend(super::admin::warnings(settings, places));
     found
 }
 

@@ -48,7 +48,7 @@ impl Served {
         }
         let here = folder.path().display();
         let configuration = format!(
-            "hostname = \"X1\"\n[listen]\npop3 = [\"127.0.0.1:0\"]\npop3s = [\"127.0.0.1:0\"]\n\
+            "hostname = \"X1\"\n[listen]\npop3 = [\"127.0.0.1:0\"]\npop3s = [\"127.0.0.1:0\"]\nadmin = []\n\
              [tls]\ncertificate = \"{here}/cert.pem\"\nkey = \"{here}/key.pem\"\n\
              [auth]\nusers = \"{here}/users\"\n[store]\nmaildir = \"{here}/mail/{{local}}\"\n"
         );

@@ -80,7 +80,7 @@ impl Trace {
             (Some(Verb::Auth), Some(name)) => fields.name = Some(name.to_ascii_uppercase()),
             (Some(Verb::Quit), _) => {
                 self.quit = super::Quit::Said;
-                fields.messages = Some(self.marked()).filter(|marked| *marked > 0);
+                fields.messages = self.all_marked();
             }
             _ => {}
         }

@@ -573,6 +573,11 @@ impl Trace {
         self.marks.len() as u64 + self.hidden_marks
     }
 
+    /// The same, if there are any, and none may have been marked before anybody heard.
+    fn all_marked(&self) -> Option<u64> {
+        Some(self.marked()).filter(|marked| *marked > 0 && !self.summary.opening.joined)
+    }
+
     /// A side said something, whose last segment is that of the span.
     fn speak(&mut self, side: Side, at: Option<Duration>, span: Option<Span>) {
         let end = span.and_then(|span| self.tcp.passed_at(span.last)).and_then(|passed| passed.at);

@@ -168,7 +168,7 @@ impl Trace {
                 fields.messages = text.split(' ').next().and_then(|word| word.parse().ok());
             }
             Some(Verb::Uidl) => fields.id = text.split(' ').nth(1).map(str::to_owned),
-            Some(Verb::Quit) => fields.messages = Some(self.marked()).filter(|marked| *marked > 0),
+            Some(Verb::Quit) => fields.messages = self.all_marked(),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ use super::restante_toml;
 const FILES: &str = "Files:
   /etc/restante/restante.toml  the configuration
   /etc/restante/users          the users file, unless [auth] users names another one
+  /run/restante/admin.sock     the server's unix socket for `restante admin`, unless [listen] admin names another one
   restante-index               in each Maildir: sizes and unique-ids, made by the server
 ";
 

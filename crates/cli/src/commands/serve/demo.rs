@@ -12,6 +12,7 @@ use std::{
 
 use clap::Args;
 use rcgen::{CertificateParams, DnType, KeyPair};
+use restante_admin::{Access, Doors, Place};
 use restante_auth::{MemoryDirectory, StoredPassword, Verifier};
 use restante_proto::{UniqueId, UserName};
 use restante_server::{
@@ -19,7 +20,17 @@ use restante_server::{
 };
 use restante_store::MemoryStore;
 
+use super::page::Page;
 use crate::{failure::Failure, logging, output, settings::Log};
+
+/// The name in the greeting of the server, that of the seed.
+const HOSTNAME: &str = "X1";
+
+/// How long the password is; it is typed.
+const PASSWORD_LETTERS: usize = 12;
+
+/// How long the token of the live page is.
+const TOKEN_LETTERS: usize = 24;
 
 /// The one user of the demo.
 const USER: &str = "demo";
@@ -42,6 +53,9 @@ pub(crate) struct Places {
     /// Where the demo speaks TLS.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1995", requires = "demo")]
     demo_pop3s: SocketAddr,
+    /// Where the demo's live page is.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1180", requires = "demo")]
+    demo_admin: SocketAddr,
     /// Write every session of the demo down in this folder, as a dialogue without secrets.
     #[arg(long, value_name = "DIR", requires = "demo")]
     transcripts: Option<PathBuf>,
@@ -49,7 +63,7 @@ pub(crate) struct Places {
 
 /// Serves the demo until it is interrupted.
 pub(crate) fn run(places: &Places) -> Result<(), Failure> {
-    for address in [places.demo_pop3, places.demo_pop3s] {
+    for address in [places.demo_pop3, places.demo_pop3s, places.demo_admin] {
         if !address.ip().is_loopback() {
             return Err(Failure::usage(format!("{address} can be reached from outside"))
                 .hint("the demo listens on loopback addresses only: 127.0.0.1:PORT"));
@@ -63,16 +77,20 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
-    let password = password()?;
+    let password = letters(PASSWORD_LETTERS)?;
     let certificate = folder.path().join("cert.pem");
     let files = write_files(folder.path(), &password);
     files
         .map_err(|error| Failure::failed(format!("cannot write to {}: {error}", folder.path().display())))?;
     let tls = server_config(&certificate, &folder.path().join("key.pem"))
         .map_err(|error| Failure::failed(error.to_string()))?;
+    let token = letters(TOKEN_LETTERS)?;
+    let access = Access { token: Some(token.clone().into_bytes().into()), hosts: Vec::new() };
+    let socket = Place::Unix(folder.path().join("admin.sock"));
+    let page = Page::of_demo(HOSTNAME, access, vec![Place::Tcp(places.demo_admin), socket])?;
     let config = Config {
         settings: ServerSettings {
-            hostname: "X1".into(),
+            hostname: HOSTNAME.into(),
             pop3: vec![places.demo_pop3],
             pop3s: vec![places.demo_pop3s],
             cleartext: Cleartext::Loopback,
@@ -82,13 +100,13 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
         tls: Some(tls),
         store: Arc::new(sample()?),
         verifier: Arc::new(verifier(&password)?),
-        observers: super::observers(transcripts.clone()),
+        observers: super::observers(transcripts.clone(), &page),
     };
-    let greet = |addresses: &[(SocketAddr, Port)]| {
+    let greet = |addresses: &[(SocketAddr, Port)], doors: &Doors| {
         let more = places.transcripts.as_deref().map(transcripts_greeting).unwrap_or_default();
-        output::print(&format!("{}{more}", greeting(addresses, folder.path(), &password)))
+        output::print(&format!("{}{more}", greeting(addresses, doors, folder.path(), &password, &token)))
     };
-    let served = super::serve(config, greet, async |_| {});
+    let served = super::serve(config, &page, greet, async |_| {});
     super::finish(transcripts.as_ref());
     served
 }
@@ -106,7 +124,13 @@ fn transcripts_greeting(folder: &Path) -> String {
 }
 
 /// What a newcomer reads.
-fn greeting(addresses: &[(SocketAddr, Port)], folder: &Path, password: &str) -> String {
+fn greeting(
+    addresses: &[(SocketAddr, Port)],
+    doors: &Doors,
+    folder: &Path,
+    password: &str,
+    token: &str,
+) -> String {
     let at = |port| {
         addresses
             .iter()
@@ -114,6 +138,8 @@ fn greeting(addresses: &[(SocketAddr, Port)], folder: &Path, password: &str) -> 
             .map_or_else(String::new, |(at, _)| at.to_string())
     };
     let (pop3, pop3s) = (at(Port::Pop3), at(Port::Pop3s));
+    let page = doors.address().map_or_else(String::new, |at| format!("http://{at}/?token={token}"));
+    let socket = doors.socket().map_or_else(String::new, |path| path.display().to_string());
     let (certificate, hello) = (folder.join("cert.pem"), folder.join("hello.pop3"));
     let password_file = folder.join("password");
     let (certificate, hello, password_file) =
@@ -129,6 +155,12 @@ Restante is serving sample mail. What you delete comes back when you start it ag
   user         {USER}
   password     {password}
   certificate  {certificate}
+  live page    {page}
+
+Open the live page in a browser: it shows each session as it is drawn, while it runs. The same in a terminal:
+
+  {restante} admin --socket {socket} who
+  {restante} admin --socket {socket} watch
 
 List the mail, read the first message, and read it with TLS from the first octet, and by STLS:
 
@@ -190,12 +222,12 @@ S: +OK POP3 Server saying Good-Bye
     )
 }
 
-/// Letters and digits that are not mistaken for one another.
-fn password() -> Result<String, Failure> {
+/// So many letters and digits that are not mistaken for one another.
+fn letters(count: usize) -> Result<String, Failure> {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut random = [0; 12];
+    let mut random = vec![0; count];
     getrandom::fill(&mut random)
-        .map_err(|error| Failure::failed(format!("no randomness for a password: {error}")))?;
+        .map_err(|error| Failure::failed(format!("no randomness for a password or a token: {error}")))?;
     Ok(random.iter().map(|octet| char::from(LETTERS[usize::from(octet % 32)])).collect())
 }
 
