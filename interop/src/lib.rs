@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
 mod authority;
+mod browser;
 mod demo;
 mod fetch;
 mod letters;
@@ -20,6 +21,7 @@ mod recording;
 mod server;
 mod wire;
 
+pub use browser::{Browser, Look};
 pub use demo::Demo;
 pub use fetch::{Fetch, Origin, suite};
 pub use letters::{Letter, assert_same, canonical, corpus, fresh, stuffed};
@@ -29,5 +31,5 @@ pub use peers::{
 pub use poll::until;
 pub use program::{Outcome, Program, with_security};
 pub use recording::{Capture, Recording, Segment};
-pub use server::{Account, PASSWORD, Security, Server, USER};
+pub use server::{Account, PASSWORD, Security, Server, TOKEN, USER};
 pub use wire::messages as on_the_wire;

@@ -22,6 +22,9 @@ pub const USER: &str = "john";
 /// The password.
 pub const PASSWORD: &str = "abc xyz";
 
+/// What opens the live page.
+pub const TOKEN: &str = "a-token-for-tests-only";
+
 /// How a client comes to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
@@ -45,6 +48,7 @@ pub struct Server {
     folder: TempDir,
     pop3: u16,
     pop3s: u16,
+    admin: Option<u16>,
 }
 
 /// What a server is called, who has mail there, and where it listens for clear text.
@@ -72,8 +76,17 @@ impl Server {
         Self::of(&Account::default(), letters)
     }
 
+    /// Starts a server that can be looked at, and lets many connections in.
+    pub fn watched(letters: &[Letter]) -> Self {
+        Self::launch(&Account::default(), letters, Watched::ByTcp)
+    }
+
     /// Starts a server for this account.
     pub fn of(account: &Account<'_>, letters: &[Letter]) -> Self {
+        Self::launch(account, letters, Watched::No)
+    }
+
+    fn launch(account: &Account<'_>, letters: &[Letter], watched: Watched) -> Self {
         let folder =
             tempfile::Builder::new().prefix("restante-interop-").tempdir().expect("a temporary folder");
         // Clients run as nobody: they walk through, and read the certificates.
@@ -89,7 +102,9 @@ impl Server {
         for letter in letters {
             maildir::deliver(&path("mail").join(user), letter);
         }
-        fs::write(path("restante.toml"), configuration(folder.path(), account)).expect("it is ours");
+        fs::write(path("restante.toml"), configuration(folder.path(), account, watched)).expect("it is ours");
+        fs::write(path("token"), TOKEN).expect("it is ours");
+        fs::set_permissions(path("token"), fs::Permissions::from_mode(0o600)).expect("it is ours");
         let log = File::create(path("log")).expect("it is ours");
         let child = Command::new(binary())
             .args(["serve", "--config"])
@@ -99,25 +114,25 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("the server starts");
-        let mut server = Self { child, folder, pop3: 0, pop3s: 0 };
-        (server.pop3, server.pop3s) = server.ports();
+        let mut server = Self { child, folder, pop3: 0, pop3s: 0, admin: None };
+        (server.pop3, server.pop3s, server.admin) = server.ports(watched);
         server
     }
 
     /// The ports that the server says it listens on; it says so once it is ready.
-    fn ports(&mut self) -> (u16, u16) {
+    fn ports(&mut self, watched: Watched) -> (u16, u16, Option<u16>) {
         let log = self.folder.path().join("log");
-        let mut ports = (None, None);
+        let mut ports = (None, None, None);
         let ended = poll::until(|| {
             let text = fs::read_to_string(&log).unwrap_or_default();
-            ports = (port(&text, "(pop3)"), port(&text, "(pop3s)"));
+            ports = (port(&text, "(pop3)"), port(&text, "(pop3s)"), port(&text, "(admin)"));
             match ports {
-                (Some(_), Some(_)) => Some(None),
+                (Some(_), Some(_), admin) if admin.is_some() == (watched == Watched::ByTcp) => Some(None),
                 _ => self.child.try_wait().expect("it is our child").map(Some),
             }
         });
         match (ports, ended) {
-            ((Some(pop3), Some(pop3s)), _) => (pop3, pop3s),
+            ((Some(pop3), Some(pop3s), admin), Some(None)) => (pop3, pop3s, admin),
             (_, Some(status)) => panic!("the server ended at once ({status:?})"),
             (_, None) => panic!("the server is not ready in time"),
         }
@@ -126,6 +141,11 @@ impl Server {
     /// The port for this way.
     pub fn port(&self, security: Security) -> u16 {
         if security == Security::Tls { self.pop3s } else { self.pop3 }
+    }
+
+    /// The port of the live page.
+    pub fn admin(&self) -> u16 {
+        self.admin.expect("it is a server that can be looked at")
     }
 
     /// The authority that signed the server's certificate, which is for `localhost`.
@@ -246,16 +266,32 @@ fn port(log: &str, mark: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
 }
 
-fn configuration(folder: &Path, account: &Account<'_>) -> String {
+/// Whether a server can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    No,
+    ByTcp,
+}
+
+fn configuration(folder: &Path, account: &Account<'_>, watched: Watched) -> String {
     let Account { hostname, port, .. } = account;
     let folder = folder.display();
+    let (admin, more) = match watched {
+        Watched::No => (String::new(), String::new()),
+        Watched::ByTcp => (
+            format!("admin = [\"127.0.0.1:0\", \"{folder}/admin.sock\"]\n"),
+            format!(
+                "\n[admin]\ntoken_file = \"{folder}/token\"\n\n[limits]\nconnections_per_address = 2000\n"
+            ),
+        ),
+    };
     format!(
         r#"hostname = "{hostname}"
 
 [listen]
 pop3 = ["127.0.0.1:{port}"]
 pop3s = ["127.0.0.1:0"]
-
+{admin}
 [tls]
 certificate = "{folder}/certificate.pem"
 key = "{folder}/key.pem"
@@ -266,7 +302,7 @@ cleartext = "loopback"
 
 [store]
 maildir = "{folder}/mail/{{user}}"
-"#
+{more}"#
     )
 }
 

@@ -27,6 +27,7 @@ mod hub;
 mod list;
 mod listen;
 pub mod metrics;
+mod page;
 mod routes;
 mod serve;
 mod stream;

@@ -11,12 +11,14 @@ use axum::{
 };
 use serde::Deserialize;
 
-use crate::{Running, draw, facts::Lock, list, metrics, stream, watch};
+use crate::{Running, draw, facts::Lock, list, metrics, page, stream, watch};
 
 /// All routes.
 pub(crate) fn router(running: Arc<Running>) -> Router {
-    Router::new()
-        .route("/sessions", get(sessions))
+    let page = page::FILES
+        .iter()
+        .fold(Router::new(), |router, file| router.route(file.path, get(|| async { *file })));
+    page.route("/sessions", get(sessions))
         .route("/sessions/events", get(events))
         .route("/sessions/{session}", get(session))
         .route("/sessions/{session}/dialogue", get(dialogue))
