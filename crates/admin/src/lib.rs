@@ -5,7 +5,7 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `GET /` | the live page, with `/page.css`, `/page.js`, `/diagram.css`, `/icon.svg` |
+//! | `GET /` | the live page, with its style sheets, scripts and icon (`page.rs`) |
 //! | `GET /sessions` | the sessions that are on, and those that ended lately: [`facts::All`] as JSON |
 //! | `GET /sessions/events` | the same as it changes (server-sent events): `all` first, then `change` ([`facts::Change`]) |
 //! | `GET /sessions/ID` | one session: [`facts::Session`] or [`facts::Ended`] as JSON |

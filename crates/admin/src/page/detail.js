@@ -95,9 +95,7 @@ export class Detail {
     this.section.dataset.link = state;
   }
 
-  event(told, what) {
-    // Drawn lines come as they are: `{"row": {…}}`.
-    const [name, data] = told === 'row' && Object.keys(what).length === 1 ? Object.entries(what)[0] : [told, what];
+  event(name, data) {
     if (name === 'waiting') {
       this.clear();
       this.notice('waits', data.why);

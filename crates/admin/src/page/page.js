@@ -235,7 +235,7 @@ function spark(rates) {
   const from = SPARK_TICKS - rates.length;
   const points = rates.map((one, index) => `${from + index + 1} ${(SPARK_HEIGHT - 1 - (one / most) * (SPARK_HEIGHT - 3)).toFixed(1)}`);
   const [under, line] = byId('spark').children;
-  if (points.length < 2) return;
+  if (points.length < RATE_TICKS) return;
   line.setAttribute('d', `M${points.join('L')}`);
   under.setAttribute('d', `M${from + 1} ${SPARK_HEIGHT}L${points.join('L')}L${SPARK_TICKS} ${SPARK_HEIGHT}Z`);
 }
