@@ -277,9 +277,9 @@ fn configuration(folder: &Path, account: &Account<'_>, watched: Watched) -> Stri
     let Account { hostname, port, .. } = account;
     let folder = folder.display();
     let (admin, more) = match watched {
-        Watched::No => ("", String::new()),
+        Watched::No => (String::new(), String::new()),
         Watched::ByTcp => (
-            "admin = \"127.0.0.1:0\"\n",
+            format!("admin = [\"127.0.0.1:0\", \"{folder}/admin.sock\"]\n"),
             format!(
                 "\n[admin]\ntoken_file = \"{folder}/token\"\n\n[limits]\nconnections_per_address = 2000\n"
             ),

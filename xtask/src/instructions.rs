@@ -27,7 +27,7 @@ mod baseline;
 mod options;
 
 /// The crates that have hot loops, each in `benches/loops.rs`. A new one is a line here.
-const CRATES: &[&str] = &["restante-proto", "restante-auth", "restante-store"];
+const CRATES: &[&str] = &["restante-proto", "restante-auth", "restante-store", "restante-admin"];
 
 /// How many rounds the two runs of a loop have. The first round may make room in buffers; all others are alike.
 const ROUNDS: (u64, u64) = (2, 6);

@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mpop", "mpop"),
     ("openssl", "openssl"),
     ("pdftotext", "poppler-utils"),
+    ("promtool", "prometheus"),
     ("python3", "python3"),
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),

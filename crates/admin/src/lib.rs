@@ -26,6 +26,7 @@ pub mod facts;
 mod hub;
 mod list;
 mod listen;
+pub mod metrics;
 mod page;
 mod routes;
 mod serve;
@@ -49,7 +50,7 @@ pub use door::{Access, Keys};
 pub use listen::{ListenError, Place, WhyNot};
 pub use serve::Doors;
 
-use crate::{facts::Session, hub::Hub};
+use crate::{facts::Session, hub::Hub, metrics::Metrics};
 
 /// How long it may take to find out whether the server is ready.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
@@ -60,6 +61,7 @@ const LIST_KEPT: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub struct Admin {
     hub: Hub,
+    metrics: Arc<Metrics>,
     options: Arc<Options>,
 }
 
@@ -83,15 +85,16 @@ impl Admin {
     /// ```
     /// use restante_admin::{Admin, Options};
     /// let admin = Admin::new(Options { hostname: "X1".into(), ready: Box::new(|| Ok(())) });
-    /// assert_eq!(admin.observers().len(), 1, "for `restante_server::Config`");
+    /// assert_eq!(admin.observers().len(), 2, "for `restante_server::Config`");
     /// ```
     pub fn new(options: Options) -> Self {
-        Self { hub: Hub::new(), options: Arc::new(options) }
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        Self { hub: Hub::new(), metrics, options: Arc::new(options) }
     }
 
     /// What the server has to tell what happens, by [`restante_server::Config::observers`].
     pub fn observers(&self) -> Vec<Arc<dyn Observer>> {
-        vec![Arc::new(self.hub.clone())]
+        vec![Arc::new(self.hub.clone()), Arc::clone(&self.metrics) as _]
     }
 
     /// What answers questions about the server that this handle is of. Who may ask is not its business.
@@ -99,6 +102,7 @@ impl Admin {
         routes::router(Arc::new(Running {
             handle,
             hub: self.hub.clone(),
+            metrics: Arc::clone(&self.metrics),
             options: Arc::clone(&self.options),
             asking: AtomicBool::new(false),
             list: Mutex::new(None),
@@ -110,6 +114,7 @@ impl Admin {
 pub(crate) struct Running {
     handle: Handle,
     hub: Hub,
+    metrics: Arc<Metrics>,
     options: Arc<Options>,
     /// It is being found out whether the server is ready.
     asking: AtomicBool,

@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use crate::{Running, draw, facts::Lock, list, page, stream, watch};
+use crate::{Running, draw, facts::Lock, list, metrics, page, stream, watch};
 
 /// All routes.
 pub(crate) fn router(running: Arc<Running>) -> Router {
@@ -26,6 +26,7 @@ pub(crate) fn router(running: Arc<Running>) -> Router {
         .route("/sessions/{session}/kick", post(kick))
         .route("/watch", get(watched))
         .route("/locks", get(locks))
+        .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(running)
@@ -95,6 +96,11 @@ async fn watched(State(running): State<Arc<Running>>, Query(which): Query<Which>
 
 async fn locks(State(running): State<Arc<Running>>) -> Response {
     Json(running.handle.locks().iter().map(Lock::from).collect::<Vec<_>>()).into_response()
+}
+
+async fn metrics(State(running): State<Arc<Running>>) -> Response {
+    let text = running.metrics.encode(running.handle.totals());
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
 async fn ready(State(running): State<Arc<Running>>) -> Response {

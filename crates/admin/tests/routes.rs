@@ -221,5 +221,5 @@ async fn who_watches_and_does_not_read_makes_nobody_wait() {
     }
     let (_, dialogue) = world.get(&format!("/sessions/{}/dialogue", world.session())).await;
     assert!(dialogue.len() < 3 << 20 && dialogue.contains("events are left out here"), "{}", dialogue.len());
-    assert!(world.admin.observers().len() == 1);
+    assert!(world.admin.observers().len() == 2);
 }

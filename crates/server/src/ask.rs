@@ -76,6 +76,7 @@ impl Asker {
             Ask::SaslStep(response) => self.exchange_step(Some(&response)).await,
             Ask::SaslCancel => {
                 self.exchange = None;
+                self.login(LoginResult::Cancelled);
                 Answer::Cancelled
             }
             Ask::Open => self.open().await,
@@ -187,7 +188,8 @@ impl Asker {
             claim = self.registry.claim(&user, &self.presence);
             lock = LockResult::TakenOver;
         }
-        let locked = |result| Happening::Lock { result, waited: asked.elapsed() };
+        let waited = asked.elapsed();
+        let locked = |result| Happening::Lock { result, waited };
         let refusal = match claim {
             Err(holder) => {
                 self.presence.live.tell(|| locked(LockResult::InUse));
@@ -197,7 +199,11 @@ impl Asker {
             Ok(held) => match self.presence.live.store.open(&user).await {
                 Ok(maildrop) => {
                     let (messages, sizes) = (maildrop.messages(), maildrop.known_sizes());
+                    let changed = maildrop.changed_unique_ids();
                     self.open = Some(Open { maildrop, held });
+                    if changed > 0 {
+                        self.presence.live.tell(|| Happening::UniqueIdsChanged { messages: changed });
+                    }
                     self.presence.live.tell(|| locked(lock));
                     self.login(LoginResult::Accepted);
                     self.logged_in.store(true, Ordering::Relaxed);

@@ -92,23 +92,27 @@ impl Driver<'_> {
             let Some(wire) = slot else { return Why::Stopped };
             let mut input = buffer.get(used..).unwrap_or_default();
             let next = self.session.advance(&mut input, &mut out);
-            self.tell(&next);
             used = buffer.len() - input.len();
             if used == buffer.len() {
                 // It goes back to its pool, wiped, while an answer is found: a password may be in it.
                 (buffer, used) = (Input::none(), 0);
             }
+            let written = match next {
+                Next::Ask(_) | Next::Send(_) => Ok(()),
+                _ => flush(&self.presence, wire, &mut out).await,
+            };
+            self.tell(&next);
+            if let Err(why) = written {
+                return why;
+            }
             let step = match next {
-                Next::Write => flush(&self.presence, wire, &mut out).await,
-                Next::Input => match flush(&self.presence, wire, &mut out).await {
-                    Ok(()) => {
-                        drop(std::mem::replace(&mut out, Output::none()));
-                        let read = self.read(wire).await;
-                        out = Output::lend();
-                        read.map(|read| buffer = read)
-                    }
-                    failed => failed,
-                },
+                Next::Write => Ok(()),
+                Next::Input => {
+                    drop(std::mem::replace(&mut out, Output::none()));
+                    let read = self.read(wire).await;
+                    out = Output::lend();
+                    read.map(|read| buffer = read)
+                }
                 Next::Ask(ask) => Box::pin(self.ask(ask, wire, &mut out)).await,
                 Next::Send(transfer) => {
                     let part = transfer.part;
@@ -133,14 +137,8 @@ impl Driver<'_> {
                         Err(Broken::Wire(error)) => Err(error.into()),
                     }
                 }
-                Next::StartTls => match flush(&self.presence, wire, &mut out).await {
-                    Ok(()) => Box::pin(self.secure(slot)).await,
-                    failed => failed,
-                },
-                Next::Close(close) => match flush(&self.presence, wire, &mut out).await {
-                    Ok(()) => Err(Why::Session(close)),
-                    failed => failed,
-                },
+                Next::StartTls => Box::pin(self.secure(slot)).await,
+                Next::Close(close) => Err(Why::Session(close)),
             };
             if let Err(why) = step {
                 return why;
@@ -180,9 +178,7 @@ impl Driver<'_> {
         if draining {
             self.session.drain();
         }
-        if self.recording.is_wanted() && self.session.is_between_commands() && self.asker.exchange.is_none() {
-            self.recording.join(self.session.phase());
-        }
+        self.join();
         self.asker.idle();
         let every = WATCHED_EVERY.min(limits.idle / 4).min(match limits.takeover_idle {
             Duration::ZERO => WATCHED_EVERY,
@@ -201,7 +197,11 @@ impl Driver<'_> {
                 biased;
                 // The session hears of it before the next command does.
                 _ = self.stage.changed(), if !draining => return Ok(Input::none()),
-                () = self.presence.wanted.notified() => return Ok(Input::none()),
+                // The client's time goes on as if nobody looked.
+                () = self.presence.wanted.notified() => {
+                    self.join();
+                    continue;
+                }
                 read = timeout_at(wake, wire.read()) => read,
             };
             if let Ok(read) = read {
@@ -250,6 +250,14 @@ impl Driver<'_> {
                 Ok(Input::none())
             }
             Err(error) => Err(Why::Connection(error.to_string())),
+        }
+    }
+
+    /// Lets those hear the session who wait for that, if it stands between two commands: half a password, or a response
+    /// within an exchange, would not be known for what it is.
+    fn join(&self) {
+        if self.recording.is_wanted() && self.session.is_between_commands() && self.asker.exchange.is_none() {
+            self.recording.join(self.session.phase());
         }
     }
 

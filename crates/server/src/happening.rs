@@ -39,7 +39,7 @@ pub enum Happening<'a> {
     Lock {
         /// What came of it.
         result: LockResult,
-        /// How long it waited for the lock.
+        /// How long it waited until the session that had it was gone; to read what is in the maildrop is no part of it.
         waited: Duration,
     },
     /// Commands were answered.
@@ -50,17 +50,114 @@ pub enum Happening<'a> {
         ok: bool,
         /// How many.
         commands: u32,
-        /// From when a command came to when its answer was handed over, messages included. Of several that came at once it
-        /// is the mean.
+        /// From when a command came to when its answer was handed to the system, messages included. Of several that came at
+        /// once it is the mean.
         each: Duration,
     },
-    /// A session is over.
+    /// A maildrop was opened in which messages had come back under other names: their unique-ids are others than before, and
+    /// clients will fetch them again.
+    UniqueIdsChanged {
+        /// How many messages.
+        messages: u32,
+    },
+    /// A session is over. It is in no list any more, and the sums have it among those that ended.
     Ended {
         /// What is known of it.
         session: &'a SessionFacts,
+        /// Why it ended, for programs.
+        reason: EndReason,
         /// Why it ended, in words.
         why: &'a str,
     },
+}
+
+/// Why a session ended, for programs; the words that are logged say more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// QUIT, and all was done.
+    Quit,
+    /// QUIT, but not all that was marked could be removed.
+    QuitRefused,
+    /// The client closed its side without QUIT.
+    Disconnected,
+    /// Too many malformed or misplaced commands.
+    BadCommands,
+    /// Too many wrong passwords.
+    LoginFailures,
+    /// A line that does not end.
+    EndlessLine,
+    /// TLS where clear text is spoken, clear text or HTTP where TLS is, HTTP anywhere.
+    WrongProtocol,
+    /// A message or a listing broke off.
+    BrokenOff,
+    /// A fault of the server itself.
+    Internal,
+    /// It was logged in and silent for too long (RFC 1939 §3).
+    Autologout,
+    /// Nobody logged in in time.
+    LoginTimeout,
+    /// The client did not read.
+    WriteTimeout,
+    /// The client answered nothing any more.
+    Dead,
+    /// The TLS handshake failed.
+    TlsHandshake,
+    /// A new session of the same user took the maildrop over.
+    TakenOver,
+    /// An operator ended it.
+    Kicked,
+    /// The connection failed.
+    Connection,
+    /// The server stopped.
+    Stopped,
+}
+
+impl EndReason {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Quit,
+        Self::QuitRefused,
+        Self::Disconnected,
+        Self::BadCommands,
+        Self::LoginFailures,
+        Self::EndlessLine,
+        Self::WrongProtocol,
+        Self::BrokenOff,
+        Self::Internal,
+        Self::Autologout,
+        Self::LoginTimeout,
+        Self::WriteTimeout,
+        Self::Dead,
+        Self::TlsHandshake,
+        Self::TakenOver,
+        Self::Kicked,
+        Self::Connection,
+        Self::Stopped,
+    ];
+
+    /// Its name for programs, such as `login-timeout`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quit => "quit",
+            Self::QuitRefused => "quit-refused",
+            Self::Disconnected => "disconnected",
+            Self::BadCommands => "bad-commands",
+            Self::LoginFailures => "login-failures",
+            Self::EndlessLine => "endless-line",
+            Self::WrongProtocol => "wrong-protocol",
+            Self::BrokenOff => "broken-off",
+            Self::Internal => "internal",
+            Self::Autologout => "autologout",
+            Self::LoginTimeout => "login-timeout",
+            Self::WriteTimeout => "write-timeout",
+            Self::Dead => "dead",
+            Self::TlsHandshake => "tls-handshake",
+            Self::TakenOver => "taken-over",
+            Self::Kicked => "kicked",
+            Self::Connection => "connection",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// What came of a login.
@@ -72,6 +169,8 @@ pub enum LoginResult {
     Credentials,
     /// What the client sent is no answer to the mechanism's challenge.
     Malformed,
+    /// The client gave it up in the midst of the exchange, or what it sent there is no base64.
+    Cancelled,
     /// Too many logins were under way.
     Busy,
     /// The directory of users failed.
@@ -84,10 +183,11 @@ pub enum LoginResult {
 
 impl LoginResult {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Accepted,
         Self::Credentials,
         Self::Malformed,
+        Self::Cancelled,
         Self::Busy,
         Self::Directory,
         Self::InUse,
@@ -100,6 +200,7 @@ impl LoginResult {
             Self::Accepted => "accepted",
             Self::Credentials => "credentials",
             Self::Malformed => "malformed",
+            Self::Cancelled => "cancelled",
             Self::Busy => "busy",
             Self::Directory => "directory",
             Self::InUse => "in-use",

@@ -23,7 +23,7 @@ mod tls;
 mod transcripts;
 mod wire;
 
-pub use happening::{Happening, LockResult, LoginResult};
+pub use happening::{EndReason, Happening, LockResult, LoginResult};
 pub use listen::{BindError, Port};
 pub use observe::{Begun, Observer, Watch};
 pub use rustls::ServerConfig as TlsConfig;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use restante_proto::{UserName, server};
+use restante_proto::{UserName, server::Close};
 use tracing::info;
 
-use crate::{happening::Happening, sessions::Present};
+use crate::{
+    happening::{EndReason, Happening},
+    sessions::Present,
+};
 
 impl Why {
     /// Whether a proper end of the connection means anything to the client: TLS tells it from a cut.
@@ -23,6 +26,32 @@ impl Why {
             | Self::ClearTextOnTlsPort
             | Self::HttpOnTlsPort
             | Self::Connection(_) => false,
+        }
+    }
+
+    /// The same for programs.
+    pub(crate) const fn reason(&self) -> EndReason {
+        match self {
+            Self::Session(Close::Quit) => EndReason::Quit,
+            Self::Session(Close::QuitRefused) => EndReason::QuitRefused,
+            Self::Session(Close::Disconnected) => EndReason::Disconnected,
+            Self::Session(Close::BadCommands) => EndReason::BadCommands,
+            Self::Session(Close::LoginFailures) => EndReason::LoginFailures,
+            Self::Session(Close::EndlessLine) => EndReason::EndlessLine,
+            Self::Session(Close::TlsOnClearPort | Close::HttpRequest)
+            | Self::ClearTextOnTlsPort
+            | Self::HttpOnTlsPort => EndReason::WrongProtocol,
+            Self::Session(Close::BrokenOff) => EndReason::BrokenOff,
+            Self::Session(Close::Misuse) => EndReason::Internal,
+            Self::Autologout => EndReason::Autologout,
+            Self::LoginTimeout => EndReason::LoginTimeout,
+            Self::WriteTimeout => EndReason::WriteTimeout,
+            Self::Dead => EndReason::Dead,
+            Self::Handshake(_) => EndReason::TlsHandshake,
+            Self::TakenOver => EndReason::TakenOver,
+            Self::Kicked => EndReason::Kicked,
+            Self::Connection(_) => EndReason::Connection,
+            Self::Stopped => EndReason::Stopped,
         }
     }
 
@@ -58,7 +87,7 @@ impl fmt::Display for SessionId {
 #[derive(Clone, Debug)]
 pub(crate) enum Why {
     /// The session itself says why.
-    Session(server::Close),
+    Session(Close),
     /// It was logged in and silent for too long (RFC 1939 §3).
     Autologout,
     /// Nobody logged in in time.
@@ -104,6 +133,8 @@ impl fmt::Display for Why {
 
 impl Drop for Outcome {
     fn drop(&mut self) {
+        // Who hears that it ended may look at once, and finds it ended.
+        self.present.leave();
         let presence = self.present.presence();
         let (facts, why) = (presence.facts(), self.why.to_string());
         // Texts are recorded as such, so that every format quotes them.
@@ -126,6 +157,6 @@ impl Drop for Outcome {
         if matches!(self.why, Why::Handshake(_) | Why::ClearTextOnTlsPort | Why::HttpOnTlsPort) {
             presence.live.tell(|| Happening::NotSecured);
         }
-        presence.live.tell(|| Happening::Ended { session: &facts, why: &why });
+        presence.live.tell(|| Happening::Ended { session: &facts, reason: self.why.reason(), why: &why });
     }
 }

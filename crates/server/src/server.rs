@@ -298,7 +298,7 @@ impl Handle {
     }
 
     /// Lets an observer hear a session that is on already, from its next command; `false` where none of this name is on.
-    /// [`Observer::begin`] is called then.
+    /// [`Observer::begin`] is called then, unless the session ends before.
     pub fn attach(&self, session: &str, observer: Arc<dyn Observer>) -> bool {
         let found = self.shared.sessions.find(session);
         found.inspect(|presence| presence.want(observer)).is_some()
@@ -404,7 +404,6 @@ fn admit(
         }
     };
     let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-    live.tell(|| Happening::Connected { port });
     let arrival = Arrival {
         id: SessionId { server: shared.began, number },
         port,
@@ -420,5 +419,7 @@ fn admit(
         alive: alive.clone(),
         place,
     };
+    // Who hears of it finds it in the table.
+    connection.present.presence().live.tell(|| Happening::Connected { port });
     tokio::spawn(connection.run());
 }

@@ -38,7 +38,7 @@ pub struct SessionFacts {
     pub began: SystemTime,
     /// How long it has been on, or was.
     pub age: Duration,
-    /// Who logged in.
+    /// Whose password, or whatever else he logs in with, was right.
     pub user: Option<UserName>,
     /// What was agreed about TLS.
     pub tls: Option<TlsFacts>,
@@ -239,16 +239,21 @@ impl Present {
     pub(crate) const fn presence(&self) -> &Arc<Presence> {
         &self.presence
     }
-}
 
-impl Drop for Present {
-    fn drop(&mut self) {
+    /// Takes it out of the table, if it is there still.
+    pub(crate) fn leave(&self) {
         let mut table = self.sessions.lock();
         if let Some(presence) = table.on.remove(&self.presence.id.number) {
             table.ended.ended += 1;
             table.ended.received_octets += presence.received_octets.load(Ordering::Relaxed);
             table.ended.sent_octets += presence.sent_octets.load(Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

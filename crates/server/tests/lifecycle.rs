@@ -319,6 +319,25 @@ async fn a_commit_that_has_begun_is_finished_whatever_happens_to_the_connection(
 }
 
 #[tokio::test]
+async fn a_commit_that_has_begun_is_finished_whoever_ends_the_session() {
+    let log = world::log();
+    let inner = mail(&["a\n"]);
+    let (plan, begun, go, _) = slow(&inner);
+    let running = plan.start();
+    let mut client = logged_in(running.pop3).await;
+    client.say("DELE 1").await;
+    client.send("QUIT\r\n").await;
+    begun.notified().await;
+    assert!(running.handle.kick(&running.handle.sessions()[0].session));
+    assert_eq!(client.rest().await, b"", "it is not told that all is done");
+    log.shows("why=\"ended by the operator").await;
+    assert_eq!(inner.unique_ids(&user()).len(), 1, "not yet");
+    go.notify_one();
+    log.shows("the client did not wait for the answer to QUIT").await;
+    assert_eq!(inner.unique_ids(&user()).len(), 0);
+}
+
+#[tokio::test]
 async fn a_stopping_server_waits_for_a_commit() {
     let inner = mail(&["a\n"]);
     let (mut plan, begun, go, _) = slow(&inner);

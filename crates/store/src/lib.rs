@@ -40,6 +40,12 @@ pub trait Maildrop: Send + Sync + std::fmt::Debug {
     /// The number of messages.
     fn messages(&self) -> u32;
 
+    /// Of how many messages the unique-id is another one than when the drop was last open, so that clients will fetch them
+    /// again: they were found under other names.
+    fn changed_unique_ids(&self) -> u32 {
+        0
+    }
+
     /// The canonical length of each message in octets, if that is known without reading any mail.
     fn known_sizes(&self) -> Option<Arc<[u64]>>;
 

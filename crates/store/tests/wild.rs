@@ -102,6 +102,18 @@ async fn a_message_that_is_being_read_stays_readable_when_it_is_removed() {
 }
 
 #[tokio::test]
+async fn messages_that_come_back_under_other_names_are_told_once() {
+    let world = World::with(&[("cur/1:2,", b"Subject: 1\n"), ("cur/2:2,", b"Subject: 2\n")]);
+    let open = async || world.open().await.changed_unique_ids();
+    assert_eq!(open().await, 0, "never seen before");
+    world.rename("cur/1:2,", "cur/other:2,");
+    assert_eq!(open().await, 1);
+    assert_eq!(open().await, 0, "it is known by its new name");
+    world.rename("cur/2:2,", "cur/2:2,S");
+    assert_eq!(open().await, 0, "a flag is no other name");
+}
+
+#[tokio::test]
 async fn trashed_mail_is_shown() {
     let world = World::with(&[("cur/1:2,ST", b"Subject: 1\n")]);
     assert_eq!(world.ids().await, ["1"]);

@@ -1,7 +1,7 @@
 //! Plays a dialogue against the server's session in memory: no sockets, no clock, no store. The account and the mail
 //! are those of the dialogue's head; TLS is what its `T:` lines say.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use md5::{Digest, Md5};
 use restante_proto::{
@@ -13,6 +13,7 @@ use restante_proto::{
     },
     reply::Refusal,
     server::{Answer, Ask, Link, Next, Offer, Policy, Session, TlsFacts, Transfer},
+    verb::Verb,
 };
 use restante_sasl::{MECHANISMS, ServerExchange, Step};
 
@@ -26,6 +27,9 @@ pub enum Cutting {
     /// After every octet.
     EveryOctet,
 }
+
+/// How many commands were answered, by verb (`None` where it is none) and by whether the answer was `+OK`.
+pub type Answered = BTreeMap<(Option<Verb>, bool), u32>;
 
 /// A dialogue read from a file, with the lines of the file where its events stand.
 #[derive(Clone, Debug)]
@@ -86,6 +90,11 @@ impl Script {
 
     /// Plays it, and compares every answer; gives all that the server said, or what was different where.
     pub fn play(&self, cutting: Cutting) -> Result<Vec<u8>, String> {
+        self.play_counted(cutting).map(|(said, _)| said)
+    }
+
+    /// The same, and with it the commands that the session says it answered.
+    pub fn play_counted(&self, cutting: Cutting) -> Result<(Vec<u8>, Answered), String> {
         let mut server = Server::new(&self.dialogue.head, &self.mail);
         let (mut said, mut said_before, mut place) = (Vec::new(), 0, 0);
         server.advance(b"");
@@ -98,7 +107,7 @@ impl Script {
             place = turn.end;
             self.compare(&mut server, &mut place, &mut said)?;
         }
-        Ok(said)
+        Ok((said, server.answered))
     }
 
     /// The client's lines from here on, up to the next event that is none.
@@ -238,6 +247,7 @@ struct Server<'a> {
     out: Vec<u8>,
     /// What the client has been sent since somebody looked.
     written: Vec<u8>,
+    answered: Answered,
     /// STLS was answered: what comes now is no POP3 until the handshake is done.
     shaking_hands: bool,
     closed: bool,
@@ -274,6 +284,7 @@ impl<'a> Server<'a> {
             exchange: None,
             out: Vec::new(),
             written: Vec::new(),
+            answered: Answered::new(),
             shaking_hands: false,
             closed: false,
         }
@@ -288,7 +299,12 @@ impl<'a> Server<'a> {
 
     fn go_on(&mut self, input: &mut &[u8]) {
         loop {
-            match self.session.advance(input, &mut self.out) {
+            let next = self.session.advance(input, &mut self.out);
+            let answered = &mut self.answered;
+            self.session
+                .tally()
+                .take(|verb, ok, commands| *answered.entry((verb, ok)).or_default() += commands);
+            match next {
                 Next::Input => return,
                 Next::Write => self.written.append(&mut self.out),
                 Next::Ask(ask) => {

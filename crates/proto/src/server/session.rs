@@ -171,8 +171,14 @@ impl<S> Session<S> {
                     }
                     match self.lines.next(input, Of::Command) {
                         Found::Line(line) => self.command(&line, out),
-                        Found::TooLong => self.bad_command(&Reply::TooLong, out),
-                        Found::Endless => self.endless_line(out),
+                        Found::TooLong => {
+                            self.current = Some(Current { verb: None, ok: false });
+                            self.bad_command(&Reply::TooLong, out);
+                        }
+                        Found::Endless => {
+                            self.current = Some(Current { verb: None, ok: false });
+                            self.endless_line(out);
+                        }
                         Found::Incomplete if self.eof => self.step = Step::Close(Close::Disconnected),
                         Found::Incomplete => return Next::Input,
                     }
@@ -201,6 +207,8 @@ impl<S> Session<S> {
                     // RFC 2595 §4: what stands behind STLS is never run.
                     *input = &[];
                     self.lines.clear();
+                    // STLS is answered; how long the client takes to shake hands is not its time.
+                    self.count();
                     self.step = Step::Handshake;
                     return Next::StartTls;
                 }
@@ -439,7 +447,10 @@ impl<S> Session<S> {
             (Owed::Ids { from, begun }, Answer::UniqueIds(page)) if !page.is_empty() => {
                 self.ids_answered(from, begun, page, out);
             }
-            (Owed::Ids { begun: true, .. }, _) => self.step = Step::Close(Close::BrokenOff),
+            (Owed::Ids { begun: true, .. }, _) => {
+                self.note(false);
+                self.step = Step::Close(Close::BrokenOff);
+            }
             (Owed::Id(number), Answer::UniqueIds(page)) => match page.get(0) {
                 Some(id) => self.reply(&Reply::Id { number: number.get(), id }, out),
                 None => self.misuse(out),
@@ -473,6 +484,7 @@ impl<S> Session<S> {
     /// The driver broke the contract: it is told in the log by [`Close::Misuse`], the client by a reply.
     pub(super) fn misuse(&mut self, out: &mut Vec<u8>) {
         Reply::Internal.write(out);
+        self.note(false);
         self.step = Step::Close(Close::Misuse);
     }
 }

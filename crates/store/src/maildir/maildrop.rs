@@ -59,6 +59,8 @@ pub(super) struct Open {
     cache: Arc<Cache>,
     /// The messages of the session, as places in the state's records.
     pub(super) shown: Vec<u32>,
+    /// How many messages came back under other names, and so with other ids.
+    changed_ids: u32,
     /// Whether the state file is not to be written, or could not be; said once.
     read_only: bool,
 }
@@ -70,12 +72,13 @@ impl Open {
             return Ok(Self::with(lock, Remembered::default(), cache));
         };
         let kept = cache.take(dir.path).filter(|kept| kept.file.identity == state_io::identity(dir));
+        let mut changed_ids = 0;
         let mut remembered = kept.map_or_else(|| state_io::read(dir), Ok)?;
         let read = scan::stale(dir, &remembered.state)?;
         if read != [false; 2] {
             let state = &mut remembered.state;
             let scan = scan::scan(dir, state, read)?;
-            let changed_ids = snapshot::meet(state, &scan, now_seconds());
+            changed_ids = snapshot::meet(state, &scan, now_seconds());
             if changed_ids > 0 {
                 tracing::warn!(
                     maildir = %dir.path.display(), messages = changed_ids,
@@ -84,6 +87,7 @@ impl Open {
             }
         }
         let mut open = Self::with(lock, remembered, cache);
+        open.changed_ids = u32::try_from(changed_ids).unwrap_or(u32::MAX);
         open.save();
         Ok(open)
     }
@@ -109,7 +113,7 @@ impl Open {
 
     fn with(lock: Lock, Remembered { state, file }: Remembered, cache: Arc<Cache>) -> Self {
         let shown = state.there();
-        Self { lock, state, read_only: file.keep, file, cache, shown }
+        Self { lock, state, read_only: file.keep, file, cache, shown, changed_ids: 0 }
     }
 
     /// Whether there is something to write into the state file.
@@ -336,6 +340,7 @@ pub(super) struct MaildirDrop {
     /// Whether the commit releases the lock.
     committing: bool,
     messages: u32,
+    changed_ids: u32,
     sizes: Option<Arc<[u64]>>,
     /// Tells the pool's thread that the session ended and nobody waits for sizes any more.
     abandoned: Arc<AtomicBool>,
@@ -346,9 +351,9 @@ impl MaildirDrop {
         let sizes = open.known_sizes();
         // `MESSAGES_MAX` is far below.
         let messages = u32::try_from(open.shown.len()).unwrap_or(u32::MAX);
-        let path = open.lock.path().to_owned();
+        let (path, changed_ids) = (open.lock.path().to_owned(), open.changed_ids);
         let open = Arc::new(Mutex::new(open));
-        Self { open, path, committing: false, messages, sizes, abandoned: Arc::default() }
+        Self { open, path, committing: false, messages, changed_ids, sizes, abandoned: Arc::default() }
     }
 
     /// Runs a call in tokio's pool.
@@ -399,6 +404,10 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 impl Maildrop for MaildirDrop {
     fn messages(&self) -> u32 {
         self.messages
+    }
+
+    fn changed_unique_ids(&self) -> u32 {
+        self.changed_ids
     }
 
     fn known_sizes(&self) -> Option<Arc<[u64]>> {

@@ -1,0 +1,217 @@
+//! The commands that a session says it answered: each once, however its octets were cut, and with the right status.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use restante_proto::{
+    body::{Form, Part},
+    command::Command,
+    dialogue::{Kind, Piece},
+    phase::Phase,
+    server::{Answer, Ask, Link, Next, Policy, Session, Tally, TlsFacts, Transfer},
+    verb::Verb,
+};
+use restante_testkit::dialogue::{Answered, Cutting, Script};
+
+/// The commands of a dialogue, by their verbs, as somebody reads them in the file: a client's line is one unless the
+/// server asked for it by a challenge.
+fn commands(script: &Script) -> Vec<Option<Verb>> {
+    let (mut commands, mut challenged) = (Vec::new(), false);
+    let mut line = Vec::new();
+    for event in &script.dialogue.events {
+        match &event.kind {
+            Kind::Client(said) => {
+                for piece in said.pieces() {
+                    if let Piece::Octets(octets) = piece {
+                        line.extend_from_slice(octets);
+                    }
+                }
+                if !line.ends_with(b"\n") {
+                    continue;
+                }
+                // A file may say several lines in one.
+                for line in line.split_inclusive(|&octet| octet == b'\n') {
+                    if !std::mem::take(&mut challenged) {
+                        let line = line.strip_suffix(b"\n").unwrap_or(line);
+                        let line = line.strip_suffix(b"\r").unwrap_or(line);
+                        let command = Command::parse(line);
+                        let verb = command.map_or_else(|error| error.verb(), |command| Some(command.verb()));
+                        commands.push(verb);
+                    }
+                }
+                line.clear();
+            }
+            Kind::Server(said) => {
+                challenged = matches!(
+                    said.pieces().first(),
+                    Some(Piece::Octets(octets)) if octets.starts_with(b"+ ")
+                );
+            }
+            _ => {}
+        }
+    }
+    commands
+}
+
+#[test]
+fn every_command_of_every_dialogue_is_counted_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
+    let (mut dialogues, mut counted, mut not_run) = (0, 0, 0);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "pop3") {
+            continue;
+        }
+        let script = Script::read(&path).unwrap();
+        let (_, whole) = script.play_counted(Cutting::AsWritten).unwrap();
+        let (_, octets) = script.play_counted(Cutting::EveryOctet).unwrap();
+        assert_eq!(whole, octets, "{}: octet by octet", path.display());
+        let (mut said, mut answered) = (BTreeMap::new(), BTreeMap::new());
+        commands(&script).into_iter().for_each(|verb| *said.entry(verb).or_insert(0) += 1);
+        whole.iter().for_each(|((verb, _), commands)| *answered.entry(*verb).or_insert(0) += commands);
+        // What a client says behind STLS or the end is not run, and never counted.
+        for (verb, commands) in &answered {
+            assert!(said.get(verb).is_some_and(|said| commands <= said), "{} {verb:?}", path.display());
+        }
+        not_run += usize::from(answered != said);
+        dialogues += 1;
+        counted += whole.values().sum::<u32>();
+    }
+    assert!(
+        dialogues >= 10 && counted >= 100,
+        "{dialogues} dialogues, {counted} commands: they are not found"
+    );
+}
+
+/// A session without passwords and mail but one message, and what it tallied.
+struct Played {
+    session: Session<()>,
+    out: Vec<u8>,
+    answered: Answered,
+}
+
+impl Played {
+    fn new() -> Self {
+        let policy = Policy {
+            hostname: "X1".into(),
+            stls: true,
+            mechanisms: Vec::new(),
+            login_failures_max: 9,
+            bad_commands_max: 20,
+        };
+        let link = Link { tls: None, cleartext: true };
+        let session = Session::new(Arc::new(policy), link, None);
+        Self { session, out: Vec::new(), answered: Answered::new() }
+    }
+
+    /// Goes on, and takes the tally each time; bodies break off if they are to. Gives what the driver has to do.
+    fn hear(&mut self, mut input: &[u8], whole: bool) -> Next<()> {
+        loop {
+            let next = self.session.advance(&mut input, &mut self.out);
+            let answered = &mut self.answered;
+            self.session.tally().take(|verb, ok, count| *answered.entry((verb, ok)).or_default() += count);
+            let answer = match next {
+                Next::Ask(Ask::Password { .. }) => Answer::Accepted,
+                Next::Ask(Ask::Open) => Answer::Opened { messages: 1, sizes: Some([3].into()) },
+                Next::Ask(Ask::Message { part, .. }) => Answer::Message {
+                    transfer: Transfer { source: (), octets: 0..3, form: Form::Wire, part },
+                    octets: 3,
+                },
+                Next::Ask(Ask::Commit { .. }) => Answer::Committed,
+                Next::Send(transfer) => {
+                    assert_eq!(transfer.part, Part::Whole);
+                    self.session.sent(whole, &mut self.out);
+                    continue;
+                }
+                Next::Write => {
+                    self.out.clear();
+                    continue;
+                }
+                next => return next,
+            };
+            self.session.answer(answer, &mut self.out);
+        }
+    }
+
+    fn counts(&self) -> Vec<(Option<Verb>, bool, u32)> {
+        self.answered.iter().map(|(&(verb, ok), &commands)| (verb, ok, commands)).collect()
+    }
+}
+
+const LOGIN: &[u8] = b"USER a\r\nPASS b\r\n";
+
+#[test]
+fn a_command_counts_with_its_status_once_it_is_answered() {
+    let mut played = Played::new();
+    assert!(matches!(played.hear(b"", true), Next::Input));
+    assert_eq!(played.counts(), [], "a greeting answers nothing");
+    played.hear(b"STAT\r\nXTND\r\n\r\nUSER\r\n", true);
+    let expected = [(None, false, 2), (Some(Verb::Stat), false, 1), (Some(Verb::User), false, 1)];
+    assert_eq!(played.counts(), expected, "misplaced, unknown, empty, without its argument");
+    played.hear(LOGIN, true);
+    played.hear(b"RETR 1\r\nRETR 7\r\nNOOP\r\nnoop\r\nQUI", true);
+    assert_eq!(played.answered[&(Some(Verb::Retr), true)], 1);
+    assert_eq!(played.answered[&(Some(Verb::Retr), false)], 1);
+    assert_eq!(played.answered[&(Some(Verb::Noop), true)], 2);
+    assert!(!played.session.is_between_commands());
+    let before = played.answered.clone();
+    assert!(matches!(played.hear(b"T\r\n", true), Next::Close(_)));
+    let mut quit = before;
+    quit.insert((Some(Verb::Quit), true), 1);
+    assert_eq!(played.answered, quit);
+    assert_eq!(played.session.tally(), &Tally::default(), "and nothing is left to take");
+}
+
+#[test]
+fn a_line_that_is_too_long_is_a_command_without_a_verb() {
+    let mut played = Played::new();
+    played.hear(&[&b"NOOP ".repeat(200)[..], b"\r\n"].concat(), true);
+    assert_eq!(played.counts(), [(None, false, 1)]);
+    assert!(matches!(played.hear(&b"x".repeat(3_000_000), true), Next::Close(_)));
+    assert_eq!(played.counts(), [(None, false, 2)], "without an end too");
+}
+
+#[test]
+fn a_body_that_breaks_off_is_no_success() {
+    let mut played = Played::new();
+    played.hear(LOGIN, true);
+    assert!(matches!(played.hear(b"RETR 1\r\n", false), Next::Close(_)));
+    assert_eq!(played.answered.get(&(Some(Verb::Retr), false)), Some(&1));
+    assert_eq!(played.answered.get(&(Some(Verb::Retr), true)), None);
+}
+
+#[test]
+fn stls_counts_before_the_handshake() {
+    let mut played = Played::new();
+    assert!(matches!(played.hear(b"STLS\r\nUSER a\r\n", true), Next::StartTls));
+    assert_eq!(played.counts(), [(Some(Verb::Stls), true, 1)]);
+    assert!(!played.session.is_between_commands(), "the client does not speak POP3 now");
+    played.session.secured(TlsFacts { version: "TLSv1.3".into(), cipher: "TLS_AES_256_GCM_SHA384".into() });
+    played.hear(b"", true);
+    assert!(played.session.is_between_commands());
+    assert_eq!(played.counts(), [(Some(Verb::Stls), true, 1)], "and not again");
+}
+
+#[test]
+fn a_pipelined_batch_of_any_length_is_counted_in_full() {
+    let mut played = Played::new();
+    played.hear(LOGIN, true);
+    // Far more than an output buffer holds answers for.
+    played.hear(&b"NOOP\r\n".repeat(200_000), true);
+    assert_eq!(played.answered[&(Some(Verb::Noop), true)], 200_000);
+}
+
+#[test]
+fn the_verb_is_known_while_it_is_answered_and_no_longer() {
+    let mut played = Played::new();
+    played.hear(LOGIN, true);
+    assert_eq!((played.session.verb(), played.session.phase()), (None, Phase::Transaction));
+    let (mut input, mut out) = (&b"RETR 1\r\n"[..], Vec::new());
+    assert!(matches!(played.session.advance(&mut input, &mut out), Next::Ask(Ask::Message { .. })));
+    assert_eq!(played.session.verb(), Some(Verb::Retr));
+    assert!(!played.session.is_between_commands());
+    played.session.answer(Answer::Gone, &mut out);
+    played.hear(b"", true);
+    assert_eq!(played.session.verb(), None);
+    assert!(played.session.is_between_commands());
+}
