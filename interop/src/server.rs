@@ -259,11 +259,12 @@ impl Drop for Server {
     }
 }
 
-/// The port in the line that ends in `mark`.
+/// The port in the first line that ends in `mark` and has one: there are unix sockets too.
 fn port(log: &str, mark: &str) -> Option<u16> {
-    let line = log.lines().find(|line| line.contains("listening on ") && line.contains(mark))?;
-    let (address, _) = line.split_once("listening on ")?.1.split_once(' ')?;
-    address.rsplit_once(':')?.1.parse().ok()
+    log.lines().filter(|line| line.contains(mark)).find_map(|line| {
+        let (address, _) = line.split_once("listening on ")?.1.split_once(' ')?;
+        address.rsplit_once(':')?.1.parse().ok()
+    })
 }
 
 /// Whether a server can be looked at.
