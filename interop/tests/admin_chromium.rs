@@ -298,6 +298,9 @@ fn who_ends_is_told_with_why() {
     live.browser.wait_until("document.querySelector('#paper .end') !== null");
     assert_eq!(live.browser.evaluate("document.querySelector('#kick').hidden"), true);
     live.assert_quiet();
+    // A link to one that is long forgotten says so.
+    live.browser.evaluate("location.hash = 'nobody-1'");
+    live.browser.wait_until("document.querySelector('#paper').innerText.includes('No session of this name')");
 }
 
 #[test]

@@ -11,6 +11,7 @@ const NEAR_PX = 48;
 // How long is waited for more to say, so that a screen reader is not talked to death.
 const SAY_AFTER_MS = 1200;
 const SAID_MAX = 3;
+const UNKNOWN = 'No session of this name is on, and none of this name has ended lately.';
 
 const byId = id => document.getElementById(id);
 const element = (name, properties = {}, ...children) => {
@@ -50,6 +51,8 @@ export class Detail {
     this.close();
     this.id = id;
     this.isOver = isOver;
+    this.isUnknown = false;
+    this.asked = false;
     this.session = null;
     this.section.hidden = false;
     byId('dialogue').href = `/sessions/${id}/dialogue`;
@@ -91,7 +94,7 @@ export class Detail {
 
   link(state) {
     if (state === 'lost') this.say('The diagram is lost, and asked for again.');
-    if (state === 'missing') this.event('gone', {why: 'No session of this name is known.'});
+    if (state === 'missing') this.unknown();
     this.section.dataset.link = state;
   }
 
@@ -111,10 +114,16 @@ export class Detail {
     } else if (name === 'gone') {
       this.flush();
       if (!this.diagram) this.clear();
-      this.notice('nothing', data.why);
+      this.notice('nothing', this.isUnknown ? UNKNOWN : data.why);
       return 'done';
     }
     return null;
+  }
+
+  // There is no such session, as far as the server remembers.
+  unknown() {
+    this.isUnknown = true;
+    this.notice('nothing', UNKNOWN);
   }
 
   notice(kind, text) {

@@ -257,10 +257,12 @@ async function know() {
     if (known && known !== detail.session) detail.update(known);
     return;
   }
-  if (detail.asked === id) return;
-  detail.asked = id;
+  if (detail.asked) return;
+  detail.asked = true;
   const answer = await fetch(`/sessions/${id}`).catch(() => null);
-  if (answer?.ok && detail.id === id) detail.update(await answer.json());
+  if (detail.id !== id) return;
+  if (answer?.ok) detail.update(await answer.json());
+  else if (answer?.status === 404) detail.unknown();
 }
 
 function route() {

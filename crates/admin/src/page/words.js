@@ -36,8 +36,11 @@ export function span(millis) {
 // `just now`, `12 s ago`, `3 min ago`: seconds do not matter behind a minute.
 export const ago = millis => (millis < 1000 ? 'just now' : `${span(millis).replace(/ min \d\d s$/, ' min')} ago`);
 
-// What lasted, to the tenth of a second where it was short.
-export const lasted = millis => (millis < 10_000 ? `${(Math.max(0, millis) / 1000).toFixed(1)} s` : span(millis));
+// What lasted, more exactly where it was short: `18 ms`, `1.5 s`.
+export function lasted(millis) {
+  if (millis < 1000) return `${Math.max(0, millis)} ms`;
+  return millis < 10_000 ? `${(millis / 1000).toFixed(1)} s` : span(millis);
+}
 
 export function clock(millis) {
   const date = new Date(millis);
