@@ -87,7 +87,9 @@ fn promtool_takes_what_is_said_and_it_is_what_curl_did() {
     let is =
         |start: &str, expected: usize| assert_eq!(sum(&samples, start) as usize, expected, "{start}\n{text}");
     is("restante_sessions ", 0);
-    is("restante_sessions_ended_total{reason=\"quit\"}", sessions);
+    is("restante_sessions_ended_total{reason=\"quit\"}", 3 * letters.len());
+    // It goes without a word where it is not let in.
+    is("restante_sessions_ended_total{reason=\"disconnected\"}", 3);
     is("restante_connections_total{port=\"pop3\"}", sessions - letters.len() - 1);
     is("restante_connections_total{port=\"pop3s\"}", letters.len() + 1);
     is("restante_tls_handshakes_total", 2 * (letters.len() + 1));
@@ -99,7 +101,7 @@ fn promtool_takes_what_is_said_and_it_is_what_curl_did() {
         samples.iter().filter(|(name, _)| name.contains("result=\"credentials\"")).map(|(_, value)| value);
     assert_eq!(refused.sum::<f64>() as usize, 3, "{text}");
     is("restante_command_duration_seconds_count{verb=\"RETR\",status=\"ok\"}", 3 * letters.len());
-    is("restante_command_duration_seconds_count{verb=\"QUIT\",status=\"ok\"}", sessions);
+    is("restante_command_duration_seconds_count{verb=\"QUIT\",status=\"ok\"}", 3 * letters.len());
     is("restante_lock_wait_duration_seconds_count{result=\"free\"}", 3 * letters.len());
     // Dots are stuffed, lines of answers are said.
     let sent = sum(&samples, "restante_sent_bytes_total") as usize;
@@ -117,7 +119,7 @@ fn no_counter_goes_back_while_sessions_run() {
                 curl(&server, Security::ALL[turn % 3], PASSWORD, "1").succeeded();
             }
         });
-        let mut before = BTreeMap::new();
+        let mut before: BTreeMap<String, f64> = BTreeMap::new();
         while !fetching.is_finished() {
             let now = samples(&scrape(&server));
             for (name, value) in &before {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use restante_proto::dialogue::Event;
-use restante_server::{Begun, Happening, Observer, Watch};
+use restante_server::{Begun, Happening, Observer, SessionFacts, Watch};
 use tokio::sync::watch;
 
 use crate::{
@@ -50,8 +50,17 @@ struct Inner {
 struct Memory {
     tapes: HashMap<String, Arc<Tape>>,
     /// The latest first.
-    ended: VecDeque<(u64, Ended)>,
+    ended: VecDeque<Gone>,
     ends: u64,
+}
+
+/// A session that ended. What is told of it is made when somebody asks: most sessions end unseen.
+struct Gone {
+    /// It was the how-many-th to end.
+    end: u64,
+    facts: SessionFacts,
+    at: SystemTime,
+    why: String,
 }
 
 /// Somebody who watches, as long as he does.
@@ -95,15 +104,14 @@ impl Hub {
     /// This session, if it ended lately.
     pub(crate) fn ended(&self, session: &str) -> Option<Ended> {
         let memory = self.lock();
-        let (_, ended) = memory.ended.iter().find(|(_, ended)| ended.session.session == session)?;
-        Some(with_heard(ended, &memory))
+        memory.ended.iter().find(|gone| gone.facts.session == session).map(|gone| gone.told(&memory))
     }
 
     /// The sessions that ended behind so many, the latest first; and how many have ended.
     pub(crate) fn ended_since(&self, ends: u64) -> (Vec<Ended>, u64) {
         let memory = self.lock();
-        let since = memory.ended.iter().take_while(|(end, _)| *end > ends);
-        (since.map(|(_, ended)| with_heard(ended, &memory)).collect(), memory.ends)
+        let since = memory.ended.iter().take_while(|gone| gone.end > ends);
+        (since.map(|gone| gone.told(&memory)).collect(), memory.ends)
     }
 
     /// Tells, from now on, that a session began or ended.
@@ -150,22 +158,23 @@ impl Hub {
         true
     }
 
-    fn ends(&self, ended: Ended) {
+    fn ends(&self, facts: SessionFacts, why: String) {
         let mut memory = self.lock();
         memory.ends += 1;
         let end = memory.ends;
-        memory.ended.push_front((end, ended));
+        memory.ended.push_front(Gone { end, facts, at: SystemTime::now(), why });
         if memory.ended.len() > ENDED_MAX
-            && let Some((_, oldest)) = memory.ended.pop_back()
+            && let Some(oldest) = memory.ended.pop_back()
         {
-            self.forget(&mut memory, &oldest.session.session);
+            self.forget(&mut memory, &oldest.facts.session);
         }
         let (mut kept, mut beyond) = (0, Vec::new());
         let heard = if memory.tapes.is_empty() { 0 } else { memory.ended.len() };
-        for (_, ended) in memory.ended.iter().take(heard) {
-            kept += memory.tapes.get(&ended.session.session).map_or(0, |tape| tape.octets());
-            if kept > ENDED_TAPES_MAX_OCTETS && memory.tapes.contains_key(&ended.session.session) {
-                beyond.push(ended.session.session.clone());
+        for gone in memory.ended.iter().take(heard) {
+            let Some(tape) = memory.tapes.get(&gone.facts.session) else { continue };
+            kept += tape.octets();
+            if kept > ENDED_TAPES_MAX_OCTETS {
+                beyond.push(gone.facts.session.clone());
             }
         }
         for session in beyond {
@@ -195,8 +204,15 @@ impl Hub {
     }
 }
 
-fn with_heard(ended: &Ended, memory: &Memory) -> Ended {
-    Ended { heard: memory.tapes.contains_key(&ended.session.session), ..ended.clone() }
+impl Gone {
+    fn told(&self, memory: &Memory) -> Ended {
+        Ended {
+            session: Session::from(&self.facts),
+            ended_ms: millis(self.at),
+            why: self.why.clone(),
+            heard: memory.tapes.contains_key(&self.facts.session),
+        }
+    }
 }
 
 impl Drop for Watching {
@@ -231,12 +247,7 @@ impl Observer for Hub {
     fn happened(&self, happening: &Happening<'_>) {
         match happening {
             Happening::Connected { .. } => self.turns(),
-            Happening::Ended { session, why, .. } => self.ends(Ended {
-                session: Session::from(*session),
-                ended_ms: millis(SystemTime::now()),
-                why: (*why).to_owned(),
-                heard: false,
-            }),
+            Happening::Ended { session, why, .. } => self.ends((*session).clone(), (*why).to_owned()),
             _ => {}
         }
     }

@@ -113,6 +113,9 @@ pub(crate) struct Slot {
     waiting: Mutex<Vec<Arc<dyn Observer>>>,
 }
 
+/// How many may wait to hear a session at once, such as one that sends a long message.
+const WAITING_MAX: usize = 16;
+
 const OFF: u8 = 0;
 /// There are watches.
 const HEARD: u8 = 1;
@@ -132,11 +135,18 @@ impl Slot {
 }
 
 impl Presence {
-    /// Somebody wants to hear it.
-    pub(crate) fn want(&self, observer: Arc<dyn Observer>) {
-        self.slot.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(observer);
+    /// Somebody wants to hear it; `false` where too many wait for that already.
+    pub(crate) fn want(&self, observer: Arc<dyn Observer>) -> bool {
+        {
+            let mut waiting = self.slot.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.len() >= WAITING_MAX {
+                return false;
+            }
+            waiting.push(observer);
+        }
         self.slot.state.fetch_or(WANTED, Ordering::Release);
         self.wanted.notify_one();
+        true
     }
 }
 

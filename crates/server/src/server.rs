@@ -297,11 +297,12 @@ impl Handle {
         found.inspect(|presence| presence.kick(Kick::Operator)).is_some()
     }
 
-    /// Lets an observer hear a session that is on already, from its next command; `false` where none of this name is on.
+    /// Lets an observer hear a session that is on already, from its next command; `false` where none of this name is on,
+    /// or many observers wait for that already.
     /// [`Observer::begin`] is called then, unless the session ends before.
     pub fn attach(&self, session: &str, observer: Arc<dyn Observer>) -> bool {
         let found = self.shared.sessions.find(session);
-        found.inspect(|presence| presence.want(observer)).is_some()
+        found.is_some_and(|presence| presence.want(observer))
     }
 }
 

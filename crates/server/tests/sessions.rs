@@ -30,14 +30,14 @@ use world::{Client, PASSWORD, PATIENCE, Plan, Running, client_config, connect, l
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// Verb, whether it was `+OK`, how many, and how long each took.
-type Answer = (Option<Verb>, bool, u32, Duration);
+/// Verb and status of commands, how many there were, and how long each took.
+type Answers = (Option<Verb>, bool, u32, Duration);
 
 /// Writes down what happens, and how long answers took.
 #[derive(Debug, Default)]
 struct Told {
     lines: Mutex<Vec<String>>,
-    answers: Mutex<Vec<Answer>>,
+    answers: Mutex<Vec<Answers>>,
     waits: Mutex<Vec<Duration>>,
 }
 

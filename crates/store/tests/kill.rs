@@ -14,7 +14,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use restante_store::{Store, conformance, maildir::state::State};
+use restante_proto::Marks;
+use restante_store::{Maildrop, Store, conformance, maildir::state::State};
 use support::{World, john, marks, store_at};
 
 const ROLE: &str = "RESTANTE_TEST_KILL_ROLE";
@@ -28,6 +29,9 @@ const ENDS_WANTED: u32 = 3;
 /// More steps than there are.
 const STEPS_MAX: u64 = 200;
 
+/// More sessions than it takes to see every message of a drop whose files are renamed all the time.
+const SESSIONS_MAX: u32 = 100;
+
 const SEEDS: u32 = 6;
 const MARKED: [u32; 3] = [0, 2, 5];
 
@@ -40,15 +44,30 @@ async fn role() {
     let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
     match &*role {
         "commit" => {
-            let drop = store_at(&root).open(&john()).await.unwrap();
-            let messages = drop.messages();
-            drop.commit(marks(&MARKED, messages)).await.unwrap();
+            let (drop, marked) = marked(&root).await;
+            drop.commit(marked).await.unwrap();
             println!("COMMITTED");
         }
         "deliver" | "deliver too" => deliver(&root, if role == "deliver" { "a" } else { "b" }),
         "rename" => rename(&root, seed),
         other => panic!("there is no role {other}"),
     }
+}
+
+/// A session that sees every seed, with those marked that are to go. One that the renamer moves at full speed may be missed
+/// by a look at the folders, whoever looks.
+async fn marked(root: &Path) -> (Box<dyn Maildrop>, Marks) {
+    for _ in 0..SESSIONS_MAX {
+        let mut drop = store_at(root).open(&john()).await.unwrap();
+        let ids = conformance::unique_ids(&mut *drop).await;
+        let place = |n: u32| (0..).zip(&ids).find(|(_, id)| **id == format!("{}.seed", 1000 + n));
+        let seeds: Vec<u32> = (0..SEEDS).filter_map(|n| place(n).map(|(at, _)| at)).collect();
+        if let Ok(seeds) = <[u32; SEEDS as usize]>::try_from(seeds) {
+            let marked = MARKED.map(|n| seeds[n as usize]);
+            return (drop, marks(&marked, u32::try_from(ids.len()).unwrap()));
+        }
+    }
+    panic!("a seed is never seen");
 }
 
 /// A message that tells by its subject which one it is, and by its length whether it is whole.
