@@ -115,7 +115,7 @@ function clearFilter() {
 function nothingOn(isFiltered) {
   if (!isLive) return [];
   if (isFiltered) return [element('p', {textContent: 'No session that is on fits the filter.'}), clearFilter()];
-  const server = [...ended.items.values()].find(item => item.server && item.port === 'pop3')?.server ?? byId('host').textContent;
+  const server = [...ended.items.values()].find(item => item.server && item.port === 'pop3')?.server ?? 'ADDRESS:PORT';
   return [
     element('p', {textContent: 'No session is on.'}),
     element('p', {}, 'It shows up here as soon as a mail client calls, for one:'),
