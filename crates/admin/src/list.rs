@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     Running,
-    facts::{All, Change, Ended, Session, Sums, millis},
+    facts::{All, Change, Ended, Place, Session, Sums, millis},
     stream::{Pieces, event},
 };
 
@@ -28,6 +28,7 @@ pub(crate) fn all(running: &Running) -> (u64, All) {
         now_ms: millis(SystemTime::now()),
         hostname: running.options.hostname.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        listening: running.handle.listening().into_iter().map(Place::from).collect(),
         totals: Sums::from(running.handle.totals()),
         on: still_on(&sessions, &ended).cloned().collect(),
         ended,

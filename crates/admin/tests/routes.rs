@@ -25,6 +25,9 @@ async fn sessions_are_listed_while_they_are_on_and_when_they_have_ended() {
         "{body}"
     );
     assert_eq!((all.hostname.as_str(), all.totals.on, all.ended.len()), ("X1", 1, 0));
+    let places: Vec<_> = all.listening.iter().map(|place| (place.port.as_str(), &place.address)).collect();
+    assert_eq!(places, [("pop3", session.server.as_ref().unwrap())]);
+    assert_eq!((session.marked, session.failed_logins, session.tried.as_deref()), (0, 0, None));
     let (_, one) = world.get(&format!("/sessions/{}", session.session)).await;
     assert_eq!(serde_json::from_str::<Session>(&one).unwrap().session, session.session);
     client.say("DELE 1").await;

@@ -323,7 +323,7 @@ impl Recording {
         self.told(|observed| {
             match observed.why {
                 // It was never as far as a proper end; the client knows from TLS's alert, if from anything.
-                Some(Why::Handshake(_)) => observed.server_ended(Flag::Fin),
+                Some(Why::Handshake(_) | Why::NothingSaid) => observed.server_ended(Flag::Fin),
                 // A reset needs no answer.
                 _ if observed.client_ended == Some(Flag::Rst) => {}
                 _ => observed.server_ended(Flag::Rst),
