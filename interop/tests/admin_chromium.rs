@@ -18,6 +18,11 @@ use serde_json::Value;
 const SCROLL: &str = include_str!("admin_chromium/scroll.js");
 const CHECK: &str = include_str!("admin_chromium/check.js");
 
+/// The page's own way to ask its server, up to the arguments: with the token that this tab has.
+const ASK: &str = "import(location.origin + '/door.js').then(door => door.ask";
+/// What tells a page that it is seen, or not any more, as the browser does with its tabs.
+const SEEN: &str = "(isHidden => { Object.defineProperty(document, 'hidden', {value: isHidden, configurable: true}); document.dispatchEvent(new Event('visibilitychange')); return true; })";
+
 /// How long a peer may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many sessions the list has to bear.
@@ -35,7 +40,7 @@ impl Live {
     fn start(letters: &[Letter]) -> Self {
         let (server, browser) = (Server::watched(letters), Browser::start());
         let mut live = Self { server, browser };
-        live.browser.open(&live.address(&format!("/?token={TOKEN}")));
+        live.browser.open(&live.address(&format!("/#token={TOKEN}")));
         live.browser.wait_until("document.querySelector('#link').dataset.link === 'live'");
         live
     }
@@ -245,7 +250,7 @@ fn a_session_that_began_before_is_drawn_from_its_next_command_on() {
     let mut client = Client::open(server.port(Security::Plain));
     client.sign_in();
     let mut live = Live { server, browser: Browser::start() };
-    live.browser.open(&live.address(&format!("/?token={TOKEN}")));
+    live.browser.open(&live.address(&format!("/#token={TOKEN}")));
     let session = live.session("on", &client);
     live.click(&session);
     live.browser.wait_until("document.querySelector('#paper .notice')?.innerText.includes('next command')");
@@ -266,7 +271,7 @@ fn no_password_is_anywhere() {
     live.click(&session);
     live.browser.wait_until("document.querySelector('#paper').innerText.includes('PASS')");
     client.command("NOOP");
-    let dialogue = format!("fetch('/sessions/{session}/dialogue').then(answer => answer.text())");
+    let dialogue = format!("{ASK}('/sessions/{session}/dialogue')).then(answer => answer.text())");
     let dialogue = live.browser.text(&dialogue);
     assert!(dialogue.contains("C: PASS [secret]"), "{dialogue}");
     let page = live.browser.text("document.documentElement.outerHTML + document.body.innerText");
@@ -298,9 +303,15 @@ fn who_ends_is_told_with_why() {
     live.browser.wait_until("document.querySelector('#paper .end') !== null");
     assert_eq!(live.browser.evaluate("document.querySelector('#kick').hidden"), true);
     live.assert_quiet();
-    // A link to one that is long forgotten says so.
+    // A link to one that is long forgotten says so, and shows nothing else.
     live.browser.evaluate("location.hash = 'nobody-1'");
-    live.browser.wait_until("document.querySelector('#paper').innerText.includes('No session of this name')");
+    live.browser.wait_until(
+        "document.querySelector('#detail-title').innerText.includes('No session of this name is on')",
+    );
+    assert_eq!(live.browser.evaluate("document.querySelector('.known').checkVisibility()"), false);
+    assert_eq!(live.browser.text("document.querySelector('#said').textContent"), "");
+    live.keep("unknown-1280");
+    live.assert_fine("an unknown session");
 }
 
 #[test]
@@ -408,16 +419,26 @@ fn who_may_not_come_in_gets_nothing() {
         (status == 200 && secrets.iter().all(|secret| answer.contains(secret))).then_some(())
     });
     assert!(listed.is_some(), "the right token opens it");
-    for path in ["/sessions", "/sessions/events", "/page.js", "/diagram.css", "/watch", "/locks", "/metrics"]
-    {
-        assert_eq!(get(path, &ours, "").0, 401, "{path} without a token");
-        assert_eq!(get(path, "mail.example.com", &right).0, 421, "{path} for a foreign host");
+    let session = get("/sessions", &ours, &right).1;
+    let session = session.split("\"session\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let of = |what: &str| format!("/sessions/{session}{what}");
+    let data = ["/sessions", "/sessions/events", "/watch", "/locks", "/metrics"].map(str::to_owned);
+    for path in data.into_iter().chain([of(""), of("/dialogue"), of("/diagram")]) {
+        assert_eq!(get(&path, &ours, "").0, 401, "{path} without a token");
+        assert_eq!(get(&path, &ours, "Authorization: Bearer a-token-of-nobody\r\n").0, 401, "{path}");
+        assert_eq!(get(&path, "mail.example.com", &right).0, 421, "{path} for a foreign host");
     }
-    let (status, answer) = get("/", &ours, "");
-    assert!(status == 401 && answer.contains("name=token") && !answer.contains("page.js"), "{answer}");
-    assert_eq!(get("/sessions", &ours, "Authorization: Bearer a-token-of-nobody\r\n").0, 401);
-    assert_eq!(get("/?token=a-token-of-nobody", &ours, "").0, 401);
-    assert_eq!(get("/sessions", &ours, &format!("Cookie: restante-{port}=0123456789\r\n")).0, 401);
+    // The page itself is the same for everybody, and knows nothing.
+    for path in ["/", "/page.js", "/detail.js", "/door.js", "/page.css", "/diagram.css", "/icon.svg"] {
+        let (status, answer) = get(path, &ours, "");
+        assert_eq!(status, 200, "{path}");
+        for secret in secrets[..2].iter().map(String::as_str).chain([TOKEN, "mail.example.org", session]) {
+            let is_word = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
+            assert!(!answer.split(secret).skip(1).any(is_word), "{secret} in {path}");
+        }
+        assert_eq!(get(path, "mail.example.com", "").0, 421, "{path} for a foreign host");
+    }
+    assert_eq!(get(&format!("/sessions?token={TOKEN}"), &ours, "").0, 401, "no token in an address");
     let kick = format!(
         "POST /sessions/1/kick HTTP/1.1\r\nHost: {ours}\r\n{right}Origin: http://mail.example.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );
@@ -432,28 +453,133 @@ fn who_may_not_come_in_gets_nothing() {
 
 #[test]
 fn a_browser_without_the_token_is_asked_for_it() {
-    let (server, browser) = (Server::watched(&[]), Browser::start());
+    let (server, browser) = (Server::watched(&corpus()), Browser::start());
     let mut live = Live { server, browser };
+    let client = live.signed_in();
     live.browser.open(&live.address("/"));
+    live.browser.wait_until("document.activeElement.id === 'token'");
     let page = live.browser.text("document.body.innerText");
-    assert!(page.contains("Token") && !page.contains("Sessions on"), "{page}");
-    live.browser.click("input[name=token]");
+    assert!(page.contains("[admin] token_file") && !page.contains("Sessions on"), "{page}");
+    assert!(!page.contains(USER) && !page.contains(&client.address()), "{page}");
+    live.keep("token-1280");
+    live.assert_fine("the token's form");
     live.browser.type_in("not-this-one-at-all");
     live.browser.press("Enter");
-    live.browser.wait_until("document.body.innerText.includes('not the token')");
-    live.browser.click("input[name=token]");
+    let said = "document.querySelector('#door-said:not([hidden])')?.textContent";
+    live.browser.wait_until(&format!("{said} === 'This is not the token.'"));
+    live.keep("token-wrong-1280");
+    live.browser.wait_until("document.activeElement.id === 'token' && document.activeElement.value === ''");
     live.browser.type_in(TOKEN);
     live.browser.press("Enter");
-    live.browser.wait_until("document.querySelector('#link')?.dataset.link === 'live'");
+    live.browser.wait_until("document.querySelector('#link').dataset.link === 'live'");
+    let session = live.session("on", &client);
+    // This tab keeps it, and nothing else does.
+    assert_eq!(live.browser.text("document.cookie"), "");
+    live.browser.open(&live.address(&format!("/?again#{session}")));
+    live.browser.wait_until("document.querySelector('#detail-phase').textContent === 'TRANSACTION'");
+    // It can be forgotten; what was looked at is there again with the next one.
+    live.browser.press("?");
+    live.browser.click("#forget");
+    live.browser.wait_until("!document.querySelector('#door').hidden");
+    let page = live.browser.text("document.body.innerText");
+    assert!(!page.contains(USER) && !page.contains(&client.address()), "{page}");
+    assert_eq!(live.browser.evaluate("sessionStorage.length"), 0);
+    live.browser.evaluate(&format!("location.hash = '#token={TOKEN}&{session}'"));
+    live.browser.wait_until("document.querySelector('#detail-phase').textContent === 'TRANSACTION'");
+    assert_eq!(live.browser.text("location.hash"), format!("#{session}"));
+}
+
+#[test]
+fn a_wrong_token_in_the_address_opens_nothing() {
+    let (server, browser) = (Server::watched(&[]), Browser::start());
+    let mut live = Live { server, browser };
+    live.browser.open(&live.address("/#token=a-token-of-nobody"));
+    live.browser.wait_until("document.querySelector('#door-said:not([hidden])') !== null");
+    let address = live.browser.text("location.href");
+    assert!(!address.contains("token"), "{address}");
+    assert!(!live.browser.text("document.body.innerText").contains("mail.example.org"));
+}
+
+#[test]
+fn a_server_that_is_gone_is_told_of() {
+    let mut live = Live::start(&[]);
     live.browser
         .wait_until("document.querySelector('#ended .empty')?.innerText.includes('No session has ended')");
+    let command = live.browser.text("document.querySelector('#on .empty code').innerText");
+    let port = live.server.port(Security::Plain);
+    assert_eq!(command, format!("curl pop3://127.0.0.1:{port}/ --user USER"));
     live.keep("empty-1280");
-    live.browser.forget();
-
-    // When the server is gone it is told, and the page goes on by itself.
-    let Live { server, mut browser } = live;
+    live.assert_fine("no sessions");
+    live.assert_quiet();
+    // The page goes on by itself, and claims nothing.
+    let Live { server, browser } = live;
     server.stop();
-    browser.wait_until("document.querySelector('#link').innerText.includes('reconnecting')");
+    let mut browser = browser;
+    browser.wait_until("/^lost at .*, trying again$/.test(document.querySelector('#link').innerText)");
+    assert!(browser.text("document.title").starts_with("Lost"));
+    let page = browser.text("document.body.innerText");
+    assert!(!page.contains("No session") && page.contains("is not known"), "{page}");
+}
+
+#[test]
+fn a_tab_that_nobody_sees_leaves_its_connections() {
+    let mut live = Live::start(&corpus());
+    let mut client = live.signed_in();
+    let session = live.session("on", &client);
+    live.click(&session);
+    live.browser.wait_until("document.querySelectorAll('#paper .row').length >= 5");
+    live.browser.evaluate(&format!("{SEEN}(true)"));
+    live.browser.wait_until("document.querySelector('#detail').dataset.link === 'paused'");
+    client.command("NOOP");
+    client.command("RSET");
+    let paper = "document.querySelector('#paper').innerText";
+    assert_eq!(live.browser.evaluate(&format!("{paper}.includes('RSET')")), false);
+    live.browser.evaluate(&format!("{SEEN}(false)"));
+    live.browser.wait_until(&format!("{paper}.includes('RSET')"));
+    let rows = "[...document.querySelectorAll('#paper .row')].map(row => row.id)";
+    let is_once = format!("new Set({rows}).size === {rows}.length");
+    assert_eq!(live.browser.evaluate(&is_once), true, "no row is there twice");
+    live.assert_quiet();
+}
+
+#[test]
+fn the_newest_is_followed_names_are_hidden_and_a_diagram_has_all_the_room() {
+    let mut live = Live::start(&corpus());
+    live.browser.press("f");
+    live.browser.wait_until("document.querySelector('#newest').checked");
+    let mut client = live.signed_in();
+    let opened = format!("document.querySelector('#detail').textContent.includes('{}')", client.address());
+    live.browser.wait_until(&opened);
+    let _second = live.client();
+    live.browser.wait_until(&format!("!{opened} && !document.querySelector('#detail').hidden"));
+    live.browser.press("f");
+
+    let session = live.session("on", &client);
+    live.click(&session);
+    client.command("STAT");
+    live.browser.wait_until("document.querySelector('#paper').innerText.includes('STAT')");
+    live.browser.press("h");
+    live.browser.wait_until("document.querySelector('#paper').innerText.includes('USER user-1')");
+    live.browser.wait_until("document.querySelector('#paper').innerText.includes('STAT')");
+    let page = live.browser.text("document.body.innerText + document.body.innerHTML");
+    assert!(!page.contains(USER) && !page.contains(&client.address()), "{page}");
+    live.keep("hidden-1280");
+    live.assert_fine("names that are hidden");
+    live.browser.press("h");
+    live.browser.wait_until(&format!("document.querySelector('#paper').innerText.includes('USER {USER}')"));
+
+    live.browser.press("l");
+    live.browser.wait_until("document.querySelector('#detail').getBoundingClientRect().width === innerWidth");
+    live.browser.wait_until("document.querySelector('#paper').innerText.includes('STAT')");
+    live.keep("large-1280");
+    live.assert_fine("a diagram in the whole window");
+    live.browser.press("Escape");
+    assert_eq!(live.browser.evaluate("document.querySelector('#detail').hidden"), false);
+    live.browser.press("d");
+    live.browser.wait_until("document.querySelector('#readings').innerText.includes('Commands')");
+    live.keep("details-1280");
+    live.assert_fine("details of a session");
+    live.assert_quiet();
 }
 
 #[test]
@@ -565,7 +691,7 @@ fn a_screen_reader_is_told_what_there_is() {
         ("listitem", ""),
         ("button", "Close, back to the list"),
         ("button", "End session"),
-        ("link", "Dialogue"),
+        ("button", "Dialogue"),
         ("link", "Row 1"),
     ] {
         assert!(has(role, name), "no {role} {name}: {parts:#?}");

@@ -43,6 +43,8 @@ pub(crate) const FILES: &[File] = &[
     File { path: "/list.js", content_type: SCRIPT, text: include_str!("page/list.js") },
     File { path: "/detail.js", content_type: SCRIPT, text: include_str!("page/detail.js") },
     File { path: "/stream.js", content_type: SCRIPT, text: include_str!("page/stream.js") },
+    File { path: "/names.js", content_type: SCRIPT, text: include_str!("page/names.js") },
+    File { path: "/door.js", content_type: SCRIPT, text: include_str!("page/door.js") },
     File { path: "/words.js", content_type: SCRIPT, text: include_str!("page/words.js") },
     File { path: "/icon.svg", content_type: SVG, text: include_str!("page/icon.svg") },
 ];

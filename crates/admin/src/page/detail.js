@@ -1,7 +1,9 @@
 // One session: what is known of it, and its diagram as it grows.
 
+import {ask} from './door.js';
+import {address, inDiagram} from './names.js';
 import {listen} from './stream.js';
-import {PHASES, clock, doing, lasted, number, octets, plural, span, tls, whose} from './words.js';
+import {PHASES, clock, doing, isBare, lasted, number, octets, plural, span, tls, whose, wrong} from './words.js';
 
 // The most rows that are kept; whoever wants them all has the dialogue.
 const ROWS_MAX = 5000;
@@ -11,7 +13,9 @@ const NEAR_PX = 48;
 // How long is waited for more to say, so that a screen reader is not talked to death.
 const SAY_AFTER_MS = 1200;
 const SAID_MAX = 3;
-const UNKNOWN = 'No session of this name is on, and none of this name has ended lately.';
+// So long a browser may take to begin to save a file.
+const SAVED_AFTER_MS = 60_000;
+const UNKNOWN = 'No session of this name is on, or ended lately';
 
 const byId = id => document.getElementById(id);
 const element = (name, properties = {}, ...children) => {
@@ -36,6 +40,8 @@ export class Detail {
     this.resized.observe(this.paper);
     byId('remarks').addEventListener('change', event => this.paper.classList.toggle('quiet', !event.target.checked));
     this.paper.addEventListener('click', event => this.clicked(event));
+    byId('unfold').addEventListener('click', () => this.unfold());
+    byId('dialogue').addEventListener('click', () => this.download());
   }
 
   get isOpen() {
@@ -55,16 +61,52 @@ export class Detail {
     this.asked = false;
     this.session = null;
     this.section.hidden = false;
-    byId('dialogue').href = `/sessions/${id}/dialogue`;
-    byId('dialogue').download = `${id}.pop3`;
+    this.returning = null;
     this.clear();
     this.drawn = '';
     this.readings.replaceChildren();
-    this.notice('waits', 'The diagram is asked for…');
-    this.stop = listen(`/sessions/${id}/diagram`, {
+    this.fault('');
+    this.start();
+  }
+
+  // Asks for the diagram, in a tab that is looked at: a browser has few connections to one server, and each tab takes them.
+  start() {
+    this.stop?.();
+    this.stop = null;
+    this.isDone = false;
+    if (!this.diagram) this.notice('waits', 'The diagram is asked for…');
+    if (document.hidden) return;
+    this.stop = listen(`/sessions/${this.id}/diagram`, {
       event: (name, data) => this.event(name, data),
       state: state => this.link(state),
     });
+  }
+
+  pause() {
+    if (!this.isOpen || !this.stop || this.isDone) return;
+    this.stop();
+    this.stop = null;
+    this.returning = this.place();
+    this.section.dataset.link = 'paused';
+  }
+
+  resume() {
+    if (this.isOpen && !this.stop && !this.isDone) this.start();
+  }
+
+  // Once more from the beginning: names are shown in another way.
+  again() {
+    if (!this.isOpen) return;
+    this.returning = this.place();
+    this.start();
+  }
+
+  // What is looked at, to be found again when all of it is drawn again.
+  place() {
+    if (this.isFollowing || !this.diagram) return null;
+    const {top} = this.scroller().getBoundingClientRect();
+    const row = [...this.paper.querySelectorAll('.row[id]')].find(one => one.getBoundingClientRect().bottom > top);
+    return row ? {row: row.id} : null;
   }
 
   close() {
@@ -73,6 +115,10 @@ export class Detail {
     this.id = null;
     this.session = null;
     this.queue = [];
+    clearTimeout(this.saying);
+    this.saying = null;
+    this.words = [];
+    byId('said').textContent = '';
     this.section.hidden = true;
   }
 
@@ -84,7 +130,8 @@ export class Detail {
     this.phase = undefined;
     this.rows = null;
     this.found = [];
-    this.isFollowing = !this.isOver;
+    this.isFollowing = !this.isOver && !this.returning;
+    this.learnt = new Map();
     this.diagram = null;
     this.paper.replaceChildren();
     byId('findings').replaceChildren();
@@ -93,7 +140,10 @@ export class Detail {
   }
 
   link(state) {
-    if (state === 'lost') this.say('The diagram is lost, and asked for again.');
+    if (state === 'lost') {
+      this.returning ??= this.place();
+      this.say('The diagram is lost, and asked for again.');
+    }
     if (state === 'missing') this.unknown();
     this.section.dataset.link = state;
   }
@@ -110,11 +160,17 @@ export class Detail {
     } else if (name === 'end') {
       this.flush();
       this.end(data);
+      this.isDone = true;
+      return 'last';
+    } else if (name === 'over') {
+      this.over(data.why);
+      this.isDone = true;
       return 'done';
     } else if (name === 'gone') {
       this.flush();
       if (!this.diagram) this.clear();
-      this.notice('nothing', this.isUnknown ? UNKNOWN : data.why);
+      this.notice('nothing', data.why);
+      this.isDone = true;
       return 'done';
     }
     return null;
@@ -123,7 +179,9 @@ export class Detail {
   // There is no such session, as far as the server remembers.
   unknown() {
     this.isUnknown = true;
-    this.notice('nothing', UNKNOWN);
+    byId('detail-title').textContent = UNKNOWN;
+    this.readings.replaceChildren();
+    if (!this.diagram && !this.paper.querySelector('.notice.nothing')) this.notice('nothing', `${UNKNOWN}.`);
   }
 
   notice(kind, text) {
@@ -137,7 +195,7 @@ export class Detail {
     if (data.joined) {
       this.paper.append(element('p', {className: 'lead', textContent: 'Its beginning was not heard: it is drawn from where somebody began to look.'}));
     }
-    this.diagram = element('div', {className: 'diagram'}, fragment(data.html));
+    this.diagram = element('div', {className: 'diagram'}, this.fragment(data.html));
     if (!this.diagram.querySelector('.heads .when')) this.diagram.classList.add('untimed');
     this.paper.append(this.diagram);
     this.resized.observe(this.diagram);
@@ -164,7 +222,15 @@ export class Detail {
     if (this.count - this.dropped > ROWS_MAX) this.drop();
     if (this.isFollowing) this.toEnd();
     this.showBelow();
+    this.back();
     if (this.wanted && this.point(this.wanted)) this.wanted = null;
+  }
+
+  back() {
+    const row = this.returning && document.getElementById(this.returning.row);
+    if (!row) return;
+    this.returning = null;
+    row.scrollIntoView({block: 'start'});
   }
 
   row({number: at, phase, class: style, findings, html}) {
@@ -177,7 +243,7 @@ export class Detail {
         : element('h3', {className: 'hidden', textContent: 'Outside of the session’s states'});
       this.diagram.append(element('section', {className: style ? `phase ${style}` : 'phase'}, title, this.rows));
     }
-    const drawn = fragment(html);
+    const drawn = this.fragment(html);
     for (const link of drawn.querySelectorAll('a[href^="#"]')) {
       const place = link.getAttribute('href').match(/^#s\d+-r(\d+)$/);
       if (place) link.setAttribute('href', `#${this.id}/${place[1]}`);
@@ -219,9 +285,49 @@ export class Detail {
 
   end(data) {
     if (!this.diagram) return;
-    this.diagram.append(fragment(data.html));
+    this.diagram.append(this.fragment(data.html));
+    this.returning = null;
     this.say(`The session has ended: ${data.ending}.`);
     if (this.isFollowing) this.toEnd();
+  }
+
+  // Why the server has ended it, which no octet of it tells.
+  over(why) {
+    if (!why || !this.diagram) return;
+    this.paper.querySelector('.over')?.remove();
+    this.paper.append(element('p', {className: 'over', textContent: `The session is over: ${why}.`}));
+    this.say(`The session is over: ${why}.`);
+    if (this.isFollowing) this.toEnd();
+  }
+
+  fragment(html) {
+    return inDiagram(fragment(html), this.learnt, this.session);
+  }
+
+  unfold(isOpen = !this.section.classList.contains('unfolded')) {
+    this.section.classList.toggle('unfolded', isOpen);
+    byId('unfold').setAttribute('aria-expanded', String(isOpen));
+  }
+
+  // Something did not work, and is told where it was asked for.
+  fault(text) {
+    byId('fault').textContent = text;
+    byId('fault').hidden = text === '';
+  }
+
+  // By a question of our own, as a link would carry no token.
+  async download() {
+    const {id} = this;
+    this.fault('');
+    const answer = await ask(`/sessions/${id}/dialogue`).catch(() => null);
+    const text = answer?.ok ? await answer.blob().catch(() => null) : null;
+    if (!text) {
+      if (this.id === id) this.fault('The dialogue could not be had. Try again.');
+      return;
+    }
+    const link = element('a', {href: URL.createObjectURL(text), download: `${id}.pop3`});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), SAVED_AFTER_MS);
   }
 
   clicked(event) {
@@ -306,10 +412,12 @@ export class Detail {
     this.session = session;
     const pill = byId('detail-phase');
     const isOn = session && session.ended_ms === undefined;
-    byId('detail-title').textContent = session ? whose(session) : `Session ${this.id}`;
+    byId('detail-title').textContent = session ? whose(session) : this.isUnknown ? UNKNOWN : `Session ${this.id}`;
+    byId('detail-wrong').textContent = session ? wrong(session) : '';
     pill.hidden = !session;
     byId('kick').hidden = !isOn;
     byId('dialogue').hidden = !session || (!isOn && !session.heard);
+    byId('unfold').hidden = !session;
     if (!session) return;
     pill.textContent = isOn ? session.phase : 'ended';
     pill.className = `pill ${isOn ? PHASES[session.phase] ?? 'p3' : 'p3'}`;
@@ -320,7 +428,7 @@ export class Detail {
     const session = this.session;
     if (!session) return;
     const facts = readings(session, this.now());
-    const names = facts.map(([name]) => name).join();
+    const names = facts.map(([name, , style]) => name + style).join();
     if (names !== this.drawn) {
       this.drawn = names;
       this.readings.replaceChildren(...facts.map(([name, , style]) =>
@@ -333,28 +441,21 @@ export class Detail {
   }
 }
 
+// Each with its name, its words and its style; `main` are those that are shown where there is one line for them.
 function readings(session, now) {
   const isOn = session.ended_ms === undefined;
-  const facts = [
-    ['Client', session.client, 'mono'],
-    ['Server', `${session.server ?? 'not known'} (${session.port})`, 'mono'],
-    ['TLS', tls(session), session.tls ? '' : 'bare'],
-    ['Cipher', session.tls?.cipher ?? '–', 'mono'],
-    ['Session', session.session, 'mono'],
-    ['Began', clock(session.began_ms)],
-  ];
-  if (isOn) {
-    facts.push(['On for', span(now - session.began_ms)], ['Does', doing(session, now).join(' ')]);
-  } else {
-    facts.push(['Lasted', lasted(session.ended_ms - session.began_ms)], ['Ended', `${clock(session.ended_ms)}: ${session.why}`]);
-  }
-  facts.push(
-    ['Commands', number(session.commands)],
-    ['Retrieved', number(session.retrieved)],
-    ['Removed', number(session.deleted)],
-    ['Received', octets(session.received_octets)],
-    ['Sent', octets(session.sent_octets)],
-  );
+  const facts = [['Client', address(session.client), 'main mono']];
+  facts.push(['TLS', tls(session), isBare(session) ? 'main bare' : 'main']);
+  if (isOn) facts.push(['On for', span(now - session.began_ms), 'main'], ['Does', doing(session, now).join(' '), 'main']);
+  else facts.push(['Ended', clock(session.ended_ms), 'main'], ['Why', session.why, 'main'], ['Lasted', lasted(session.ended_ms - session.began_ms), 'main']);
+  facts.push(['Session', session.session, 'main mono'], ['Began', clock(session.began_ms), '']);
+  facts.push(['Server', `${session.server ?? 'not known'} (${session.port})`, 'mono']);
+  if (session.tls) facts.push(['Cipher', session.tls.cipher, 'mono']);
+  if (session.failed_logins > 0) facts.push(['Failed logins', number(session.failed_logins), '']);
+  facts.push(['Commands', number(session.commands), ''], ['Retrieved', number(session.retrieved), '']);
+  // What is marked while it is on is removed at its end, or left (RFC 1939 §6).
+  facts.push(isOn && session.marked !== undefined ? ['Marked', number(session.marked), ''] : ['Removed', number(session.deleted), '']);
+  facts.push(['Received', octets(session.received_octets), ''], ['Sent', octets(session.sent_octets), '']);
   return facts;
 }
 

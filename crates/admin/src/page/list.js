@@ -1,7 +1,7 @@
 // A table of sessions that stays quick with ten thousand of them: only the rows in sight are in the document, and of these
 // only what has changed is drawn again. It sorts, filters, keeps its place, and goes from row to row by keys.
 
-import {number} from './words.js';
+import {number, whose, wrong} from './words.js';
 
 // So many screens of rows are drawn above and below what is in sight: scrolling is ahead of drawing.
 const MARGIN_SCREENS = 1;
@@ -74,7 +74,20 @@ export class List {
     this.table.append(head, this.above, this.body, this.below);
     this.scroller.append(this.table);
     this.head = head;
+    this.chooser();
     this.mark();
+  }
+
+  // With little room the names of the columns are not shown: it is sorted by this then.
+  chooser() {
+    this.chosen = element('select');
+    for (const column of this.columns) this.chosen.append(element('option', {value: column.key, textContent: column.name}));
+    this.turn = element('button', {type: 'button', className: 'button'});
+    const label = element('label', {textContent: 'Sort by '});
+    label.append(this.chosen);
+    this.section.querySelector('.sort').append(label, this.turn);
+    this.chosen.addEventListener('change', () => this.sortBy(this.columns.find(({key}) => key === this.chosen.value)));
+    this.turn.addEventListener('click', () => this.sortBy(this.columns.find(({key}) => key === this.sort.key)));
   }
 
   // How high a row is, by the style sheet, in whole pixels.
@@ -107,6 +120,9 @@ export class List {
       if (key === this.sort.key) cell.setAttribute('aria-sort', direction);
       else cell.removeAttribute('aria-sort');
     }
+    this.chosen.value = this.sort.key;
+    this.turn.textContent = this.sort.ascending ? '↑' : '↓';
+    this.turn.setAttribute('aria-label', this.sort.ascending ? 'Turn the order round: it is ascending' : 'Turn the order round: it is descending');
   }
 
   filter(text) {
@@ -118,7 +134,7 @@ export class List {
 
   fits(item) {
     if (this.words.length === 0) return true;
-    const text = `${item.user ?? 'not logged in'}\n${item.client}\n${item.session}`.toLowerCase();
+    const text = `${whose(item)}\n${item.user ?? ''}\n${wrong(item)}\n${item.client}\n${item.session}`.toLowerCase();
     return this.words.every(word => text.includes(word));
   }
 
@@ -139,7 +155,12 @@ export class List {
     this.section.classList.toggle('is-empty', shown === 0);
     this.emptied.hidden = shown > 0;
     this.scroller.hidden = shown === 0;
-    if (shown === 0) this.emptied.replaceChildren(...this.empty(all > 0));
+    if (shown > 0) return;
+    // What is said there stays while it is the same: it may have the focus.
+    const [key, parts] = this.empty(all > 0);
+    if (this.emptied.dataset.says === key) return;
+    this.emptied.dataset.says = key;
+    this.emptied.replaceChildren(...parts());
   }
 
   // The items are others now; what a person looks at stays where it is.

@@ -1,17 +1,26 @@
 // The live page: what the server tells of its sessions, in lists, figures and one diagram; and the keys.
 
 import {Detail} from './detail.js';
+import {ask, fromAddress, hasToken, keep} from './door.js';
 import {List} from './list.js';
+import {address as shownAddress, veil} from './names.js';
 import {listen} from './stream.js';
-import {PHASES, ago, clock, doing, lasted, number, octets, plural, span, tls, tlsInWords, whose} from './words.js';
+import {PHASES, ago, clock, doing, isBare, lasted, number, octets, plural, span, tls, tlsInWords, whose, wrong} from './words.js';
 
 const TICK_MS = 1000;
 // The figure of the rate is a mean over so many ticks.
 const RATE_TICKS = 4;
-const SPARK_TICKS = 120;
+const SPARK_TICKS = 60;
+const SPARK_WIDTH = 120;
 const SPARK_HEIGHT = 28;
 // The most of those that have ended that are kept, where the server tells more than it remembers itself.
 const ENDED_MAX = 1000;
+// So long a tab that nobody sees goes on with the lists: its title tells of them.
+const HIDDEN_MAX_MS = 60_000;
+// How long it may take to end a session, and to ask for its facts once more.
+const KICK_MAX_MS = 10_000;
+const ASK_AGAIN_MS = 2000;
+const COPIED_MS = 2000;
 
 const byId = id => document.getElementById(id);
 const element = (name, properties = {}, ...children) => {
@@ -30,19 +39,20 @@ const address = item => item.client.replace(/\d+/g, digits => digits.padStart(5,
 const COMMON = {
   user: {
     key: 'user', name: 'User', first: true,
-    value: item => (item.user === null ? '\uffff' : text(item.user)),
-    text: whose,
+    value: item => (item.user === null ? `\uffff${text(item.tried ?? '')}` : text(item.user)),
+    text: item => [whose(item), wrong(item)].filter(words => words !== '').join(', '),
     paint: (cell, words, item) => {
-      cell.textContent = words;
+      const fails = wrong(item);
+      cell.replaceChildren(whose(item), ...(fails ? [' ', element('span', {className: 'wrong-login', textContent: fails})] : []));
       cell.classList.toggle('nobody', item.user === null);
     },
   },
-  client: {key: 'client', name: 'Address', value: address, text: item => item.client, title: item => `${item.client}, session ${item.session}`},
+  client: {key: 'client', name: 'Address', value: address, text: item => shownAddress(item.client), title: item => `${shownAddress(item.client)}, session ${item.session}`},
   tls: {
-    key: 'tls', name: 'TLS', value: tls, text: tls, title: tlsInWords,
+    key: 'tls', name: 'TLS', value: tls, text: tls, title: item => (isBare(item) ? 'A password went in clear over the network' : tlsInWords(item)),
     paint: (cell, words, item) => {
       cell.textContent = words;
-      cell.classList.toggle('bare', item.tls === null);
+      cell.classList.toggle('without', item.tls === null);
     },
   },
   retrieved: {key: 'retrieved', name: 'Retrieved', largestFirst: true, value: item => item.retrieved, text: item => number(item.retrieved), title: item => `${plural(item.retrieved, 'message')} retrieved, ${number(item.deleted)} removed`},
@@ -112,27 +122,60 @@ function clearFilter() {
   return button;
 }
 
+const say = text => element('p', {textContent: text});
+
+function nothing(of) {
+  if (state === 'lost') return ['lost', () => [say(`The server does not answer: what is ${of} is not known.`)]];
+  return isLive ? null : ['', () => []];
+}
+
+// Where a mail client finds the server, as a command to try it.
+function example() {
+  const port = ['pop3', 'pop3s'].map(name => listening.find(one => one.port === name)).find(one => one);
+  const place = port?.address.replace(/^(0\.0\.0\.0|\[::\])(?=:)/, location.hostname) ?? 'ADDRESS:PORT';
+  return `curl ${port?.port ?? 'pop3'}://${place}/ --user USER`;
+}
+
 function nothingOn(isFiltered) {
-  if (!isLive) return [];
-  if (isFiltered) return [element('p', {textContent: 'No session that is on fits the filter.'}), clearFilter()];
-  const server = [...ended.items.values()].find(item => item.server && item.port === 'pop3')?.server ?? 'ADDRESS:PORT';
-  return [
-    element('p', {textContent: 'No session is on.'}),
-    element('p', {}, 'It shows up here as soon as a mail client calls, for one:'),
-    element('pre', {}, element('code', {textContent: `curl pop3://${server}/ --user NAME`})),
-  ];
+  const why = nothing('on');
+  if (why) return why;
+  if (isFiltered) return ['filtered', () => [say('No session that is on fits the filter.'), clearFilter()]];
+  const command = example();
+  return [command, () => {
+    const copy = element('button', {type: 'button', className: 'button', textContent: 'Copy'});
+    const code = element('code', {textContent: command});
+    copy.addEventListener('click', () => copied(copy, code));
+    const line = element('div', {className: 'command'}, element('pre', {}, code), copy);
+    return [say('No session is on.'), say('It shows up here as soon as a mail client calls, for one:'), line];
+  }];
+}
+
+async function copied(button, code) {
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    button.textContent = 'Copied';
+    setTimeout(() => { button.textContent = 'Copy'; }, COPIED_MS);
+  } catch {
+    // It may not: then it is marked, to be copied by hand.
+    getSelection().selectAllChildren(code);
+  }
 }
 
 function nothingEnded(isFiltered) {
-  if (!isLive) return [];
-  if (isFiltered) return [element('p', {textContent: 'None that ended lately fits the filter.'}), clearFilter()];
-  return [element('p', {textContent: 'No session has ended since the server began. Those that do are told of here, with why they ended.'})];
+  const why = nothing('over');
+  if (why) return why;
+  if (isFiltered) return ['filtered', () => [say('None that ended lately fits the filter.'), clearFilter()]];
+  return ['none', () => [say('No session has ended since the server began. Those that do are told of here, with why they ended.')]];
 }
 
 // What the server tells.
 
 let isLive = false;
+// Of the stream that tells: `connecting`, `live`, `lost`, `denied`, `missing`, `paused`.
+let state = 'connecting';
+let lostAt = null;
 let totals = null;
+let listening = [];
 
 function take(session) {
   if (isLive && !on.items.has(session.session)) on.fresh.add(session.session);
@@ -143,6 +186,7 @@ function all(data) {
   ahead = data.now_ms - Date.now();
   on.items = new Map(data.on.map(session => [session.session, session]));
   ended.items = new Map(data.ended.map(session => [session.session, session]));
+  listening = data.listening ?? [];
   byId('host').textContent = data.hostname;
   byId('host').title = `Restante ${data.version}`;
   samples.length = 0;
@@ -151,6 +195,7 @@ function all(data) {
 
 function change(data) {
   ahead = data.now_ms - Date.now();
+  const began = data.on.filter(session => isLive && !on.items.has(session.session) && !ended.items.has(session.session));
   for (const session of data.on) take(session);
   for (const name of data.gone) on.items.delete(name);
   // The latest comes first: it is put in last.
@@ -160,8 +205,21 @@ function change(data) {
     ended.items.set(session.session, session);
     ended.fresh.add(session.session);
   }
+  // One that is over before it was told of has begun all the same.
+  if (byId('newest').checked) follow([...began, ...data.ended.filter(({began_ms: at}) => at > latest)]);
   const least = [...ended.items.values()].sort((one, two) => one.ended_ms - two.ended_ms);
   for (const session of least.slice(0, Math.max(0, least.length - ENDED_MAX))) ended.items.delete(session.session);
+}
+
+// Opens the one that began last, for who looks on; history is not filled by it.
+let latest = 0;
+
+function follow(sessions) {
+  const newest = sessions.reduce((one, two) => (one && one.began_ms >= two.began_ms ? one : two), null);
+  if (!newest || newest.began_ms < latest) return;
+  latest = newest.began_ms;
+  history.replaceState(history.state, '', `#${newest.session}`);
+  route({isFocused: false});
 }
 
 function event(name, data) {
@@ -178,21 +236,122 @@ function event(name, data) {
 }
 
 const LINKS = {
+  connecting: 'connecting…',
   live: 'live',
-  lost: 'reconnecting…',
-  denied: 'not logged in',
+  denied: 'token needed',
   missing: 'no such server',
+  paused: 'paused',
 };
 
-function link(state) {
+function link(now) {
+  if (now === 'lost') lostAt ??= Date.now();
+  else lostAt = null;
+  state = now;
   const place = byId('link');
-  if (place.dataset.link !== state) {
-    place.dataset.link = state;
-    place.textContent = LINKS[state];
-  }
-  byId('banner').hidden = state !== 'denied';
-  document.body.classList.toggle('stale', state !== 'live');
+  const words = now === 'lost' ? `lost at ${clock(lostAt)}, trying again` : LINKS[now];
+  place.dataset.link = now;
+  if (place.textContent !== words) place.textContent = words;
+  document.body.classList.toggle('stale', now === 'lost' || now === 'missing');
+  for (const list of Object.values(lists)) list.arrange();
+  name();
+  if (now === 'live') unlock();
 }
+
+// The name of the tab.
+function name() {
+  const host = byId('host').textContent;
+  const first = {lost: 'Lost', denied: 'Token needed'}[state] ?? (totals ? `${number(totals.on)} on` : '');
+  document.title = [first, host, 'Restante'].filter(words => words !== '').join(' · ');
+}
+
+// The token. The server's list is the first that is asked for, without one: behind a unix socket none is needed.
+
+let stopList = null;
+let isLocked = false;
+let isTrying = false;
+
+function begin() {
+  halt();
+  stopList = listen('/sessions/events', {event, state: link});
+}
+
+function halt() {
+  stopList?.();
+  stopList = null;
+}
+
+// Nothing is shown to who has no token, or another one than the server.
+function lock(why) {
+  const said = why ?? (!hasToken() ? '' : isLive ? 'The server has another token now.' : 'This is not the token.');
+  keep(null);
+  halt();
+  detail.pause();
+  isLocked = true;
+  isTrying = false;
+  isLive = false;
+  totals = null;
+  for (const list of Object.values(lists)) list.items.clear();
+  for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+  document.body.classList.add('locked');
+  byId('door').hidden = false;
+  board.hidden = true;
+  byId('door-said').textContent = said;
+  byId('door-said').hidden = said === '';
+  byId('token').value = '';
+  byId('token').focus();
+  link('denied');
+}
+
+function unlock() {
+  isTrying = false;
+  if (!isLocked) return;
+  isLocked = false;
+  document.body.classList.remove('locked');
+  byId('door').hidden = true;
+  byId('token').value = '';
+  board.hidden = false;
+  if (detail.isOpen) {
+    detail.resume();
+    byId('detail-title').focus({preventScroll: true});
+  } else {
+    filter.focus();
+  }
+}
+
+function unlockBy() {
+  isTrying = true;
+  byId('door-said').hidden = true;
+  link('connecting');
+  begin();
+}
+
+// Several questions may be refused at once: one of them locks.
+addEventListener('refused', () => (isTrying || !isLocked) && lock());
+byId('door-form').addEventListener('submit', event => {
+  event.preventDefault();
+  if (keep(byId('token').value)) unlockBy();
+  else lock('This is not the token.');
+});
+byId('forget').addEventListener('click', () => lock(''));
+
+// A tab that nobody sees leaves its connections to others.
+let hiding = null;
+
+function looked() {
+  clearTimeout(hiding);
+  if (document.hidden) {
+    detail.pause();
+    hiding = setTimeout(() => {
+      if (isLocked) return;
+      halt();
+      link('paused');
+    }, HIDDEN_MAX_MS);
+  } else if (!isLocked) {
+    if (!stopList) begin();
+    detail.resume();
+  }
+}
+document.addEventListener('visibilitychange', looked);
 
 // Figures.
 
@@ -209,7 +368,7 @@ function figures() {
   put('meter-ended', number(totals.ended));
   put('meter-received', octets(totals.received_octets), `${number(totals.received_octets)} octets`);
   put('meter-sent', octets(totals.sent_octets), `${number(totals.sent_octets)} octets`);
-  document.title = `${number(totals.on)} on · ${byId('host').textContent} · Restante`;
+  name();
 }
 
 function sample() {
@@ -233,11 +392,15 @@ function rate(one, two) {
 function spark(rates) {
   const most = Math.max(1, ...rates);
   const from = SPARK_TICKS - rates.length;
-  const points = rates.map((one, index) => `${from + index + 1} ${(SPARK_HEIGHT - 1 - (one / most) * (SPARK_HEIGHT - 3)).toFixed(1)}`);
+  const step = SPARK_WIDTH / SPARK_TICKS;
+  const points = rates.map((one, index) => `${(from + index + 1) * step} ${(SPARK_HEIGHT - 1 - (one / most) * (SPARK_HEIGHT - 3)).toFixed(1)}`);
   const [under, line] = byId('spark').children;
+  const scale = `last ${SPARK_TICKS} s, most ${octets(most > 1 ? most : 0)}/s`;
+  put('spark-scale', scale);
+  byId('spark').setAttribute('aria-label', `Sent: ${scale}`);
   if (points.length < RATE_TICKS) return;
   line.setAttribute('d', `M${points.join('L')}`);
-  under.setAttribute('d', `M${from + 1} ${SPARK_HEIGHT}L${points.join('L')}L${SPARK_TICKS} ${SPARK_HEIGHT}Z`);
+  under.setAttribute('d', `M${(from + 1) * step} ${SPARK_HEIGHT}L${points.join('L')}L${SPARK_WIDTH} ${SPARK_HEIGHT}Z`);
 }
 
 function tick() {
@@ -259,23 +422,31 @@ async function know() {
   }
   if (detail.asked) return;
   detail.asked = true;
-  const answer = await fetch(`/sessions/${id}`).catch(() => null);
+  const answer = await ask(`/sessions/${id}`).catch(() => null);
+  const facts = answer?.ok ? await answer.json().catch(() => null) : null;
   if (detail.id !== id) return;
-  if (answer?.ok) detail.update(await answer.json());
+  if (facts) detail.update(facts);
   else if (answer?.status === 404) detail.unknown();
+  else setTimeout(() => {
+    if (detail.id !== id) return;
+    detail.asked = false;
+    know();
+  }, ASK_AGAIN_MS);
 }
 
-function route() {
+function route({isFocused = true} = {}) {
+  if (fromAddress()) unlockBy();
   const [, id, row] = location.hash.match(/^#([A-Za-z0-9-]{1,64})(?:\/(\d{1,9}))?$/) ?? [];
   if (!id) return shut();
   if (detail.id === id) return row && detail.point(row);
   detail.open(id, {isOver: ended.items.has(id)});
-  detail.update(null);
+  detail.update(on.items.get(id) ?? ended.items.get(id) ?? null);
   detail.wanted = row ?? null;
   board.classList.add('split');
   for (const list of Object.values(lists)) list.show(id);
   know();
-  byId('detail-title').focus({preventScroll: true});
+  if (isFocused) byId('detail-title').focus({preventScroll: true});
+  if (document.documentElement.scrollHeight > innerHeight) board.scrollIntoView();
 }
 
 function shut() {
@@ -283,6 +454,7 @@ function shut() {
   const {id} = detail;
   detail.close();
   board.classList.remove('split');
+  enlarge(false);
   for (const list of Object.values(lists)) list.show(null);
   const list = Object.values(lists).find(one => one.where(id) >= 0);
   if (list) list.go(list.where(id));
@@ -293,11 +465,25 @@ function leave() {
   route();
 }
 
-// The server asks for its token then.
-byId('login').addEventListener('click', () => location.reload());
+// The diagram alone, in bigger type, for a projector.
+function enlarge(isLarge = !document.body.classList.contains('large')) {
+  document.documentElement.classList.toggle('big', isLarge);
+  document.body.classList.toggle('large', isLarge);
+  byId('large').setAttribute('aria-pressed', String(isLarge));
+}
 
-addEventListener('hashchange', route);
-addEventListener('popstate', route);
+byId('large').addEventListener('click', () => enlarge());
+byId('veil').addEventListener('change', event => {
+  veil(event.target.checked);
+  for (const list of Object.values(lists)) list.draw();
+  if (!detail.isOpen) return;
+  detail.update(detail.session);
+  detail.again();
+});
+byId('newest').addEventListener('change', () => { latest = now(); });
+
+addEventListener('hashchange', () => route());
+addEventListener('popstate', () => route());
 byId('close').addEventListener('click', leave);
 
 // Ending a session.
@@ -306,20 +492,28 @@ const kickDialog = byId('kick-dialog');
 byId('kick').addEventListener('click', () => {
   const session = detail.session;
   if (!session) return;
-  byId('kick-whose').textContent = `${whose(session)}, from ${session.client}, on for ${span(now() - session.began_ms)}.`;
+  byId('kick-whose').textContent = `${whose(session)}, from ${shownAddress(session.client)}, on for ${span(now() - session.began_ms)}.`;
   byId('kick-failed').hidden = true;
   kickDialog.dataset.session = session.session;
   kickDialog.showModal();
 });
 byId('kick-sure').addEventListener('click', async () => {
-  const answer = await fetch(`/sessions/${kickDialog.dataset.session}/kick`, {method: 'POST'}).catch(() => null);
-  if (answer?.ok) {
+  byId('kick-sure').disabled = true;
+  byId('kick-failed').hidden = true;
+  const options = {method: 'POST', signal: AbortSignal.timeout(KICK_MAX_MS)};
+  const answer = await ask(`/sessions/${kickDialog.dataset.session}/kick`, options).catch(error => ({status: error.name}));
+  byId('kick-sure').disabled = false;
+  if (answer.ok) {
     kickDialog.close();
     detail.say('The session is told to end.');
     return;
   }
-  const why = {404: 'It is on no more.', 401: 'You are not logged in any more.'};
-  byId('kick-failed').textContent = why[answer?.status] ?? 'The server did not take it. Try again.';
+  const why = {
+    404: 'It is on no more.',
+    TimeoutError: `The server has not answered in ${KICK_MAX_MS / 1000} s. Try again, or by restante admin kick.`,
+    TypeError: 'The server cannot be reached. Try again.',
+  };
+  byId('kick-failed').textContent = why[answer.status] ?? 'The server did not take it. Try again.';
   byId('kick-failed').hidden = false;
 });
 
@@ -363,6 +557,11 @@ function other() {
   last.go(Math.max(0, last.where(last.active)));
 }
 
+function showKeys() {
+  byId('forget').hidden = !hasToken();
+  byId('keys').showModal();
+}
+
 const keys = {
   '/': () => {
     filter.focus();
@@ -372,13 +571,17 @@ const keys = {
   k: () => move(list => list.step(-1)),
   g: () => move(list => list.go(0)),
   G: () => move(list => list.go(Infinity)),
-  l: other,
+  o: other,
+  l: () => detail.isOpen && enlarge(),
+  d: () => detail.isOpen && detail.unfold(),
   n: () => detail.isOpen && detail.jump(1),
   p: () => detail.isOpen && detail.jump(-1),
-  f: () => detail.isOpen && detail.follow(),
+  e: () => detail.isOpen && detail.follow(),
+  f: () => byId('newest').click(),
+  h: () => byId('veil').click(),
   r: () => detail.isOpen && byId('remarks').click(),
-  '?': () => byId('keys').showModal(),
-  Escape: () => detail.isOpen && leave(),
+  '?': showKeys,
+  Escape: () => (document.body.classList.contains('large') ? enlarge(false) : detail.isOpen && leave()),
 };
 const inList = {
   ArrowDown: list => list.step(1),
@@ -391,8 +594,9 @@ const inList = {
 
 addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (document.querySelector('dialog[open]')) return;
+  if (isLocked || document.querySelector('dialog[open]')) return;
   const {target} = event;
+  if (target.matches('select')) return;
   if (target === filter) {
     inFilter(event);
     return;
@@ -422,7 +626,7 @@ function inFilter(event) {
   }
 }
 
-byId('keys-open').addEventListener('click', () => byId('keys').showModal());
+byId('keys-open').addEventListener('click', showKeys);
 // A click beside a dialog closes it.
 for (const dialog of document.querySelectorAll('dialog')) {
   dialog.addEventListener('click', event => event.target === dialog && dialog.close());
@@ -433,5 +637,7 @@ for (const dialog of document.querySelectorAll('dialog')) {
 for (const list of Object.values(lists)) list.scroller.tabIndex = -1;
 setInterval(tick, TICK_MS);
 setInterval(sample, TICK_MS);
-listen('/sessions/events', {event, state: link});
+fromAddress();
+begin();
+looked();
 route();

@@ -1,12 +1,14 @@
 // Server-sent events by fetch: unlike EventSource it tells why a stream is refused, and its patience is ours to set.
 
+import {ask} from './door.js';
+
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 // The server says something every 15 seconds, were it only that it is there.
 const SILENCE_MAX_MS = 45_000;
 
 // Listens until it is stopped. `event(name, data)` is told of each event; `state` of `live`, `lost` (it is tried again),
-// `denied` (who asks is not logged in) and `missing` (there is no such thing).
+// `denied` (the token is needed, or another one) and `missing` (there is no such thing).
 export function listen(address, {event, state}) {
   const stop = new AbortController();
   run(address, {event, state}, stop.signal);
@@ -17,7 +19,7 @@ async function run(address, told, signal) {
   let wait = FIRST_WAIT_MS;
   while (!signal.aborted) {
     try {
-      const answer = await fetch(address, {headers: {accept: 'text/event-stream'}, cache: 'no-store', signal});
+      const answer = await ask(address, {headers: {accept: 'text/event-stream'}, signal});
       if (answer.status === 401 || answer.status === 403) return told.state('denied');
       if (answer.status === 404) return told.state('missing');
       if (answer.ok) {
@@ -46,19 +48,22 @@ function pause(millis, signal) {
   });
 }
 
-// Reads events; true when one of them says that nothing follows.
+// Reads events; true when one of them says that nothing follows (`done`), or nothing has to (`last`), and nothing does.
 async function read(body, event, signal) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let name = 'message';
   let data = [];
   // A line that has not ended, in the pieces in which it came: it may be long.
   let pieces = [];
+  let isLast = false;
   const line = text => {
     if (text === '') {
       const [told, what] = [name, data];
       name = 'message';
       data = [];
-      return what.length > 0 && event(told, JSON.parse(what.join('\n'))) === 'done';
+      const next = what.length > 0 ? event(told, JSON.parse(what.join('\n'))) : null;
+      isLast ||= next === 'last';
+      return next === 'done';
     }
     const at = text.indexOf(':');
     const field = at < 0 ? text : text.slice(0, at);
@@ -72,7 +77,7 @@ async function read(body, event, signal) {
     clearTimeout(silence);
     silence = setTimeout(() => reader.cancel().catch(() => {}), SILENCE_MAX_MS);
     const {done, value} = await reader.read().finally(() => clearTimeout(silence));
-    if (done || signal.aborted) return false;
+    if (done || signal.aborted) return isLast;
     let from = 0;
     for (let end = value.indexOf('\n'); end >= 0; end = value.indexOf('\n', from)) {
       pieces.push(value.slice(from, end));

@@ -1,5 +1,7 @@
 // Figures and facts as people read them.
 
+import {user} from './names.js';
+
 const STEP = 1000;
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
@@ -58,7 +60,25 @@ export function doing(session, now) {
   return [session.doing, `for ${since}`];
 }
 
-export const whose = session => session.user ?? 'not logged in';
+// Who it is, or who it says to be: `bob`, `bob?`.
+export function whose(session) {
+  if (session.user !== null) return user(session.user);
+  return session.tried ? `${user(session.tried)}?` : 'not logged in';
+}
+
+// That somebody fails to log in: `wrong password ×2`; nothing where nobody does, or not any more.
+export function wrong(session) {
+  const times = session.failed_logins ?? 0;
+  if (session.user !== null || times === 0) return '';
+  return times === 1 ? 'wrong password' : `wrong password ×${number(times)}`;
+}
+
+// Whether a password went in clear over a network, as far as it is known.
+export function isBare(session) {
+  const hasSaid = session.user !== null || (session.failed_logins ?? 0) > 0;
+  const isNear = /^(127\.|\[::1\]|\[::ffff:127\.)/.test(session.client);
+  return session.tls === null && session.port === 'pop3' && hasSaid && !isNear;
+}
 
 // `TLS 1.3`, or that there is none.
 export function tls(session) {

@@ -275,7 +275,7 @@ fn finding(page: &mut String, row: &Row, finding: &Finding, around: Option<Aroun
     }
     put!(
         page,
-        "<strong>{}</strong><span class=\"severity\">{}</span><p>{}</p></div>",
+        "<strong>{}</strong> <span class=\"severity\">{}</span><p>{}</p></div>",
         finding.anomaly.title(),
         severity.name(),
         escaped(&finding.text)

@@ -94,7 +94,7 @@ fn head(page: &mut String, picture: Picture<'_>) {
         let (severity, places) = (kind.anomaly.severity(), &kind.places);
         put!(
             page,
-            "<li class=\"{name}\">{}<strong>{}</strong><span class=\"severity\">{name}</span><p>{}</p><p>",
+            "<li class=\"{name}\">{}<strong>{}</strong> <span class=\"severity\">{name}</span><p>{}</p><p>",
             drawn_icon(icon(severity)),
             kind.title(),
             escaped(kind.anomaly.advice()),
