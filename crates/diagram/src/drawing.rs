@@ -60,6 +60,8 @@ pub struct Options {
     pub hide_names: bool,
     /// A step that takes longer is slow.
     pub slow: Duration,
+    /// Whether a client's step can be slow too; else the client thinks as long as it likes, and only who lets it wait is.
+    pub slow_client: bool,
     /// More ports of servers, for captures.
     pub ports: Vec<u16>,
 }
@@ -73,6 +75,7 @@ impl Default for Options {
             whole_bodies: false,
             hide_names: false,
             slow: Duration::from_millis(500),
+            slow_client: true,
             ports: Vec::new(),
         }
     }
@@ -384,6 +387,7 @@ impl Drawing {
             let whole = self.options.whole_bodies;
             let settings = Settings {
                 slow: self.options.slow,
+                slow_client: self.options.slow_client,
                 fold: self.options.fold,
                 hide_names: self.options.hide_names,
                 listing_max_lines: if whole { WHOLE_LISTING_MAX_LINES } else { LISTING_MAX_LINES },

@@ -139,6 +139,27 @@ fn slow_step() {
     assert_eq!(texts, ["The server took 2.5 s.", "The client took 6.5 s."]);
 }
 
+#[test]
+fn a_client_that_thinks_is_slow_only_where_that_is_asked_for() {
+    let text =
+        "tls: implicit\n\n0.000000 S: +OK\n9.0 C: CAPA\n11.5 S: +OK\n11.5 S: TOP\n11.5 S: .\n99.0 N: S FIN\n";
+    let texts = |slow_client| {
+        let options = Options { slow_client, choice: Choice::All, ..Options::default() };
+        let (_, rows) = sessions(text.as_bytes(), options).remove(0);
+        let texts = rows.iter().flat_map(|row| &row.findings).map(|finding| finding.text.clone());
+        (texts.collect::<Vec<_>>(), rows)
+    };
+    let server = "The server took 2.5 s.".to_owned();
+    let (found, rows) = texts(true);
+    let client = ["The client took 9.0 s.", "No whole command came for 1.5 min."].map(str::to_owned);
+    assert_eq!(found, [client[0].clone(), server.clone(), client[1].clone()]);
+    let remarks =
+        |rows: Vec<restante_diagram::row::Row>| rows.into_iter().map(|row| row.remark).collect::<Vec<_>>();
+    let (found, others) = texts(false);
+    assert_eq!(found, [server]);
+    assert_eq!(remarks(rows), remarks(others), "what is said of the end stays");
+}
+
 /// A session with its segments: seen at the client's side, 10 ms away from the server.
 const SEGMENTS: &str = "\
 0.000000 N: C SYN seq=0 octets=0

@@ -156,6 +156,47 @@ fn asking_for_mechanisms_is_no_login() {
 }
 
 #[test]
+fn a_command_out_of_place_is_explained_by_the_state_and_not_by_its_argument() {
+    // The texts of refusals, in turn.
+    let refusals = |text: &str| {
+        let (_, rows) = session(text);
+        let refused = rows.into_iter().filter(|row| row.label.starts_with("-ERR"));
+        refused.map(|row| row.remark.unwrap()).collect::<Vec<_>>()
+    };
+    let user = "C: USER john\nS: +OK\n";
+    let pass = "C: PASS x\nS: -ERR no\n";
+    let wrong = "The login failed: name or password is wrong";
+    let nameless = "PASS may stand only behind a USER that the server took, and no name is given";
+    let begins = |text: &str, starts: &[&str]| {
+        let remarks = refusals(text);
+        assert_eq!(remarks.len(), starts.len(), "{remarks:#?}");
+        for (remark, start) in remarks.iter().zip(starts) {
+            assert!(remark.text.starts_with(start), "{text}: {remark:?}");
+            assert_eq!(remark.rfc, Some("RFC 1939 §7"));
+        }
+    };
+    begins(&format!("S: +OK\n{pass}"), &[nameless]);
+    begins(&format!("S: +OK\n{user}{pass}{pass}{user}{pass}"), &[wrong, nameless, wrong]);
+    // At once, as they are answered.
+    begins(
+        &format!("S: +OK\n{}S: -ERR\nS: +OK\nS: -ERR\n", "C: PASS x\nC: USER john\nC: PASS x\n"),
+        &[nameless, wrong],
+    );
+    // Who came late has not heard whether a name was given.
+    begins(&format!("joined: AUTHORIZATION\n\n{pass}{pass}"), &[wrong, nameless]);
+    let misplaced = refusals(
+        "S: +OK\nC: STAT\nS: -ERR [SYS/TEMP] no\nC: USER john\nS: +OK\nC: PASS x\nS: +OK\nC: USER a\nS: -ERR\n",
+    );
+    assert_eq!(
+        misplaced.iter().map(|remark| remark.text.as_str()).collect::<Vec<_>>(),
+        [
+            "STAT belongs to the TRANSACTION state, and the session is in the AUTHORIZATION state. [SYS/TEMP]: it is the server's trouble, and may be over later.",
+            "USER belongs to the AUTHORIZATION state, and the session is in the TRANSACTION state."
+        ]
+    );
+}
+
+#[test]
 fn a_fold_hides_no_refusal() {
     let mut text = "tls: implicit\n\nS: +OK\nC: USER john\nS: +OK\nC: PASS x\nS: +OK\n".to_owned();
     for n in 1..=200 {

@@ -116,6 +116,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         whole_bodies: args.bodies,
         hide_names: args.anonymous,
         slow: args.slow,
+        slow_client: true,
         ports: args.port.clone(),
     };
     let is_live =

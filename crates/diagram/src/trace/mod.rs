@@ -35,6 +35,8 @@ use crate::{
 pub(crate) struct Settings {
     /// A step that takes longer is slow.
     pub(crate) slow: Duration,
+    /// Whether a client's step can be slow too.
+    pub(crate) slow_client: bool,
     /// Whether runs of the same steps are folded.
     pub(crate) fold: bool,
     /// Whether names of users and addresses are hidden.
@@ -70,6 +72,8 @@ pub(crate) struct Trace {
     last_at: Option<Duration>,
     first_at: Option<Duration>,
     phase: Option<Phase>,
+    /// It was told to who came in its midst: AUTHORIZATION, and whether a name was given nobody heard.
+    phase_guessed: bool,
     exchanges: VecDeque<Exchange>,
     block: Option<Block>,
     /// The mechanism of the SASL exchange that is under way.
@@ -232,6 +236,7 @@ impl Trace {
         Self {
             settings,
             phase: opening.phase,
+            phase_guessed: opening.joined,
             summary: Summary { number, opening, ..Summary::default() },
             names,
             tcp: Tcp::default(),
@@ -400,6 +405,9 @@ impl Trace {
             words::duration(silence)
         );
         draft.remark = Some(remarks::remark(text, Some("RFC 1939 §3")));
+        if !self.settings.slow_client {
+            return;
+        }
         draft.find(Anomaly::SlowStep, format!("No whole command came for {}.", words::duration(silence)));
     }
 
@@ -553,6 +561,9 @@ impl Trace {
 
     /// Names a step slow that was.
     fn slow(&self, draft: &mut Draft, side: Side) {
+        if side == Side::Client && !self.settings.slow_client {
+            return;
+        }
         let Some(wait) = draft.wait.filter(|wait| *wait >= self.settings.slow) else { return };
         let who = remarks::name(side);
         let share = self.tcp.share(side, wait);

@@ -64,8 +64,8 @@ pub(super) fn ok(of: &Explanation, fields: &Fields) -> Remark {
     remark(fields.fill(of.ok), Some(of.rfc))
 }
 
-/// What `-ERR` means, and what its response code adds (RFC 2449 §8, RFC 3206).
-pub(super) fn err(of: &Explanation, code: Option<&str>) -> Remark {
+/// What `-ERR` means, or what the state makes of it, and what its response code adds (RFC 2449 §8, RFC 3206).
+pub(super) fn err(of: &Explanation, misplaced: Option<&str>, code: Option<&str>) -> Remark {
     let (added, rfc) = match code {
         Some("IN-USE") => (" [IN-USE]: another session has the maildrop locked.", "RFC 2449 §8.1.2"),
         Some("LOGIN-DELAY") => {
@@ -82,7 +82,7 @@ pub(super) fn err(of: &Explanation, code: Option<&str>) -> Remark {
         }
         _ => ("", of.rfc),
     };
-    remark(format!("{}{added}", of.err), Some(rfc))
+    remark(format!("{}{added}", misplaced.unwrap_or(of.err)), Some(rfc))
 }
 
 /// What a command of an extension is for.

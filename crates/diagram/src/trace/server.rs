@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use restante_proto::{
     dialogue::{BodyFacts, Line, Pattern, Role, Side},
-    phase::Phase,
+    phase::{Phase, TRANSITIONS},
     reply::{Status, announced_octets},
     verb::Verb,
 };
@@ -130,7 +130,9 @@ impl Trace {
             }
             draft.remark = exchange.explanation.map(|of| remarks::ok(of, &exchange.fields));
         } else {
-            draft.remark = exchange.explanation.map(|of| remarks::err(of, code.as_deref()));
+            let misplaced = verb.and_then(|verb| self.misplaced(verb));
+            draft.remark =
+                exchange.explanation.map(|of| remarks::err(of, misplaced.as_deref(), code.as_deref()));
         }
         if exchange.explanation.is_none() {
             draft.remark = Some(remarks::unknown_command(Some(ok)));
@@ -171,6 +173,26 @@ impl Trace {
             Some(Verb::Quit) => fields.messages = self.all_marked(),
             _ => {}
         }
+    }
+
+    /// What is to be said of a verb that may not be said in this state, if it is one.
+    fn misplaced(&self, verb: Verb) -> Option<String> {
+        let phase = self.phase.filter(|_| !self.unsure)?;
+        // Who came in the midst has not heard whether a name was given.
+        let also = (self.phase_guessed && phase == Phase::Authorization).then_some(Phase::Named);
+        if [Some(phase), also].into_iter().flatten().any(|phase| phase.transition(verb).is_some()) {
+            return None;
+        }
+        let mut from = TRANSITIONS.iter().filter(|row| row.verb == verb).map(|row| row.from);
+        let first = from.next()?;
+        let (word, name) = (verb.word(), phase.name());
+        Some(if first == Phase::Named && phase == Phase::Authorization {
+            format!(
+                "{word} may stand only behind a USER that the server took, and no name is given: none was said yet, or a login that failed took it back."
+            )
+        } else {
+            format!("{word} belongs to the {} state, and the session is in the {name} state.", first.name())
+        })
     }
 
     /// What an answer does to the session.
@@ -217,6 +239,12 @@ impl Trace {
         if login && self.phase.is_none() {
             // Its beginning was not heard.
             self.phase = Some(Phase::Authorization);
+        }
+        if matches!(verb, Verb::User | Verb::Pass | Verb::Apop)
+            || (ok && matches!(verb, Verb::Stls | Verb::Auth))
+        {
+            // Wherever it came from, it is known where that leads.
+            self.phase_guessed = false;
         }
         let lists_mechanisms = verb == Verb::Auth && exchange.mechanism.is_none();
         let row = self.phase.filter(|_| !lists_mechanisms).and_then(|phase| phase.transition(verb));

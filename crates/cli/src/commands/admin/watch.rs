@@ -78,7 +78,8 @@ async fn watch(server: &Server, args: &Args) -> Result<(), Failure> {
         (ClientError::Refused { status: 404, .. }, Some(session)) => no_session(session),
         _ => server.told(&error),
     })?;
-    let options = Options { fold: !args.unfold, hide_names: args.anonymous, ..Options::default() };
+    let options =
+        Options { fold: !args.unfold, hide_names: args.anonymous, slow_client: false, ..Options::default() };
     let mut picture = Picture {
         drawing: Drawing::live(options, &diagram::live_style(args.width)),
         dialogues: HashMap::new(),
