@@ -210,6 +210,9 @@ fn who_is_on_what_is_locked_and_who_goes() {
     assert!(lines[0].starts_with("SESSION ") && lines.len() == 3, "{said}");
     assert!(lines[1].contains(" john ") && lines[1].contains(" TRANSACTION "), "{said}");
     assert!(served.admin(&["who", "jane"]).ok().lines().count() == 2);
+    assert!(served.admin(&["who", "JANE"]).ok().lines().count() == 2, "names fold as the server's");
+    assert!(served.admin(&["who", "127.0.0.1"]).ok().lines().count() == 3);
+    assert!(served.admin(&["who", "nobody"]).fails(1).contains("no session of nobody is on"));
     let json = served.admin_says(&["who", "--json"], |said| said.lines().count() == 2);
     let names = names(&json);
     let locks = served.admin(&["locks"]).ok();
@@ -226,7 +229,7 @@ fn who_is_on_what_is_locked_and_who_goes() {
     assert_eq!(served.admin(&["kick", "--user", "jane"]).ok(), format!("{} is ended\n", names[1]));
     assert_eq!(jane.read(&mut [0]).unwrap(), 0);
     served.admin_says(&["who"], |said| said == "nobody is on\n");
-    assert!(served.admin(&["kick", "--user", "jane"]).fails(1).contains("jane is not on"));
+    assert!(served.admin(&["kick", "--user", "jane"]).fails(1).contains("no session of jane is on"));
     assert!(served.folder.path().join("mail/jane/cur/1:2,").exists(), "what was marked stays");
 }
 
@@ -265,7 +268,9 @@ fn a_session_is_drawn_while_it_runs() {
     kill_process(Pid::from_child(&watch), Signal::INT).unwrap();
     assert!(watch.wait().unwrap().success());
     let seen = reader.join().unwrap();
-    assert!(seen.contains("Session 1") && !seen.contains("abcxyz"), "{seen}");
+    let title = seen.lines().find(|line| line.contains("Session 1")).unwrap();
+    assert!(title.contains('-'), "it names the session: {title}");
+    assert!(!seen.contains("abcxyz"), "{seen}");
     assert!(served.admin(&["watch", "--session", "0-0"]).fails(1).contains("no session 0-0 is on"));
 }
 
@@ -420,6 +425,8 @@ fn addresses_without_a_token_and_tokens_that_others_can_read_are_errors() {
     // A place that was asked for must be had.
     write_config(folder.path(), "\"HERE/gone/admin.sock\"", "");
     let told = fails(&["serve"]);
+    assert!(told.contains("gone is not there") && told.contains("RuntimeDirectory=restante"), "{told}");
+    let told = fails(&["config", "check"]);
     assert!(told.contains("gone is not there") && told.contains("RuntimeDirectory=restante"), "{told}");
 }
 
