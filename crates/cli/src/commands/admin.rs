@@ -67,15 +67,19 @@ enum Action {
 
 /// Lists the sessions that are on: user, address, what they do and for how long
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Columns (narrow terminals have fewer of them):
+  USER           who logged in; with ?, whose login failed, and how often
+  STATE          of RFC 1939: AUTHORIZATION (AUTH), TRANSACTION (TRANS), UPDATE
+  DOES, FOR      the command that is answered, and for how long
+  RETR, DELE     messages that were retrieved, and that are marked as deleted or removed
+  IN, OUT        octets from and to the client
+  ON             for how long the session is on
+
+Examples:
   restante admin who
   restante admin who john.doe@example.org
   restante admin who 192.0.2.7
-  restante admin who --json | jq -r .user
-
-Columns: USER who logged in, or with ? whose login failed, and how often; STATE of RFC 1939: AUTHORIZATION (AUTH),
-TRANSACTION (TRANS), UPDATE; DOES the command that is answered, and FOR how long; RETR messages retrieved; DELE marked as
-deleted, in the end removed; IN and OUT octets; ON for how long. Narrow terminals have fewer of them.")]
+  restante admin who --json | jq -r .user")]
 struct Who {
     /// Only this user's, or those from this address; exit status 1 where there is none
     #[arg(value_name = "USER|ADDRESS")]
