@@ -12,6 +12,12 @@ const CHARACTER_MAX_CHARS: usize = 12;
 /// Columns where the terminal does not tell.
 const COLUMNS_DEFAULT: usize = 80;
 
+/// How wide standard output is, if it is a terminal: as `$COLUMNS` says, or the terminal itself.
+pub(crate) fn columns_or_told() -> Option<usize> {
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
+    columns().map(|columns| told().unwrap_or(columns))
+}
+
 /// How wide standard output is, if it is a terminal.
 pub(crate) fn columns() -> Option<usize> {
     let out = io::stdout();

@@ -210,6 +210,9 @@ fn who_is_on_what_is_locked_and_who_goes() {
     assert!(lines[0].starts_with("SESSION ") && lines.len() == 3, "{said}");
     assert!(lines[1].contains(" john ") && lines[1].contains(" TRANSACTION "), "{said}");
     assert!(served.admin(&["who", "jane"]).ok().lines().count() == 2);
+    assert!(served.admin(&["who", "JANE"]).ok().lines().count() == 2, "names fold as the server's");
+    assert!(served.admin(&["who", "127.0.0.1"]).ok().lines().count() == 3);
+    assert!(served.admin(&["who", "nobody"]).fails(1).contains("no session of nobody is on"));
     let json = served.admin_says(&["who", "--json"], |said| said.lines().count() == 2);
     let names = names(&json);
     let locks = served.admin(&["locks"]).ok();
@@ -226,7 +229,7 @@ fn who_is_on_what_is_locked_and_who_goes() {
     assert_eq!(served.admin(&["kick", "--user", "jane"]).ok(), format!("{} is ended\n", names[1]));
     assert_eq!(jane.read(&mut [0]).unwrap(), 0);
     served.admin_says(&["who"], |said| said == "nobody is on\n");
-    assert!(served.admin(&["kick", "--user", "jane"]).fails(1).contains("jane is not on"));
+    assert!(served.admin(&["kick", "--user", "jane"]).fails(1).contains("no session of jane is on"));
     assert!(served.folder.path().join("mail/jane/cur/1:2,").exists(), "what was marked stays");
 }
 
@@ -265,7 +268,9 @@ fn a_session_is_drawn_while_it_runs() {
     kill_process(Pid::from_child(&watch), Signal::INT).unwrap();
     assert!(watch.wait().unwrap().success());
     let seen = reader.join().unwrap();
-    assert!(seen.contains("Session 1") && !seen.contains("abcxyz"), "{seen}");
+    let title = seen.lines().find(|line| line.contains("Session 1")).unwrap();
+    assert!(title.contains('-'), "it names the session: {title}");
+    assert!(!seen.contains("abcxyz"), "{seen}");
     assert!(served.admin(&["watch", "--session", "0-0"]).fails(1).contains("no session 0-0 is on"));
 }
 
@@ -374,8 +379,11 @@ fn asked(address: SocketAddr, head: &str) -> String {
 fn an_address_needs_the_token_which_is_read_again() {
     let mut served = Served::start(SOCKET_AND_ADDRESS, TOKEN_FILE);
     let page = served.page.unwrap();
-    let with = |token: &str| asked(page, &format!("GET /livez HTTP/1.1\r\nAuthorization: Bearer {token}"));
-    assert!(asked(page, "GET /livez HTTP/1.1").starts_with("HTTP/1.1 401 "));
+    let with = |token: &str| asked(page, &format!("GET /locks HTTP/1.1\r\nAuthorization: Bearer {token}"));
+    assert!(asked(page, "GET /locks HTTP/1.1").starts_with("HTTP/1.1 401 "));
+    for open in ["/livez", "/readyz", "/"] {
+        assert!(asked(page, &format!("GET {open} HTTP/1.1")).starts_with("HTTP/1.1 200 "), "{open}");
+    }
     assert!(with(TOKEN).starts_with("HTTP/1.1 200 "));
     fs::write(served.folder.path().join("token"), "another token, with blanks\n").unwrap();
     served.signal(Signal::HUP);
@@ -409,14 +417,16 @@ fn addresses_without_a_token_and_tokens_that_others_can_read_are_errors() {
         let token = folder.path().join("token");
         fs::write(&token, "short\n").unwrap();
         assert!(fails(command).contains("must have 16 to"));
-        fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(fails(command).contains("everybody on this machine can read"));
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(fails(command).contains("others than its owner can open"));
         fs::remove_file(&token).unwrap();
         assert!(fails(command).contains("umask 077"));
     }
     // A place that was asked for must be had.
     write_config(folder.path(), "\"HERE/gone/admin.sock\"", "");
     let told = fails(&["serve"]);
+    assert!(told.contains("gone is not there") && told.contains("RuntimeDirectory=restante"), "{told}");
+    let told = fails(&["config", "check"]);
     assert!(told.contains("gone is not there") && told.contains("RuntimeDirectory=restante"), "{told}");
 }
 
@@ -434,9 +444,10 @@ fn the_demo_prints_the_address_that_opens_its_page() {
     let word =
         |start: &str| greeting.split_whitespace().find(|word| word.contains(start)).unwrap().to_owned();
     let (page, socket) = (word("http://"), word("admin.sock"));
-    let (address, path) = page.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let answer = asked(address.parse().unwrap(), &format!("GET /{path} HTTP/1.1"));
-    assert!(answer.starts_with("HTTP/1.1 303 ") && answer.contains("HttpOnly; SameSite=Strict"), "{answer}");
+    let (address, token) = page.strip_prefix("http://").unwrap().split_once("/#token=").unwrap();
+    let head = format!("GET /locks HTTP/1.1\r\nAuthorization: Bearer {token}");
+    let answer = asked(address.parse().unwrap(), &head);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("et-cookie"), "{answer}");
     assert_eq!(binary::restante(&["admin", "--socket", &socket, "who"]).ok(), "nobody is on\n");
     // A second one is told that the port is taken.
     let told = binary::restante(&[&arguments[..], &["--demo-admin", address]].concat()).fails(1);

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     future::Future,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +13,9 @@ use restante_admin::{
     client::{Client, ClientError},
     facts::{All, Session},
 };
+use restante_proto::UserName;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     failure::{Failure, Kind},
@@ -26,16 +30,18 @@ mod watch;
 
 /// A running server: who is on, sessions drawn as they run, locks, metrics, health
 #[derive(clap::Args)]
-#[command(
-    after_help = "Only root and the user who runs the server may ask it. Exit status: 0 done, 1 failed or not there,
-2 wrong usage.
+#[command(after_help = "Only root and the user who runs the server may ask it.
+
+Exit status:
+  0  done
+  1  failed, or who was asked for is not there
+  2  wrong usage
 
 Examples:
   restante admin who
   restante admin watch --user john.doe@example.org
   restante admin kick 6b0afa0a-17
-  restante admin health"
-)]
+  restante admin health")]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -61,13 +67,23 @@ enum Action {
 
 /// Lists the sessions that are on: user, address, what they do and for how long
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Columns (narrow terminals have fewer of them):
+  USER           who logged in; with ?, whose login failed, and how often
+  STATE          of RFC 1939: AUTHORIZATION (AUTH), TRANSACTION (TRANS), UPDATE
+  DOES, FOR      the command that is answered, and for how long
+  RETR, DELE     messages that were retrieved, and that are marked as deleted or removed
+  IN, OUT        octets from and to the client
+  ON             for how long the session is on
+
+Examples:
   restante admin who
   restante admin who john.doe@example.org
+  restante admin who 192.0.2.7
   restante admin who --json | jq -r .user")]
 struct Who {
-    /// Only this user's
-    user: Option<String>,
+    /// Only this user's, or those from this address; exit status 1 where there is none
+    #[arg(value_name = "USER|ADDRESS")]
+    whose: Option<String>,
 
     /// Prints JSON, one object a line
     #[arg(long)]
@@ -76,11 +92,15 @@ struct Who {
 
 /// Ends sessions at once; what was marked as deleted in them stays
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
+#[command(override_usage = "restante admin kick [OPTIONS] <SESSION...|ADDRESS|--user <USER>>")]
+#[command(after_help = "`restante admin who` lists the sessions that are on.
+
+Examples:
   restante admin kick 6b0afa0a-17
+  restante admin kick 192.0.2.7
   restante admin kick --user john.doe@example.org")]
 struct Kicked {
-    /// Sessions by their names, as `who` and the log tell them
+    /// Sessions by their names, as `who` and the log tell them, or an address that all of them come from
     #[arg(value_name = "SESSION", required_unless_present = "user", conflicts_with = "user")]
     sessions: Vec<String>,
 
@@ -145,7 +165,8 @@ impl Server {
         // Whoever asks need not be able to read the configuration, nor need there be one.
         let file = config.or_else(|| File::open(DEFAULT_FILE).is_ok().then_some(Path::new(DEFAULT_FILE)));
         let Some(file) = file else {
-            let named = format!("[listen] admin in {DEFAULT_FILE}");
+            let named =
+                format!("--socket PATH, or by [listen] admin in {DEFAULT_FILE}, which cannot be read");
             return Ok(Self { client: Client::new(Path::new(DEFAULT_SOCKET)), named });
         };
         let settings = settings::load(file)?.settings;
@@ -173,19 +194,57 @@ impl Server {
             ClientError::NoSocket(_) | ClientError::NobodyListens(_) => {
                 failure.hint(format!("is the server running? Its socket is named by {}", self.named))
             }
+            ClientError::Hangs(_) | ClientError::Silent | ClientError::Quiet => failure
+                .hint("it hangs: `ss -lxp` names its process; `systemctl restart restante` starts it anew"),
             ClientError::Denied(_) => failure.hint("try it as one of them: `sudo restante admin …`"),
             _ => failure,
         }
     }
 }
 
+/// What else is told of a session, by servers that know it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct More {
+    marked: u64,
+    tried: Option<String>,
+    failed_logins: u64,
+}
+
+/// Whom sessions are asked for: a user, or an address that they come from.
+struct Whose(String);
+
+impl Whose {
+    fn is(&self, session: &Session) -> bool {
+        if let Ok(address) = self.0.parse::<IpAddr>() {
+            let client: Option<SocketAddr> = session.client.parse().ok();
+            return client.is_some_and(|client| client.ip().to_canonical() == address.to_canonical());
+        }
+        session.user.as_deref().is_some_and(|user| folded(user) == folded(&self.0))
+    }
+}
+
+/// A user's name as the server has it.
+fn folded(user: &str) -> String {
+    UserName::new(user).map_or_else(|_| user.to_owned(), |name| name.as_str().to_owned())
+}
+
 impl Who {
     fn run(&self, server: &Server) -> Result<(), Failure> {
-        let all: All = server.ask(server.client.get("/sessions"))?;
-        let fits = |session: &&Session| self.user.is_none() || session.user == self.user;
-        let on: Vec<_> = all.on.iter().filter(fits).collect();
+        let told: Value = server.ask(server.client.get("/sessions"))?;
+        let on = told.get("on").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        // What servers of other versions do not tell is taken as none.
+        let more: Vec<More> =
+            on.iter().map(|one| serde_json::from_value(one.clone()).unwrap_or_default()).collect();
+        let all: All = serde_json::from_value(told).map_err(|e| server.told(&ClientError::Malformed(e)))?;
+        let whose = self.whose.clone().map(Whose);
+        let fits = |session: &Session| whose.as_ref().is_none_or(|whose| whose.is(session));
+        let on: Vec<_> = all.on.iter().zip(&more).filter(|(session, _)| fits(session)).collect();
+        if let (Some(Whose(whose)), true) = (&whose, on.is_empty()) {
+            return Err(Failure::failed(format!("no session of {} is on", harmless_line(whose))));
+        }
         if self.json {
-            return table::as_json(&on);
+            return table::as_json(&on.iter().map(|(session, _)| *session).collect::<Vec<_>>());
         }
         if on.is_empty() {
             return output::print("nobody is on\n");
@@ -196,17 +255,21 @@ impl Who {
 
 impl Kicked {
     fn run(&self, server: &Server) -> Result<(), Failure> {
-        let sessions = match &self.user {
+        let address = self.sessions.iter().find(|name| name.parse::<IpAddr>().is_ok());
+        let sessions = match self.user.as_ref().or(address.filter(|_| self.sessions.len() == 1)) {
             None => self.sessions.clone(),
-            Some(user) => {
+            Some(whose) => {
                 let all: All = server.ask(server.client.get("/sessions"))?;
-                let theirs = all.on.into_iter().filter(|session| session.user.as_ref() == Some(user));
-                theirs.map(|session| session.session).collect()
+                let wanted = Whose(whose.clone());
+                let theirs = all.on.into_iter().filter(|session| wanted.is(session));
+                let theirs: Vec<_> = theirs.map(|session| session.session).collect();
+                if theirs.is_empty() {
+                    let told = format!("no session of {} is on", harmless_line(whose));
+                    return Err(Failure::failed(told).hint("`restante admin who` lists those that are on"));
+                }
+                theirs
             }
         };
-        if let (Some(user), true) = (&self.user, sessions.is_empty()) {
-            return Err(Failure::failed(format!("{} is not on", harmless_line(user))));
-        }
         let (mut ended, mut absent) = (0, Vec::new());
         for session in &sessions {
             let shown = harmless_line(session);

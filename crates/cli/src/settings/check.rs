@@ -12,8 +12,11 @@ use rustix::{
     io::Errno,
 };
 
+use restante_admin::Place;
+
 use super::{
     Cleartext, Settings, Store, Tls,
+    admin::DEFAULT_SOCKET,
     document::{Places, Problem},
     owner,
 };
@@ -125,7 +128,31 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
     problems.extend(roots(settings, places));
     problems.extend(transcripts(settings, places));
     problems.extend(access(settings, places).err());
+    problems.extend(sockets(settings, places));
     problems
+}
+
+/// What is wrong with the folders of admin sockets that were asked for; without the default's the server runs.
+fn sockets(settings: &Settings, places: &Places) -> Vec<Problem> {
+    let is_default = settings.listen.admin == [Place::Unix(DEFAULT_SOCKET.into())];
+    let wrong = settings.listen.admin.iter().filter(|_| !is_default).filter_map(|place| {
+        let Place::Unix(path) = place else { return None };
+        let folder = path.parent()?;
+        let shown = folder.display();
+        match accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+            Ok(()) => None,
+            Err(Errno::NOENT) => Some(format!(
+                "the folder {shown} is not there (systemd: RuntimeDirectory=restante makes /run/restante; by hand: \
+                 `install -d -m 0750 {shown}`)"
+            )),
+            Err(error) => Some(format!(
+                "no socket can be made in {shown}: {error}; {}, or give it to the user who runs the server: `chown {} {shown}`",
+                owner::permission(folder),
+                owner::me()
+            )),
+        }
+    });
+    wrong.map(|message| places.problem("listen.admin", message)).collect()
 }
 
 /// What is wrong with the folder that holds all maildrops.

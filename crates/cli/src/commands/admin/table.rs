@@ -5,14 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use restante_admin::facts::{Lock, Session};
 use serde::Serialize;
 
+use super::More;
 use crate::{
     failure::Failure,
     output,
     terminal::{self, fit, harmless_json, harmless_line, octets, width},
 };
 
-/// The widest that a user's name or an address gets where nobody tells how wide the page is.
-const NAME_MAX_COLUMNS: usize = 40;
 /// The narrowest.
 const NAME_MIN_COLUMNS: usize = 12;
 /// Between two columns.
@@ -37,8 +36,20 @@ pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
+/// A state in a word of the page's width: as it is where there is room.
+fn state(phase: &str, is_short: bool) -> String {
+    match (is_short, phase) {
+        (true, "AUTHORIZATION") => "AUTH".to_owned(),
+        (true, "TRANSACTION") => "TRANS".to_owned(),
+        _ => harmless_line(phase),
+    }
+}
+
+/// The narrowest terminal on which states have their whole names.
+const WHOLE_STATES_COLUMNS: usize = 100;
+
 /// The sessions, one a line.
-pub(super) fn sessions(on: &[&Session], now_ms: u64) -> Result<(), Failure> {
+pub(super) fn sessions(on: &[(&Session, &More)], now_ms: u64) -> Result<(), Failure> {
     let head = [
         Column::left("SESSION"),
         Column::name("USER"),
@@ -48,29 +59,31 @@ pub(super) fn sessions(on: &[&Session], now_ms: u64) -> Result<(), Failure> {
         Column::left("DOES"),
         Column::right("FOR"),
         Column::right("RETR"),
-        Column::right("DELE"),
-        Column::right("IN"),
-        Column::right("OUT"),
+        Column::spare("DELE"),
+        Column::spare("IN"),
+        Column::spare("OUT"),
         Column::right("ON"),
     ];
-    let row = |session: &&Session| {
+    let columns = terminal::columns_or_told();
+    let is_short = columns.is_some_and(|columns| columns < WHOLE_STATES_COLUMNS);
+    let row = |&(session, more): &(&Session, &More)| {
         [
             harmless_line(&session.session),
-            user(session.user.as_deref()),
+            user(session, more),
             harmless_line(&session.client),
             session.tls.as_ref().map_or_else(|| NOTHING.to_owned(), |tls| harmless_line(&tls.version)),
-            harmless_line(&session.phase),
+            state(&session.phase, is_short),
             harmless_line(&session.doing),
             since(session.doing_since_ms, now_ms),
             session.retrieved.to_string(),
-            session.deleted.to_string(),
+            session.deleted.max(more.marked).to_string(),
             octets(session.received_octets),
             octets(session.sent_octets),
             since(session.began_ms, now_ms),
         ]
     };
     let rows: Vec<_> = on.iter().map(row).collect();
-    output::print(&drawn(&head, &rows, terminal::columns(), output::stdout_takes_colour()))
+    output::print(&drawn(&head, &rows, columns, output::stdout_takes_colour()))
 }
 
 /// The locks, one a line.
@@ -92,11 +105,18 @@ pub(super) fn locks(locks: &[&Lock], now_ms: u64) -> Result<(), Failure> {
         ]
     };
     let rows: Vec<_> = locks.iter().map(row).collect();
-    output::print(&drawn(&head, &rows, terminal::columns(), output::stdout_takes_colour()))
+    output::print(&drawn(&head, &rows, terminal::columns_or_told(), output::stdout_takes_colour()))
 }
 
-fn user(user: Option<&str>) -> String {
-    user.map_or_else(|| NOTHING.to_owned(), harmless_line)
+/// Who logged in, or whose login failed, and how often.
+fn user(session: &Session, more: &More) -> String {
+    match (&session.user, &more.tried, more.failed_logins) {
+        (Some(user), ..) => harmless_line(user),
+        (None, Some(tried), 0 | 1) => format!("{}?", harmless_line(tried)),
+        (None, Some(tried), times) => format!("{}? ({times})", harmless_line(tried)),
+        (None, None, 0) => NOTHING.to_owned(),
+        (None, None, times) => format!("? ({times})"),
+    }
 }
 
 /// A column: its heading, and how it is set.
@@ -104,20 +124,26 @@ struct Column {
     heading: &'static str,
     is_name: bool,
     is_right: bool,
+    /// It is left out where there is no room.
+    may_go: bool,
 }
 
 impl Column {
     const fn left(heading: &'static str) -> Self {
-        Self { heading, is_name: false, is_right: false }
+        Self { heading, is_name: false, is_right: false, may_go: false }
     }
 
     /// What may be long, and is cut where there is no room.
     const fn name(heading: &'static str) -> Self {
-        Self { heading, is_name: true, is_right: false }
+        Self { heading, is_name: true, is_right: false, may_go: false }
     }
 
     const fn right(heading: &'static str) -> Self {
-        Self { heading, is_name: false, is_right: true }
+        Self { heading, is_name: false, is_right: true, may_go: false }
+    }
+
+    const fn spare(heading: &'static str) -> Self {
+        Self { heading, is_name: false, is_right: true, may_go: true }
     }
 }
 
@@ -133,11 +159,21 @@ fn drawn<const N: usize>(
             *widest = (*widest).max(width(text));
         }
     }
-    for (widest, _) in widths.iter_mut().zip(head).filter(|(_, column)| column.is_name) {
-        *widest = (*widest).min(NAME_MAX_COLUMNS);
-    }
+    let mut is_shown = [true; N];
     if let Some(columns) = columns {
-        let mut over = (widths.iter().sum::<usize>() + GAP.len() * (N - 1)).saturating_sub(columns);
+        let over = |widths: &[usize; N], is_shown: &[bool; N]| {
+            let shown = widths.iter().zip(is_shown).filter(|(_, shown)| **shown);
+            (shown.map(|(width, _)| width + GAP.len()).sum::<usize>()).saturating_sub(columns + GAP.len())
+        };
+        // What is easily missed goes first, then addresses and names give way.
+        for at in 0..N {
+            if head.get(at).is_some_and(|column| column.may_go) && over(&widths, &is_shown) > 0 {
+                if let Some(shown) = is_shown.get_mut(at) {
+                    *shown = false;
+                }
+            }
+        }
+        let mut over = over(&widths, &is_shown);
         for (widest, _) in widths.iter_mut().zip(head).filter(|(_, column)| column.is_name) {
             let less = over.min(widest.saturating_sub(NAME_MIN_COLUMNS));
             *widest -= less;
@@ -145,11 +181,11 @@ fn drawn<const N: usize>(
         }
     }
     let line = |cells: [&str; N]| {
-        let cells =
-            cells.iter().zip(head).zip(widths).map(|((text, column), columns)| match column.is_right {
-                true => format!("{text:>columns$}"),
-                false => fit(text, columns),
-            });
+        let shown = cells.iter().zip(head).zip(widths).zip(is_shown).filter(|(_, shown)| *shown);
+        let cells = shown.map(|(((text, column), columns), _)| match column.is_right {
+            true => format!("{text:>columns$}"),
+            false => fit(text, columns),
+        });
         cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
     };
     let heading = line(head.each_ref().map(|column| column.heading));
@@ -194,6 +230,20 @@ mod tests {
             assert_eq!(since(5, 5 + seconds * 1000), text);
         }
         assert_eq!(since(7, 5), "0s", "clocks differ");
+    }
+
+    #[test]
+    fn spare_columns_go_before_addresses_are_cut() {
+        let head = [Column::name("ADDRESS"), Column::spare("IN"), Column::spare("OUT"), Column::right("ON")];
+        let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:50312";
+        let rows = [[address.to_owned(), "12K".to_owned(), "3.4M".to_owned(), "3m00s".to_owned()]];
+        let text = drawn(&head, &rows, Some(60), false);
+        assert!(text.contains(address) && !text.contains("12K") && text.contains("3.4M  3m00s"), "{text}");
+        let text = drawn(&head, &rows, Some(54), false);
+        assert!(text.contains(address) && !text.contains("3.4M") && text.contains("3m00s"), "{text}");
+        let text = drawn(&head, &rows, Some(40), false);
+        assert!(text.contains('…') && text.lines().all(|line| width(line) <= 40), "{text}");
+        assert!(drawn(&head, &rows, None, false).contains("12K"));
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::{collections::HashMap, io::Write, time::Duration};
 use restante_admin::{client::ClientError, facts::Heard};
 use restante_diagram::{
     drawing::{DrawError, Drawing, Options},
+    heard::What,
     source::dialogue::Source,
 };
 use tokio::time::sleep;
 
-use super::{Server, absent, escaped, is_name};
+use super::{Server, absent, escaped, folded, is_name};
 use crate::{
     commands::diagram,
     failure::Failure,
@@ -70,7 +71,7 @@ fn no_session(session: &str) -> Failure {
 
 async fn watch(server: &Server, args: &Args) -> Result<(), Failure> {
     let path = match (&args.user, &args.session) {
-        (Some(user), _) => format!("/watch?user={}", escaped(user)),
+        (Some(user), _) => format!("/watch?user={}", escaped(&folded(user))),
         (None, Some(session)) => format!("/watch?session={session}"),
         (None, None) => "/watch".to_owned(),
     };
@@ -105,7 +106,8 @@ async fn watch(server: &Server, args: &Args) -> Result<(), Failure> {
                 is_idle = true;
                 picture.drawing.idle(&mut out);
             }
-            Some(Ok(None)) => break Ok(()),
+            Some(Ok(None)) if args.session.is_some() => break Ok(()),
+            Some(Ok(None)) => break Err(server.told(&ClientError::Stopped)),
             // Lines are empty where there is nothing to tell.
             Some(Ok(Some(line))) if line.is_empty() => {}
             Some(Ok(Some(line))) => {
@@ -160,7 +162,10 @@ impl Picture {
         };
         let number = *number;
         for piece in pieces {
-            let piece = restante_diagram::heard::Heard { session: number, ..piece };
+            let mut piece = restante_diagram::heard::Heard { session: number, ..piece };
+            if let What::Begin(opening) = &mut piece.what {
+                opening.title = Some(harmless_line(&session).into());
+            }
             self.drawing.hear(piece, out).map_err(|error| cannot(&error))?;
         }
         if let Err(error) = &read {
