@@ -43,7 +43,7 @@ const COMMON = {
     text: item => [whose(item), wrong(item)].filter(words => words !== '').join(', '),
     paint: (cell, words, item) => {
       const fails = wrong(item);
-      cell.replaceChildren(whose(item), ...(fails ? [' ', element('span', {className: 'wrong-login', textContent: fails})] : []));
+      cell.replaceChildren(element('span', {className: 'name', textContent: whose(item)}), ...(fails ? [' ', element('span', {className: 'wrong-login', textContent: fails})] : []));
       cell.classList.toggle('nobody', item.user === null);
     },
   },
