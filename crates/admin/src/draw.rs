@@ -46,7 +46,10 @@ async fn find(running: &Running, session: &str, to: &Pieces<Event>) -> Option<Ar
             return Some(tape);
         }
         let (name, why) = if running.handle.session(session).is_none() {
-            ("gone", "Nobody watched while this session was on: it cannot be drawn.")
+            match running.hub.ended(session) {
+                Some(_) => ("gone", "Nobody heard this session while it was on: it cannot be drawn."),
+                None => ("gone", "No session of this name is on, or ended lately."),
+            }
         } else if told {
             ("", "")
         } else {
@@ -98,8 +101,8 @@ async fn draw(tape: &Tape, to: &Pieces<Event>) -> Result<(), Gone> {
             let why = format!("It cannot be drawn on: {error}.");
             return to.send(event("gone", &Reason { why: &why })).await.map_err(|_| Gone);
         }
-        if matches!(found, Some(Found::Over(_))) {
-            return Ok(());
+        if let Some(Found::Over(why)) = &found {
+            return to.send(event("over", &Reason { why })).await.map_err(|_| Gone);
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What is told of sessions, as JSON. Times are milliseconds since 1970-01-01 (UTC), lengths are octets inside of TLS.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use restante_server::{LockFacts, SessionFacts, Totals};
+use restante_server::{LockFacts, Port, SessionFacts, Totals};
 use serde::{Deserialize, Serialize};
 
 /// A session that is on.
@@ -32,8 +35,14 @@ pub struct Session {
     pub commands: u64,
     /// How many messages were retrieved whole.
     pub retrieved: u64,
+    /// How many messages are marked as deleted; at QUIT they are removed.
+    pub marked: u64,
     /// How many messages were removed.
     pub deleted: u64,
+    /// The last user whose login failed. A name that nobody has is none: it may be a password.
+    pub tried: Option<String>,
+    /// How many logins failed.
+    pub failed_logins: u64,
     /// What the client sent.
     pub received_octets: u64,
     /// What was sent to it.
@@ -72,12 +81,23 @@ pub struct All {
     pub hostname: String,
     /// The version of the program.
     pub version: String,
+    /// Where the server listens.
+    pub listening: Vec<Place>,
     /// The sums.
     pub totals: Sums,
     /// The sessions that are on, the oldest first.
     pub on: Vec<Session>,
     /// Those that ended lately, the latest first.
     pub ended: Vec<Ended>,
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// What is spoken there: `pop3` or `pop3s`.
+    pub port: String,
+    /// The address and port.
+    pub address: String,
 }
 
 /// What has changed since the last time.
@@ -156,10 +176,19 @@ impl From<&SessionFacts> for Session {
             doing_since_ms: began_ms + doing_since.as_millis() as u64,
             commands: facts.commands,
             retrieved: facts.retrieved,
+            marked: facts.marked.into(),
             deleted: facts.deleted,
+            tried: facts.tried.as_ref().map(|user| user.as_str().to_owned()),
+            failed_logins: facts.failed_logins.into(),
             received_octets: facts.received_octets,
             sent_octets: facts.sent_octets,
         }
+    }
+}
+
+impl From<(SocketAddr, Port)> for Place {
+    fn from((address, port): (SocketAddr, Port)) -> Self {
+        Self { port: port.to_string(), address: address.to_string() }
     }
 }
 

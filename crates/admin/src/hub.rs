@@ -2,18 +2,18 @@
 //! costs nothing; whoever watches reads from tapes, and never makes a session wait.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt::{self, Write as _},
     ops::ControlFlow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use restante_proto::dialogue::Event;
-use restante_server::{Begun, Happening, Observer, SessionFacts, Watch};
+use restante_server::{Begun, Happening, Observer, SessionFacts, Watch, Who};
 use tokio::sync::watch;
 
 use crate::{
@@ -23,6 +23,14 @@ use crate::{
 
 /// How much text of all sessions together is kept, in octets.
 const TAPES_MAX_OCTETS: usize = 64 << 20;
+/// How much of one session is kept at most, in octets, and how much at least, however many there are: a flood of strangers
+/// takes nobody's place.
+const TAPE_MAX_OCTETS: usize = 1 << 20;
+const TAPE_MIN_OCTETS: usize = 4 << 10;
+/// How much text is kept or let go as a whole, in octets, apart from what the last line of it has more.
+const PIECE_OCTETS: usize = 2 << 10;
+/// How often at most all tapes are made shorter.
+const SHRINK_EVERY: Duration = Duration::from_secs(1);
 /// How much of that is left to sessions that have ended, in octets.
 const ENDED_TAPES_MAX_OCTETS: usize = TAPES_MAX_OCTETS / 2;
 /// How many sessions that ended are remembered.
@@ -35,10 +43,11 @@ const LINGER: Duration = Duration::from_secs(20);
 pub(crate) struct Hub(Arc<Inner>);
 
 struct Inner {
-    watchers: AtomicUsize,
-    /// Somebody watches, or did a moment ago.
+    /// Somebody watches, or did a moment ago. It changes under the lock of `memory`.
     hears: AtomicBool,
     octets: AtomicUsize,
+    /// How much one tape may hold now, in octets.
+    share_octets: AtomicUsize,
     memory: Mutex<Memory>,
     /// A session began or ended.
     turned: watch::Sender<()>,
@@ -48,7 +57,15 @@ struct Inner {
 
 #[derive(Default)]
 struct Memory {
-    tapes: HashMap<String, Arc<Tape>>,
+    watchers: usize,
+    /// How often somebody began to watch.
+    visits: u64,
+    /// With the place of each in `order`.
+    tapes: HashMap<String, (u64, Arc<Tape>)>,
+    /// In the order in which they began.
+    order: BTreeMap<u64, Arc<Tape>>,
+    begins: u64,
+    shrunk: Option<Instant>,
     /// The latest first.
     ended: VecDeque<Gone>,
     ends: u64,
@@ -75,9 +92,9 @@ impl fmt::Debug for Hub {
 impl Hub {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
-            watchers: AtomicUsize::new(0),
             hears: AtomicBool::new(false),
             octets: AtomicUsize::new(0),
+            share_octets: AtomicUsize::new(TAPE_MAX_OCTETS),
             memory: Mutex::default(),
             turned: watch::Sender::default(),
             said: watch::Sender::default(),
@@ -86,19 +103,22 @@ impl Hub {
 
     /// Somebody watches: sessions that begin from now on are heard.
     pub(crate) fn watch(&self) -> Watching {
-        self.0.watchers.fetch_add(1, Ordering::SeqCst);
-        self.0.hears.store(true, Ordering::SeqCst);
+        let mut memory = self.lock();
+        memory.watchers += 1;
+        memory.visits += 1;
+        self.0.hears.store(true, Ordering::Relaxed);
         Watching(self.clone())
     }
 
     /// What was heard of this session.
     pub(crate) fn tape(&self, session: &str) -> Option<Arc<Tape>> {
-        self.lock().tapes.get(session).map(Arc::clone)
+        self.lock().tapes.get(session).map(|(_, tape)| Arc::clone(tape))
     }
 
-    /// What was heard of all sessions.
-    pub(crate) fn tapes(&self) -> Vec<Arc<Tape>> {
-        self.lock().tapes.values().map(Arc::clone).collect()
+    /// What was heard of sessions that began to be heard behind so many, in that order; and how many that were.
+    pub(crate) fn tapes_since(&self, begins: u64) -> (Vec<Arc<Tape>>, u64) {
+        let memory = self.lock();
+        (memory.order.range(begins + 1..).map(|(_, tape)| Arc::clone(tape)).collect(), memory.begins)
     }
 
     /// This session, if it ended lately.
@@ -133,29 +153,57 @@ impl Hub {
         self.0.hears.load(Ordering::Relaxed)
     }
 
-    /// Nobody has watched for a while: what was heard is forgotten.
-    fn rest(&self) {
+    /// Nobody has watched since so many visits: what was heard is forgotten.
+    fn rest(&self, visits: u64) {
         let mut memory = self.lock();
-        if self.0.watchers.load(Ordering::SeqCst) > 0 {
+        if memory.watchers > 0 || memory.visits != visits {
             return;
         }
-        self.0.hears.store(false, Ordering::SeqCst);
-        for (_, tape) in memory.tapes.drain() {
+        self.0.hears.store(false, Ordering::Relaxed);
+        memory.order.clear();
+        for (_, (_, tape)) in memory.tapes.drain() {
             self.grow(-(tape.let_go() as isize));
         }
     }
 
     fn begins(&self, tape: &Arc<Tape>) -> bool {
         let mut memory = self.lock();
-        // Somebody may have asked twice.
-        if memory.tapes.contains_key(tape.session()) {
+        // Nobody watches any more, or somebody has asked twice.
+        if !self.hears() || memory.tapes.contains_key(tape.session()) {
             return false;
         }
         self.grow(tape.octets() as isize);
-        memory.tapes.insert(tape.session().to_owned(), Arc::clone(tape));
+        memory.begins += 1;
+        let begin = memory.begins;
+        memory.order.insert(begin, Arc::clone(tape));
+        memory.tapes.insert(tape.session().to_owned(), (begin, Arc::clone(tape)));
+        self.share(&mut memory);
         drop(memory);
         self.turns();
         true
+    }
+
+    /// Finds out how much one tape may hold, and makes those shorter that hold more where there is too much.
+    fn share(&self, memory: &mut Memory) {
+        let share = (TAPES_MAX_OCTETS / memory.tapes.len().max(1)).clamp(TAPE_MIN_OCTETS, TAPE_MAX_OCTETS);
+        self.0.share_octets.store(share, Ordering::Relaxed);
+        if self.0.octets.load(Ordering::Relaxed) <= TAPES_MAX_OCTETS
+            || memory.shrunk.is_some_and(|last| last.elapsed() < SHRINK_EVERY)
+        {
+            return;
+        }
+        memory.shrunk = Some(Instant::now());
+        for tape in memory.order.values() {
+            self.grow(tape.shrink(share));
+        }
+    }
+
+    /// How much one tape may hold now, in octets.
+    fn share_octets(&self) -> usize {
+        if self.0.octets.load(Ordering::Relaxed) > TAPES_MAX_OCTETS {
+            return TAPE_MIN_OCTETS;
+        }
+        self.0.share_octets.load(Ordering::Relaxed)
     }
 
     fn ends(&self, facts: SessionFacts, why: String) {
@@ -171,7 +219,7 @@ impl Hub {
         let (mut kept, mut beyond) = (0, Vec::new());
         let heard = if memory.tapes.is_empty() { 0 } else { memory.ended.len() };
         for gone in memory.ended.iter().take(heard) {
-            let Some(tape) = memory.tapes.get(&gone.facts.session) else { continue };
+            let Some((_, tape)) = memory.tapes.get(&gone.facts.session) else { continue };
             kept += tape.octets();
             if kept > ENDED_TAPES_MAX_OCTETS {
                 beyond.push(gone.facts.session.clone());
@@ -180,19 +228,26 @@ impl Hub {
         for session in beyond {
             self.forget(&mut memory, &session);
         }
+        if heard > 0 {
+            self.share(&mut memory);
+        }
         drop(memory);
         self.turns();
     }
 
     fn forget(&self, memory: &mut Memory, session: &str) {
-        if let Some(tape) = memory.tapes.remove(session) {
+        if let Some((begin, tape)) = memory.tapes.remove(session) {
+            memory.order.remove(&begin);
             self.grow(-(tape.let_go() as isize));
         }
     }
 
-    /// Whether so much more may be kept.
-    fn has_room(&self, octets: usize) -> bool {
-        self.0.octets.load(Ordering::Relaxed) + octets <= TAPES_MAX_OCTETS
+    /// Keeps so many events as text; `false` where nobody keeps the tape any more.
+    fn keep(&self, tape: &Tape, text: String, events: u64) -> bool {
+        tape.push(text, events, self.share_octets()).is_some_and(|grown| {
+            self.grow(grown);
+            true
+        })
     }
 
     fn grow(&self, octets: isize) {
@@ -217,15 +272,20 @@ impl Gone {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        if self.0.0.watchers.fetch_sub(1, Ordering::SeqCst) > 1 {
-            return;
-        }
         let hub = self.0.clone();
+        let visits = {
+            let mut memory = hub.lock();
+            memory.watchers -= 1; // there was this one
+            if memory.watchers > 0 {
+                return;
+            }
+            memory.visits
+        };
         // Without a runtime the server is gone too.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(LINGER).await;
-                hub.rest();
+                hub.rest(visits);
             });
         }
     }
@@ -236,12 +296,9 @@ impl Observer for Hub {
         if !self.hears() {
             return None;
         }
-        let head = session.head().to_string();
-        if !self.has_room(head.len()) {
-            return None;
-        }
-        let tape = Arc::new(Tape::new(session.session(), head));
-        self.begins(&tape).then(|| Box::new(Ear { hub: self.clone(), tape }) as Box<dyn Watch>)
+        let tape = Arc::new(Tape::new(session.session(), session.head().to_string()));
+        let ear = || Ear { hub: self.clone(), tape: Arc::clone(&tape), who: session.who() };
+        self.begins(&tape).then(|| Box::new(ear()) as Box<dyn Watch>)
     }
 
     fn happened(&self, happening: &Happening<'_>) {
@@ -257,6 +314,7 @@ impl Observer for Hub {
 struct Ear {
     hub: Hub,
     tape: Arc<Tape>,
+    who: Who,
 }
 
 impl Watch for Ear {
@@ -264,16 +322,23 @@ impl Watch for Ear {
         if !self.hub.hears() {
             return ControlFlow::Break(());
         }
-        let mut text = String::new();
-        for event in events {
+        if self.tape.user().is_none()
+            && let Some(user) = self.who.user()
+        {
+            self.tape.set_user(user);
+        }
+        let (mut text, mut written) = (String::new(), 0);
+        for (at, event) in events.iter().enumerate() {
             // A text takes all.
             let _written = writeln!(text, "{event}");
+            written += 1;
+            if text.len() < PIECE_OCTETS && at + 1 < events.len() {
+                continue;
+            }
+            if !self.hub.keep(&self.tape, std::mem::take(&mut text), std::mem::take(&mut written)) {
+                return ControlFlow::Break(());
+            }
         }
-        let room = self.hub.has_room(text.len());
-        let Some(grown) = self.tape.push(text, events.len() as u64, room) else {
-            return ControlFlow::Break(());
-        };
-        self.hub.grow(grown);
         self.hub.0.said.send_replace(());
         ControlFlow::Continue(())
     }
@@ -287,5 +352,64 @@ impl Watch for Ear {
 impl Drop for Ear {
     fn drop(&mut self) {
         self.tape.end("it is not heard any more");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::{Found, Place};
+
+    fn begins(hub: &Hub, session: usize) -> Arc<Tape> {
+        let tape = Arc::new(Tape::new(format!("1-{session}"), "\n".into()));
+        assert!(hub.begins(&tape));
+        tape
+    }
+
+    fn octets(hub: &Hub) -> usize {
+        let octets = hub.0.octets.load(Ordering::Relaxed);
+        let sum: usize = hub.lock().order.values().map(|tape| tape.octets()).sum();
+        assert_eq!(octets, sum, "it is counted right");
+        octets
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_strangers_takes_nobodys_place() {
+        let (hub, line) = (Hub::new(), "0.000000 C: NOOP\n");
+        let _watching = hub.watch();
+        let text = line.repeat(100);
+        let mut tapes = Vec::new();
+        for session in 0..1000 {
+            hub.lock().shrunk = None;
+            let tape = begins(&hub, session);
+            for _ in 0..400 {
+                assert!(hub.keep(&tape, text.clone(), 100));
+            }
+            tapes.push(tape);
+        }
+        let largest = TAPES_MAX_OCTETS + 1000 * TAPE_MIN_OCTETS + text.len() * 400;
+        assert!(octets(&hub) < largest, "{} octets", octets(&hub));
+        // Who comes now is heard, and keeps what is newest.
+        let tape = begins(&hub, 1000);
+        assert!(hub.keep(&tape, line.into(), 1));
+        assert_eq!(tape.read(&mut Place::default(), 1000), Found::Text(format!("\n{line}")));
+        assert!(tape.text().ends_with(line));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_heard_is_forgotten_when_nobody_has_watched_for_a_while() {
+        let hub = Hub::new();
+        let watching = hub.watch();
+        let tape = begins(&hub, 1);
+        drop(watching);
+        tokio::time::sleep(LINGER - Duration::from_secs(1)).await;
+        // Somebody comes back, and goes again: the time begins anew.
+        drop(hub.watch());
+        tokio::time::sleep(LINGER - Duration::from_secs(1)).await;
+        assert!(hub.tape("1-1").is_some() && hub.keep(&tape, "a\n".into(), 1));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(hub.tape("1-1").is_none() && !hub.hears() && octets(&hub) == 0);
+        assert!(!hub.keep(&tape, "a\n".into(), 1), "nobody keeps it");
+        assert!(!hub.begins(&Arc::new(Tape::new("1-2".into(), "\n".into()))), "nobody watches");
     }
 }

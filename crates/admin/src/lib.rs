@@ -54,6 +54,8 @@ use crate::{facts::Session, hub::Hub, metrics::Metrics};
 
 /// How long it may take to find out whether the server is ready.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
+/// For how long what was found out serves everybody who asks.
+const READY_KEPT: Duration = Duration::from_secs(1);
 /// For how long a list of sessions serves everybody who asks.
 const LIST_KEPT: Duration = Duration::from_millis(200);
 
@@ -104,7 +106,8 @@ impl Admin {
             hub: self.hub.clone(),
             metrics: Arc::clone(&self.metrics),
             options: Arc::clone(&self.options),
-            asking: AtomicBool::new(false),
+            asking: Arc::default(),
+            ready: tokio::sync::Mutex::new(None),
             list: Mutex::new(None),
         }))
     }
@@ -117,7 +120,9 @@ pub(crate) struct Running {
     metrics: Arc<Metrics>,
     options: Arc<Options>,
     /// It is being found out whether the server is ready.
-    asking: AtomicBool,
+    asking: Arc<AtomicBool>,
+    /// What was found out last.
+    ready: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
     list: Mutex<Option<(Instant, Arc<[Session]>)>>,
 }
 
@@ -140,25 +145,46 @@ impl Running {
         self.hub.tape(session).is_some() || self.handle.attach(session, Arc::new(self.hub.clone()))
     }
 
-    /// Whether users may log in and find their mail, or why not.
-    pub(crate) async fn ready(self: &Arc<Self>) -> Result<(), String> {
+    /// Whether users may log in and find their mail, or why not; a moment old at most.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
         if !self.handle.is_serving() {
             return Err("the server is stopping".into());
         }
+        // Who asks meanwhile hears the same.
+        let mut known = self.ready.lock().await;
+        if let Some((found, ready)) = &*known
+            && found.elapsed() < READY_KEPT
+        {
+            return ready.clone();
+        }
+        let ready = self.find_out().await;
+        *known = Some((Instant::now(), ready.clone()));
+        ready
+    }
+
+    async fn find_out(&self) -> Result<(), String> {
         if self.asking.swap(true, Ordering::AcqRel) {
             // A disk that hangs holds one thread, not one for each question.
             return Err("it is still being found out whether mail and users can be reached".into());
         }
-        let running = Arc::clone(self);
+        let (options, asking) = (Arc::clone(&self.options), Asking(Arc::clone(&self.asking)));
         let asked = tokio::task::spawn_blocking(move || {
-            let ready = (running.options.ready)();
-            running.asking.store(false, Ordering::Release);
-            ready
+            let _asking = asking;
+            (options.ready)()
         });
         match tokio::time::timeout(READY_PATIENCE, asked).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(_)) => Err("the check failed".into()),
             Err(_) => Err(format!("mail or users cannot be reached within {} s", READY_PATIENCE.as_secs())),
         }
+    }
+}
+
+/// It is being found out whether the server is ready, until this is dropped.
+struct Asking(Arc<AtomicBool>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

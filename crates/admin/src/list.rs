@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     Running,
-    facts::{All, Change, Ended, Session, Sums, millis},
+    facts::{All, Change, Ended, Place, Session, Sums, millis},
     stream::{Pieces, event},
 };
 
@@ -28,6 +28,7 @@ pub(crate) fn all(running: &Running) -> (u64, All) {
         now_ms: millis(SystemTime::now()),
         hostname: running.options.hostname.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        listening: running.handle.listening().into_iter().map(Place::from).collect(),
         totals: Sums::from(running.handle.totals()),
         on: still_on(&sessions, &ended).cloned().collect(),
         ended,
@@ -47,11 +48,11 @@ pub(crate) async fn changes(running: Arc<Running>, to: Pieces<Event>) {
     let _watching = running.hub.watch();
     let mut turned = running.hub.turned();
     let (mut ends, everything) = all(&running);
-    let mut known: HashMap<String, Session> = HashMap::new();
+    let mut before = everything.on.iter().cloned().collect::<Arc<[Session]>>();
     if to.send(event("all", &everything)).await.is_err() {
         return;
     }
-    known.extend(everything.on.into_iter().map(|session| (session.session.clone(), session)));
+    drop(everything);
     loop {
         let looked = Instant::now();
         tokio::select! {
@@ -61,29 +62,30 @@ pub(crate) async fn changes(running: Arc<Running>, to: Pieces<Event>) {
         }
         let (ended, now_ends) = running.hub.ended_since(ends);
         let sessions = running.sessions();
-        let mut on = Vec::new();
-        let mut gone = known;
-        known = HashMap::with_capacity(sessions.len());
-        for session in still_on(&sessions, &running.hub.ended_since(0).0) {
-            let before = gone.remove(&session.session);
-            if before.as_ref() != Some(session) {
-                on.push(session.clone());
-            }
-            known.insert(
-                session.session.clone(),
-                before.filter(|before| before == session).unwrap_or_else(|| session.clone()),
-            );
-        }
-        let change = Change {
-            now_ms: millis(SystemTime::now()),
-            totals: Sums::from(running.handle.totals()),
-            on,
-            gone: gone.into_keys().collect(),
-            ended,
-        };
-        ends = now_ends;
+        let change = change(&running, &before, &sessions, ended);
+        (before, ends) = (sessions, now_ends);
         if to.send(event("change", &change)).await.is_err() {
             return;
         }
+    }
+}
+
+/// From one list to the next.
+fn change(running: &Running, before: &[Session], sessions: &[Session], ended: Vec<Ended>) -> Change {
+    let lately = running.hub.ended_since(0).0;
+    let mut gone: HashMap<&str, &Session> =
+        before.iter().map(|session| (session.session.as_str(), session)).collect();
+    let mut on = Vec::new();
+    for session in still_on(sessions, &lately) {
+        if gone.remove(session.session.as_str()) != Some(session) {
+            on.push(session.clone());
+        }
+    }
+    Change {
+        now_ms: millis(SystemTime::now()),
+        totals: Sums::from(running.handle.totals()),
+        on,
+        gone: gone.into_keys().map(str::to_owned).collect(),
+        ended,
     }
 }

@@ -50,6 +50,9 @@ pub struct Doors {
 }
 
 impl Doors {
+    /// How many connections all doors together take at the same time.
+    pub const CONNECTIONS_MAX: usize = 2 * CONNECTIONS_MAX;
+
     /// Listens at all places. Needs a tokio runtime.
     pub fn open(places: &[Place]) -> Result<Self, ListenError> {
         let mut doors = Self::default();

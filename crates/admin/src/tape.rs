@@ -4,14 +4,17 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use restante_proto::dialogue::left_out;
+use restante_proto::{UserName, dialogue::left_out};
 use tokio::sync::Notify;
 
-/// How much text of one session is kept, in octets.
-pub(crate) const TAPE_MAX_OCTETS: usize = 1 << 20;
+/// How much text is read under the lock that the session's events wait for, in octets.
+const READ_MAX_OCTETS: usize = 64 << 10;
 /// What a piece takes beside its text, in octets, at most.
 const PIECE_OCTETS: usize = 96;
 
@@ -20,7 +23,10 @@ const PIECE_OCTETS: usize = 96;
 pub(crate) struct Tape {
     session: String,
     head: String,
+    user: OnceLock<UserName>,
     said: Mutex<Said>,
+    /// How often something changed.
+    changes: AtomicU64,
     changed: Notify,
 }
 
@@ -64,12 +70,34 @@ pub(crate) enum Found {
 impl Tape {
     /// A tape that begins with this head.
     pub(crate) fn new(session: String, head: String) -> Self {
-        Self { session, head, said: Mutex::default(), changed: Notify::new() }
+        Self {
+            session,
+            head,
+            user: OnceLock::new(),
+            said: Mutex::default(),
+            changes: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
     }
 
     /// Whose tape it is.
     pub(crate) fn session(&self) -> &str {
         &self.session
+    }
+
+    /// Who has logged in, as far as anybody told.
+    pub(crate) fn user(&self) -> Option<&UserName> {
+        self.user.get()
+    }
+
+    /// This user has logged in. There is one login at most.
+    pub(crate) fn set_user(&self, user: UserName) {
+        let _again = self.user.set(user);
+    }
+
+    /// How often something changed: as long as it stays, there is nothing new to read.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// What it takes, in octets.
@@ -85,9 +113,9 @@ impl Tape {
         std::mem::take(&mut said.octets) + self.session.len() + self.head.len()
     }
 
-    /// Takes so many events as text. Without `room` they are only counted. Returns by how many octets the tape has become
-    /// longer, or shorter; `None` where nobody keeps it any more.
-    pub(crate) fn push(&self, text: String, events: u64, room: bool) -> Option<isize> {
+    /// Takes so many events as text, and lets its oldest go beyond so many octets; the newest text always stays. Returns by
+    /// how many octets the tape has become longer, or shorter; `None` where nobody keeps it any more.
+    pub(crate) fn push(&self, text: String, events: u64, max_octets: usize) -> Option<isize> {
         let mut said = self.lock();
         if said.let_go {
             return None;
@@ -95,25 +123,35 @@ impl Tape {
         let before = said.octets;
         let place = said.events;
         said.events += events;
-        if room && text.len() + PIECE_OCTETS <= TAPE_MAX_OCTETS {
-            said.octets += text.len() + PIECE_OCTETS;
-            said.pieces.push_back(Piece { text, before: place, events });
-            while said.octets > TAPE_MAX_OCTETS
-                && let Some(oldest) = said.pieces.pop_front()
-            {
-                said.octets -= oldest.text.len() + PIECE_OCTETS;
-            }
-        }
-        let grown = said.octets as isize - before as isize;
+        said.octets += text.len() + PIECE_OCTETS;
+        said.pieces.push_back(Piece { text, before: place, events });
+        let grown = said.shrink(max_octets, before);
         drop(said);
-        self.changed.notify_waiters();
+        self.change();
         Some(grown)
+    }
+
+    /// Lets its oldest text go beyond so many octets. Returns by how many octets the tape has become longer: none, or less.
+    pub(crate) fn shrink(&self, max_octets: usize) -> isize {
+        let mut said = self.lock();
+        let before = said.octets;
+        said.shrink(max_octets, before)
+    }
+
+    fn change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// The session is over.
     pub(crate) fn end(&self, why: &str) {
         self.lock().over.get_or_insert_with(|| why.to_owned());
-        self.changed.notify_waiters();
+        self.change();
+    }
+
+    /// Whether the session is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().over.is_some()
     }
 
     /// Reads on from a place, up to about so many octets.
@@ -143,10 +181,11 @@ impl Tape {
 
     /// All that is kept.
     pub(crate) fn text(&self) -> String {
-        match self.read(&mut Place::default(), usize::MAX) {
-            Found::Text(text) => text,
-            Found::Nothing | Found::Over(_) => String::new(),
+        let (mut place, mut all) = (Place::default(), String::new());
+        while let Found::Text(text) = self.read(&mut place, READ_MAX_OCTETS) {
+            all.push_str(&text);
         }
+        all
     }
 
     /// Reads on, and waits where there is nothing yet.
@@ -167,10 +206,23 @@ impl Tape {
     }
 }
 
+impl Said {
+    /// Lets the oldest go; by how much longer it has become than `before`, in octets.
+    fn shrink(&mut self, max_octets: usize, before: usize) -> isize {
+        while self.octets > max_octets
+            && self.pieces.len() > 1
+            && let Some(oldest) = self.pieces.pop_front()
+        {
+            self.octets -= oldest.text.len() + PIECE_OCTETS;
+        }
+        self.octets as isize - before as isize
+    }
+}
+
 /// So many events lack here.
 fn missing(text: &mut String, events: u64) {
     if events > 0 {
-        text.push_str(&left_out(events, "they came faster than they were kept"));
+        text.push_str(&left_out(events, "only the newest are kept"));
         text.push('\n');
     }
 }
@@ -178,6 +230,8 @@ fn missing(text: &mut String, events: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX: usize = 1 << 20;
 
     fn line(n: usize) -> String {
         format!("{n}.000000 C: NOOP\n")
@@ -189,8 +243,8 @@ mod tests {
         let (mut early, mut late) = (Place::default(), Place::default());
         assert_eq!(tape.read(&mut early, 1), Found::Text("title: a\n\n".into()));
         assert_eq!(tape.read(&mut early, 1), Found::Nothing);
-        tape.push(line(1), 1, true);
-        tape.push(line(2), 1, true);
+        tape.push(line(1), 1, MAX);
+        tape.push(line(2), 1, MAX);
         assert_eq!(tape.read(&mut early, 1), Found::Text(line(1)), "a piece at a time");
         assert_eq!(tape.read(&mut early, 1000), Found::Text(line(2)));
         tape.end("quit");
@@ -200,34 +254,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_kept_is_told_in_its_place() {
-        let tape = Tape::new("1-1".into(), "\n".into());
-        let mut place = Place::default();
-        tape.push(line(1), 1, true);
-        tape.push(line(2), 3, false);
-        tape.push(line(3), 1, true);
-        tape.push(line(4), 2, false);
-        let told = |events| format!("{}\n", left_out(events, "they came faster than they were kept"));
-        let whole = format!("\n{}{}{}{}", line(1), told(3), line(3), told(2));
-        assert_eq!(tape.read(&mut place, 1000), Found::Text(whole));
-        assert_eq!(tape.read(&mut place, 1000), Found::Nothing);
-    }
-
-    #[test]
     fn it_is_bounded_and_the_newest_stays() {
         let tape = Tape::new("1-1".into(), "\n".into());
-        let mut octets = 0;
+        let (mut octets, mut place) = (0, Place::default());
         for n in 0..20_000 {
-            octets += tape.push(line(n), 1, true).unwrap();
+            octets += tape.push(line(n), 1, MAX).unwrap();
+            if n == 5 {
+                tape.read(&mut place, MAX);
+            }
         }
-        assert!(tape.octets() <= TAPE_MAX_OCTETS + 100 && octets as usize <= TAPE_MAX_OCTETS);
-        let text = tape.text();
-        let mut lines = text.lines().skip(1);
-        let first = lines.next().unwrap();
-        let gone: usize = restante_proto::dialogue::events_left_out(first.as_bytes()).unwrap() as usize;
-        assert_eq!(lines.next(), Some(line(gone).trim_end()));
-        assert_eq!(lines.last(), Some(line(19_999).trim_end()));
+        assert!(tape.octets() <= MAX + 100 && octets as usize <= MAX);
+        // Who reads for the first time, and who was too slow.
+        for (mut place, read) in [(Place::default(), 0), (place, 6)] {
+            let mut text = String::new();
+            while let Found::Text(more) = tape.read(&mut place, 1000) {
+                text.push_str(&more);
+            }
+            let mut lines = text.lines().filter(|line| !line.is_empty());
+            let first = lines.next().unwrap();
+            let gone = restante_proto::dialogue::events_left_out(first.as_bytes()).unwrap() as usize;
+            assert_eq!(lines.next(), Some(line(gone + read).trim_end()));
+            assert_eq!(lines.next_back(), Some(line(19_999).trim_end()));
+        }
+        octets += tape.shrink(1);
+        assert_eq!(tape.text().lines().next_back(), Some(line(19_999).trim_end()), "the last one stays");
         assert_eq!(tape.let_go(), octets as usize + "1-1\n".len());
-        assert_eq!((tape.push(line(1), 1, true), tape.octets()), (None, "1-1\n".len()));
+        assert_eq!((tape.push(line(1), 1, MAX), tape.octets()), (None, "1-1\n".len()));
     }
 }

@@ -1,13 +1,12 @@
 //! Dialogues of several sessions as they grow, one piece after another.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use restante_proto::UserName;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use crate::{
     Running,
@@ -24,58 +23,52 @@ const EVERY: Duration = Duration::from_secs(10);
 /// How much text of a session is sent at a time, in octets.
 const PIECE_MAX_OCTETS: usize = 64 << 10;
 
+/// After so many sessions others have their turn.
+const SESSIONS_AT_ONCE: usize = 256;
+
 /// Sends what is heard of these sessions, as lines of [`Heard`], until it is not taken any more, or the one session is over.
 pub(crate) async fn dialogues(running: Arc<Running>, which: Which, to: Pieces<String>) {
     let _watching = running.hub.watch();
     let mut said = running.hub.said();
-    let mut followed: HashMap<String, Followed> = HashMap::new();
-    let mut done: HashSet<String> = HashSet::new();
-    // Not by the list that is made for all who ask: who came since then would be heard by nobody.
+    let user = which.user.as_deref().map(UserName::new);
+    let wanted =
+        Wanted { session: which.session.as_deref(), user: user.as_ref().map(|user| user.as_ref().ok()) };
     for session in running.handle.sessions() {
-        if which.may_be(&session.session, session.user.as_ref().map(UserName::as_str)) {
+        if wanted.may_be(&session.session, session.user.as_ref()) {
             // Those that are heard already have a tape.
             running.attach(&session.session);
         }
     }
+    // Those of whom it is not known yet whether they are wanted, and those that are.
+    let (mut undecided, mut followed) = (Vec::new(), Vec::new());
+    let mut begins = 0;
     loop {
         let looked = Instant::now();
-        let tapes = running.hub.tapes();
-        done.retain(|session| tapes.iter().any(|tape| tape.session() == session));
-        for tape in tapes {
-            let name = tape.session();
-            if !done.contains(name) && !followed.contains_key(name) && which.is(&running, name) {
-                followed.insert(name.to_owned(), Followed { tape, place: Place::default() });
+        said.borrow_and_update();
+        let (tapes, now_begins) = running.hub.tapes_since(begins);
+        begins = now_begins;
+        undecided.extend(tapes.into_iter().filter(|tape| wanted.may_be(tape.session(), tape.user())));
+        undecided.retain(|tape| {
+            let decided = wanted.user.is_none() || tape.user().is_some();
+            if decided && wanted.may_be(tape.session(), tape.user()) {
+                followed.push(Followed::new(tape));
             }
-        }
-        let mut over = Vec::new();
-        for (session, one) in &mut followed {
-            loop {
-                let heard = match one.tape.read(&mut one.place, PIECE_MAX_OCTETS) {
-                    Found::Nothing => break,
-                    Found::Text(text) => Heard { session: session.clone(), text, ended: None },
-                    Found::Over(why) => {
-                        over.push(session.clone());
-                        Heard { session: session.clone(), text: String::new(), ended: Some(why) }
-                    }
-                };
-                let is_over = heard.ended.is_some();
-                if to.send(line(&heard)).await.is_err() {
-                    return;
-                }
-                if is_over {
-                    break;
-                }
+            !decided && !tape.is_over()
+        });
+        for at in 0..followed.len() {
+            if at % SESSIONS_AT_ONCE == SESSIONS_AT_ONCE - 1 {
+                yield_now().await;
             }
-        }
-        for session in over {
-            followed.remove(&session);
-            if which.session.as_ref() == Some(&session) {
+            if let Some(one) = followed.get_mut(at)
+                && one.send(&to).await.is_err()
+            {
                 return;
             }
-            done.insert(session);
         }
-        if let Some(session) = &which.session
+        followed.retain(|one| !one.over);
+        if let Some(session) = wanted.session
             && followed.is_empty()
+            && undecided.is_empty()
             && running.handle.session(session).is_none()
         {
             return;
@@ -92,30 +85,58 @@ pub(crate) async fn dialogues(running: Arc<Running>, which: Which, to: Pieces<St
     }
 }
 
+/// Which sessions are wanted.
+struct Wanted<'a> {
+    session: Option<&'a str>,
+    /// Nobody, if the name is none.
+    user: Option<Option<&'a UserName>>,
+}
+
+impl Wanted<'_> {
+    /// Whether it may be this session, which this user has, or nobody yet.
+    fn may_be(&self, session: &str, user: Option<&UserName>) -> bool {
+        self.session.is_none_or(|wanted| wanted == session)
+            && self.user.is_none_or(|wanted| wanted.is_some() && user.is_none_or(|user| Some(user) == wanted))
+    }
+}
+
+/// A session whose text is sent.
 struct Followed {
     tape: Arc<Tape>,
     place: Place,
+    /// The tape's changes when it was read.
+    seen: Option<u64>,
+    over: bool,
 }
 
-impl Which {
-    /// Whether it may be this session, which this user has, or nobody yet.
-    fn may_be(&self, session: &str, user: Option<&str>) -> bool {
-        self.session.as_deref().is_none_or(|wanted| wanted == session)
-            && self.user.as_deref().is_none_or(|wanted| user.is_none_or(|user| user == wanted))
+/// Nobody takes what is sent.
+struct Gone;
+
+impl Followed {
+    fn new(tape: &Arc<Tape>) -> Self {
+        Self { tape: Arc::clone(tape), place: Place::default(), seen: None, over: false }
     }
 
-    /// Whether it is this session.
-    fn is(&self, running: &Running, session: &str) -> bool {
-        if self.session.as_deref().is_some_and(|wanted| wanted != session) {
-            return false;
+    /// Sends what is new.
+    async fn send(&mut self, to: &Pieces<String>) -> Result<(), Gone> {
+        let changes = Some(self.tape.changes());
+        if self.seen == changes {
+            return Ok(());
         }
-        let Some(wanted) = &self.user else { return true };
-        match running.handle.session(session) {
-            Some(facts) => facts.user.is_some_and(|user| user.as_str() == wanted),
-            None => {
-                running.hub.ended(session).is_some_and(|ended| ended.session.user.as_ref() == Some(wanted))
-            }
+        self.seen = changes;
+        while !self.over {
+            let session = self.tape.session().to_owned();
+            let heard = match self.tape.read(&mut self.place, PIECE_MAX_OCTETS) {
+                Found::Nothing => return Ok(()),
+                Found::Text(text) => Heard { session, text, ended: None },
+                Found::Over(why) => {
+                    self.over = true;
+                    Heard { session, text: String::new(), ended: Some(why) }
+                }
+            };
+            to.send(line(&heard)).await.map_err(|_| Gone)?;
         }
+        Ok(())
     }
 }
 

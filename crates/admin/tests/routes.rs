@@ -25,6 +25,9 @@ async fn sessions_are_listed_while_they_are_on_and_when_they_have_ended() {
         "{body}"
     );
     assert_eq!((all.hostname.as_str(), all.totals.on, all.ended.len()), ("X1", 1, 0));
+    let places: Vec<_> = all.listening.iter().map(|place| (place.port.as_str(), &place.address)).collect();
+    assert_eq!(places, [("pop3", session.server.as_ref().unwrap())]);
+    assert_eq!((session.marked, session.failed_logins, session.tried.as_deref()), (0, 0, None));
     let (_, one) = world.get(&format!("/sessions/{}", session.session)).await;
     assert_eq!(serde_json::from_str::<Session>(&one).unwrap().session, session.session);
     client.say("DELE 1").await;
@@ -86,6 +89,7 @@ async fn a_session_is_drawn_as_it_goes_on() {
     client.say("QUIT").await;
     diagram.until("saying Good-Bye").await;
     diagram.event("end").await;
+    assert_eq!(diagram.event("over").await, "{\"why\":\"quit\"}");
     while diagram.line().await.is_some() {}
     assert!(!diagram.seen.contains(PASSWORD) && diagram.seen.contains("[secret]"), "{}", diagram.seen);
     // It can still be drawn, and kept, when it is over.
@@ -124,14 +128,15 @@ async fn a_session_that_began_before_anybody_watched_is_drawn_from_its_next_comm
 async fn what_nobody_watched_cannot_be_drawn() {
     let world = world().await;
     let mut diagram = world.follow("/sessions/6b0afa0a-99/diagram").await;
-    assert!(diagram.event("gone").await.contains("cannot be drawn"));
+    assert!(diagram.event("gone").await.contains("No session of this name"));
     assert_eq!(diagram.until("").await, "");
 }
 
 #[tokio::test]
 async fn one_users_sessions_are_watched_from_their_beginning() {
     let world = world().await;
-    let mut watch = world.follow(&format!("/watch?user={USER}")).await;
+    // In capitals or not: it is the same user.
+    let mut watch = world.follow(&format!("/watch?user={}", USER.to_uppercase())).await;
     let mut other = world.connect().await;
     other.say("USER somebody").await;
     let mut client = world.log_in().await;
@@ -204,6 +209,21 @@ async fn it_is_ready_while_mail_and_users_can_be_reached_and_it_serves() {
         (StatusCode::SERVICE_UNAVAILABLE, "/var/vmail cannot be reached\n".into())
     );
     assert_eq!(broken.get("/livez").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_asks_meanwhile_hears_the_same() {
+    let world = world_that(|| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        Ok(())
+    })
+    .await;
+    let asked: Vec<_> = (0..20).map(|_| world.get("/readyz")).collect();
+    for asked in asked {
+        assert_eq!(asked.await.0, StatusCode::OK);
+    }
+    let (one, other, third) = tokio::join!(world.get("/readyz"), world.get("/readyz"), world.get("/readyz"));
+    assert!([one, other, third].iter().all(|(status, _)| *status == StatusCode::OK));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use restante_proto::{
     dialogue::{Kind, Piece},
     line::{AUTH_LINE_MAX_OCTETS, COMMAND_LINE_MAX_OCTETS},
     phase::Phase,
-    server::{Answer, Ask, Link, Next, Policy, Session, Tally, TlsFacts, Transfer},
+    server::{Answer, Ask, Link, Next, Policy, Session, Tally, TlsFacts, Transfer, Unasked, UnaskedLogin},
     verb::Verb,
 };
 use restante_testkit::dialogue::{Answered, Cutting, Script};
@@ -178,6 +178,33 @@ fn a_command_counts_with_its_status_once_it_is_answered() {
     quit.insert((Some(Verb::Quit), true), 1);
     assert_eq!(played.answered, quit);
     assert_eq!(played.session.tally(), &Tally::default(), "and nothing is left to take");
+}
+
+#[test]
+fn a_login_that_is_refused_without_a_question_is_handed_out_once() {
+    let mut played = Played::new();
+    played.say(&b"AUTH NTLM\r\nAUTH X =\r\n".repeat(50_000));
+    let unknown = |why, count| UnaskedLogin { mechanism: "", why, count };
+    assert_eq!(played.session.tally().take_logins(), [unknown(Unasked::Malformed, 100_000)]);
+    played.say(b"USER a\r\n");
+    played.session.drain();
+    played.say(b"PASS b\r\nAUTH X =\r\n");
+    let expected =
+        [UnaskedLogin { mechanism: "USER", why: Unasked::Draining, count: 1 }, unknown(Unasked::Draining, 1)];
+    assert_eq!(played.session.tally().take_logins(), expected);
+    assert_eq!(played.session.tally().take_logins(), []);
+}
+
+#[test]
+fn marks_are_known_until_they_are_taken_back_or_carried_out() {
+    let mut played = Played::new();
+    played.say(LOGIN);
+    for (line, marked) in [("DELE 1", 1), ("DELE 1", 1), ("RSET", 0), ("DELE 1", 1)] {
+        played.say(format!("{line}\r\n").as_bytes());
+        assert_eq!(played.session.marked(), marked, "{line}");
+    }
+    assert!(matches!(played.hear(b"QUIT\r\n", true), Next::Close(_)));
+    assert_eq!(played.session.marked(), 0);
 }
 
 #[test]

@@ -159,6 +159,9 @@ impl Asker {
             Verdict::Refused { known } => {
                 // A name that nobody has may be a password typed in the wrong place.
                 let name = UserName::new(user).ok().filter(|_| known);
+                if let Some(name) = &name {
+                    self.presence.set_tried(name);
+                }
                 let user = name.as_ref().map_or("(unknown user)", UserName::as_str);
                 warn!(session = %self.presence.id, address = %self.presence.peer.ip(), user, by, "login failed");
                 self.login(LoginResult::Credentials);
@@ -181,12 +184,12 @@ impl Asker {
         let mut claim = self.registry.claim(&user, &self.presence);
         let mut lock = LockResult::Free;
         if let Err(holder) = &claim
-            && holder
+            && let Some(free) = holder
                 .take_over(self.presence.peer.ip(), self.presence.live.settings.limits.takeover_idle)
                 .await
         {
             claim = self.registry.claim(&user, &self.presence);
-            lock = LockResult::TakenOver;
+            lock = free;
         }
         let waited = asked.elapsed();
         let locked = |result| Happening::Lock { result, waited };
@@ -233,8 +236,7 @@ impl Asker {
     }
 
     fn login(&self, result: LoginResult) {
-        let mechanism = self.mechanism;
-        self.presence.live.tell(|| Happening::Login { mechanism, result });
+        self.presence.login(self.mechanism, result);
     }
 
     fn in_use(&self, user: &UserName, text: String) -> Refusal {

@@ -1,6 +1,7 @@
 //! One connection from accept to close: what is spoken on it, its session, and what can end it from outside.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -149,7 +150,9 @@ async fn implicit_tls(
     let by = Instant::now() + live.settings.limits.tls_handshake;
     match not_tls(&stream, by, recording).await {
         Some(why) => {
-            recording.tls(|| TlsEvent::Failed);
+            if !matches!(why, Why::NothingSaid) {
+                recording.tls(|| TlsEvent::Failed);
+            }
             Err(why)
         }
         None => drive::handshake(config, stream, by, recording).await,
@@ -166,11 +169,14 @@ async fn not_tls(stream: &TcpStream, by: Instant, recording: &Recording) -> Opti
         }
         Ok(Err(error)) => {
             recording.failed(&error);
-            Some(Why::Connection(error.to_string()))
+            match error.kind() {
+                io::ErrorKind::ConnectionReset => Some(Why::NothingSaid),
+                _ => Some(Why::Connection(error.to_string())),
+            }
         }
         Ok(Ok(0)) => {
             recording.heard(b"", false, false);
-            Some(Why::Handshake("the client went away".into()))
+            Some(Why::NothingSaid)
         }
         Ok(Ok(_)) if first[0] == 0x16 => None,
         Ok(Ok(octets)) if is_http(&first[..octets]) => Some(Why::HttpOnTlsPort),

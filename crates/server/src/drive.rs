@@ -12,7 +12,7 @@ use std::{
 use restante_proto::{
     body::Part,
     dialogue::TlsEvent,
-    server::{Ask, Next, Session},
+    server::{Ask, Next, Session, Unasked, UnaskedLogin},
 };
 use restante_store::Source;
 use tokio::{
@@ -25,7 +25,7 @@ use tracing::warn;
 
 use crate::{
     ask::Asker,
-    happening::Happening,
+    happening::{Happening, LoginResult},
     listen::DEAD_AFTER,
     observe::Recording,
     outcome::{Outcome, Why},
@@ -156,10 +156,18 @@ impl Driver<'_> {
             let now = std::time::Instant::now();
             let each = now.saturating_duration_since(*turn) / commands.max(1);
             *turn = now;
+            for UnaskedLogin { mechanism, why, count } in tally.take_logins() {
+                let result = match why {
+                    Unasked::Draining => LoginResult::Stopping,
+                    Unasked::Malformed => LoginResult::Malformed,
+                };
+                (0..count).for_each(|_| presence.login(mechanism, result));
+            }
             tally.take(|verb, ok, commands| {
                 presence.live.tell(|| Happening::Answered { verb, ok, commands, each });
             });
             presence.set_phase(self.session.phase());
+            presence.marked.store(self.session.marked(), Ordering::Relaxed);
         }
         let doing = match next {
             Next::Input | Next::Write => Doing::Waiting,

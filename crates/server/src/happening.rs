@@ -26,11 +26,11 @@ pub enum Happening<'a> {
         /// What was agreed.
         tls: &'a TlsFacts,
     },
-    /// A TLS handshake failed.
+    /// A TLS handshake failed, or was cut off. Who connects and leaves without a word began none.
     NotSecured,
     /// A login came to its end.
     Login {
-        /// `USER` (with PASS), `APOP`, or the name of the SASL mechanism.
+        /// `USER` (with PASS), `APOP`, or the name of the SASL mechanism; empty where none of that name is known.
         mechanism: &'static str,
         /// What came of it.
         result: LoginResult,
@@ -167,7 +167,7 @@ pub enum LoginResult {
     Accepted,
     /// The name or the password is wrong.
     Credentials,
-    /// What the client sent is no answer to the mechanism's challenge.
+    /// What the client sent is no answer to the mechanism's challenge, or there is no such mechanism.
     Malformed,
     /// The client gave it up in the midst of the exchange, or what it sent there is no base64.
     Cancelled,
@@ -179,11 +179,13 @@ pub enum LoginResult {
     InUse,
     /// The maildrop cannot be opened.
     Maildrop,
+    /// The server stops: nobody logs in any more.
+    Stopping,
 }
 
 impl LoginResult {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accepted,
         Self::Credentials,
         Self::Malformed,
@@ -192,6 +194,7 @@ impl LoginResult {
         Self::Directory,
         Self::InUse,
         Self::Maildrop,
+        Self::Stopping,
     ];
 
     /// Its name for programs, such as `in-use`.
@@ -205,6 +208,7 @@ impl LoginResult {
             Self::Directory => "directory",
             Self::InUse => "in-use",
             Self::Maildrop => "maildrop",
+            Self::Stopping => "stopping",
         }
     }
 }

@@ -25,7 +25,7 @@ mod wire;
 
 pub use happening::{EndReason, Happening, LockResult, LoginResult};
 pub use listen::{BindError, Port};
-pub use observe::{Begun, Observer, Watch};
+pub use observe::{Begun, Observer, Watch, Who};
 pub use rustls::ServerConfig as TlsConfig;
 pub use server::{Config, Handle, ReloadError, Server};
 pub use sessions::{Doing, LockFacts, SessionFacts, Totals};

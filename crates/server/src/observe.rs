@@ -49,7 +49,7 @@ pub trait Watch: Send {
 /// A session that begins, or goes on.
 #[derive(Debug)]
 pub struct Begun<'a> {
-    presence: &'a Presence,
+    presence: &'a Arc<Presence>,
     joined: Option<Phase>,
 }
 
@@ -60,18 +60,18 @@ impl Begun<'_> {
     }
 
     /// What is spoken where it came in.
-    pub const fn port(&self) -> Port {
+    pub fn port(&self) -> Port {
         self.presence.port
     }
 
     /// The client's address.
-    pub const fn client(&self) -> SocketAddr {
+    pub fn client(&self) -> SocketAddr {
         self.presence.peer
     }
 
-    /// Who has logged in.
-    pub fn user(&self) -> Option<UserName> {
-        self.presence.user()
+    /// What tells who has logged in, now and later.
+    pub fn who(&self) -> Who {
+        Who(Arc::clone(self.presence))
     }
 
     /// In which state it was when somebody began to hear it; `None` if it is heard from its beginning.
@@ -82,7 +82,7 @@ impl Begun<'_> {
     /// What a dialogue says of it in its head: addresses, the server's name, what there is of TLS, when it began, and
     /// whether it was under way by then.
     pub fn head(&self) -> Head {
-        let Presence { peer, server, port, live, began, .. } = self.presence;
+        let Presence { peer, server, port, live, began, .. } = &**self.presence;
         let began = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Head {
             started: Some(timestamp(began).into()),
@@ -97,6 +97,17 @@ impl Begun<'_> {
             }),
             ..Head::default()
         }
+    }
+}
+
+/// Tells who has logged in to a session, as long as it is asked.
+#[derive(Clone, Debug)]
+pub struct Who(Arc<Presence>);
+
+impl Who {
+    /// The user, once there is one.
+    pub fn user(&self) -> Option<UserName> {
+        self.0.user()
     }
 }
 
@@ -312,7 +323,7 @@ impl Recording {
         self.told(|observed| {
             match observed.why {
                 // It was never as far as a proper end; the client knows from TLS's alert, if from anything.
-                Some(Why::Handshake(_)) => observed.server_ended(Flag::Fin),
+                Some(Why::Handshake(_) | Why::NothingSaid) => observed.server_ended(Flag::Fin),
                 // A reset needs no answer.
                 _ if observed.client_ended == Some(Flag::Rst) => {}
                 _ => observed.server_ended(Flag::Rst),

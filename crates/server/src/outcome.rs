@@ -25,6 +25,7 @@ impl Why {
             | Self::Handshake(_)
             | Self::ClearTextOnTlsPort
             | Self::HttpOnTlsPort
+            | Self::NothingSaid
             | Self::Connection(_) => false,
         }
     }
@@ -34,7 +35,7 @@ impl Why {
         match self {
             Self::Session(Close::Quit) => EndReason::Quit,
             Self::Session(Close::QuitRefused) => EndReason::QuitRefused,
-            Self::Session(Close::Disconnected) => EndReason::Disconnected,
+            Self::Session(Close::Disconnected) | Self::NothingSaid => EndReason::Disconnected,
             Self::Session(Close::BadCommands) => EndReason::BadCommands,
             Self::Session(Close::LoginFailures) => EndReason::LoginFailures,
             Self::Session(Close::EndlessLine) => EndReason::EndlessLine,
@@ -102,6 +103,8 @@ pub(crate) enum Why {
     ClearTextOnTlsPort,
     /// An HTTP request came on the TLS port, in clear text.
     HttpOnTlsPort,
+    /// Nothing came on the TLS port before the client went: somebody looked whether it is open.
+    NothingSaid,
     /// A new session of the same user took the maildrop over.
     TakenOver,
     /// An operator ended it.
@@ -123,6 +126,7 @@ impl fmt::Display for Why {
             Self::Handshake(error) => write!(f, "TLS handshake: {error}"),
             Self::ClearTextOnTlsPort => f.write_str("clear text on the TLS port"),
             Self::HttpOnTlsPort => f.write_str("HTTP on the TLS port"),
+            Self::NothingSaid => f.write_str("the client went away without a word"),
             Self::TakenOver => f.write_str("taken over by a new session"),
             Self::Kicked => f.write_str("ended by the operator"),
             Self::Connection(error) => write!(f, "connection: {error}"),
@@ -154,7 +158,13 @@ impl Drop for Outcome {
             why = why.as_str(),
             "session ended"
         );
-        if matches!(self.why, Why::Handshake(_) | Why::ClearTextOnTlsPort | Why::HttpOnTlsPort) {
+        let failed = match self.why {
+            Why::Handshake(_) | Why::ClearTextOnTlsPort | Why::HttpOnTlsPort => true,
+            // Cut off in its midst.
+            Why::Kicked | Why::Stopped | Why::LoginTimeout => presence.shakes_hands(),
+            _ => false,
+        };
+        if failed {
             presence.live.tell(|| Happening::NotSecured);
         }
         presence.live.tell(|| Happening::Ended { session: &facts, reason: self.why.reason(), why: &why });

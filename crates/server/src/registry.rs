@@ -13,7 +13,10 @@ use std::{
 use restante_proto::UserName;
 use tokio::sync::Notify;
 
-use crate::sessions::{Kick, LockFacts, Presence};
+use crate::{
+    happening::LockResult,
+    sessions::{Kick, LockFacts, Presence},
+};
 
 /// The maildrops that are open or being opened, by user.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ enum Activity {
     Idle(Instant),
     /// It is being ended; a command that comes now is not run.
     Taken,
+    /// It has given the place up.
+    Gone,
 }
 
 /// A place in the table; dropping it gives the place up. It is dropped after the maildrop is.
@@ -100,20 +105,26 @@ impl Registry {
 
 impl Holder {
     /// Ends the session if it comes from this address and has been idle for so long (without QUIT nothing is lost),
-    /// and waits until its maildrop is free. `false` if it may not be ended.
-    pub(crate) async fn take_over(&self, address: IpAddr, idle: Duration) -> bool {
+    /// and waits until its maildrop is free: then it is worth asking for again. `None` if it may not be ended.
+    pub(crate) async fn take_over(&self, address: IpAddr, idle: Duration) -> Option<LockResult> {
         const PATIENCE: Duration = Duration::from_secs(5);
+        // What is released from here on is heard of; what was before is seen below.
         let released = self.released.notified();
         {
             let mut activity = self.activity();
+            if *activity == Activity::Gone {
+                return Some(LockResult::Free);
+            }
             let idle_enough = matches!(*activity, Activity::Idle(since) if since.elapsed() >= idle);
             if idle.is_zero() || address != self.presence.peer.ip() || !idle_enough {
-                return false;
+                return None;
             }
             *activity = Activity::Taken;
         }
         self.presence.kick(Kick::NewSession);
-        tokio::time::timeout(PATIENCE, released).await.is_ok()
+        // Whoever waited in vain may have missed it by a moment.
+        let _in_vain = tokio::time::timeout(PATIENCE, released).await;
+        (*self.activity() == Activity::Gone).then_some(LockResult::TakenOver)
     }
 
     fn facts(&self, user: &UserName) -> LockFacts {
@@ -124,7 +135,7 @@ impl Holder {
             held_for: self.since.elapsed(),
             idle_for: match *self.activity() {
                 Activity::Idle(since) => Some(since.elapsed()),
-                Activity::Busy | Activity::Taken => None,
+                Activity::Busy | Activity::Taken | Activity::Gone => None,
             },
         }
     }
@@ -136,7 +147,7 @@ impl Holder {
             Activity::Idle(idle) => {
                 format!("maildrop in use since {since} ago by a session idle for {}", spell(idle.elapsed()))
             }
-            Activity::Busy | Activity::Taken => {
+            Activity::Busy | Activity::Taken | Activity::Gone => {
                 format!("maildrop in use since {since} ago by a session that is busy now")
             }
         }
@@ -170,6 +181,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.registry.lock().remove(&self.user);
+        *self.holder.activity() = Activity::Gone;
         self.holder.released.notify_waiters();
     }
 }
@@ -209,11 +221,11 @@ mod tests {
         let held = claim(&registry).unwrap();
         let holder = claim(&registry).unwrap_err();
         let (here, there) = ([127, 0, 0, 1].into(), [192, 0, 2, 1].into());
-        assert!(!holder.take_over(here, Duration::from_nanos(1)).await, "it is busy");
+        assert_eq!(holder.take_over(here, Duration::from_nanos(1)).await, None, "it is busy");
         held.idle();
-        assert!(!holder.take_over(there, Duration::from_nanos(1)).await, "another address");
-        assert!(!holder.take_over(here, Duration::from_secs(60)).await, "not for long enough");
-        assert!(!holder.take_over(here, Duration::ZERO).await, "switched off");
+        assert_eq!(holder.take_over(there, Duration::from_nanos(1)).await, None, "another address");
+        assert_eq!(holder.take_over(here, Duration::from_secs(60)).await, None, "not for long enough");
+        assert_eq!(holder.take_over(here, Duration::ZERO).await, None, "switched off");
         assert!(held.busy());
         held.idle();
         let free = tokio::spawn(async move { holder.take_over(here, Duration::from_nanos(1)).await });
@@ -224,7 +236,33 @@ mod tests {
         held.idle();
         assert!(!held.busy(), "a command that comes now is not run");
         drop(held);
-        assert!(free.await.unwrap());
+        assert_eq!(free.await.unwrap(), Some(LockResult::TakenOver));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_just_gone_is_not_waited_for() {
+        let registry = Arc::default();
+        let held = claim(&registry).unwrap();
+        held.idle();
+        let holder = claim(&registry).unwrap_err();
+        drop(held);
+        let (here, there) = ([127, 0, 0, 1].into(), [192, 0, 2, 1].into());
+        let asked = tokio::time::Instant::now();
+        for (address, idle) in [(here, Duration::from_nanos(1)), (there, Duration::ZERO)] {
+            assert_eq!(holder.take_over(address, idle).await, Some(LockResult::Free));
+        }
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        assert!(claim(&registry).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_go_keeps_his_place() {
+        let registry = Arc::default();
+        let held = claim(&registry).unwrap();
+        held.idle();
+        let holder = claim(&registry).unwrap_err();
+        assert_eq!(holder.take_over([127, 0, 0, 1].into(), Duration::from_nanos(1)).await, None);
+        assert!(claim(&registry).is_err());
     }
 
     #[test]

@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     refusals: Refusals,
     pub(crate) registry: Arc<Registry>,
     pub(crate) sessions: Arc<Sessions>,
+    /// Where it listens now.
+    listening: ArcSwap<Vec<(SocketAddr, Port)>>,
     stopping: AtomicBool,
     began: u32,
     connections: AtomicU64,
@@ -152,6 +154,7 @@ impl Server {
             refusals: Refusals::default(),
             registry: Arc::default(),
             sessions: Arc::default(),
+            listening: ArcSwap::from_pointee(addresses(&listeners)),
             stopping: AtomicBool::new(false),
             began: began as u32, // a name, not a time
             connections: AtomicU64::new(0),
@@ -163,8 +166,7 @@ impl Server {
 
     /// Where it listens, with the ports that the system chose where port 0 was asked for.
     pub fn addresses(&self) -> Vec<(SocketAddr, Port)> {
-        let listening = self.listeners.iter();
-        listening.filter_map(|((port, _), listener)| Some((listener.local_addr().ok()?, *port))).collect()
+        addresses(&self.listeners)
     }
 
     /// What gives it orders while it runs.
@@ -181,9 +183,10 @@ impl Server {
         let Self { shared, listeners, handle: _handle, mut orders } = self;
         let (stage, _) = watch::channel(Stage::Running);
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
-        let accept = |(port, _): listen::Place, listener| {
+        let accept = |(port, _): listen::Place, listener: TcpListener| {
+            let address = listener.local_addr().ok();
             let accept = accept(listener, port, Arc::clone(&shared), stage.subscribe(), alive.clone());
-            Accepting(tokio::spawn(accept))
+            Accepting { task: tokio::spawn(accept), address }
         };
         let mut accepting: BTreeMap<_, _> =
             listeners.into_iter().map(|(place, listener)| (place, accept(place, listener))).collect();
@@ -193,11 +196,14 @@ impl Server {
                 Order::Reload(config, done) => (config, done),
             };
             let reloaded = reload(&shared, *config, &mut accepting, &accept).await;
+            let places = accepting.iter().filter_map(|((port, _), at)| Some((at.address?, *port)));
+            shared.listening.store(Arc::new(places.collect()));
             // Nobody may be waiting for the result.
             let _nobody = done.send(reloaded.map_err(ReloadError::from));
         }
         shared.stopping.store(true, Ordering::Relaxed);
         drop(accepting);
+        shared.listening.store(Arc::default());
         let drain = shared.live.load().settings.limits.drain;
         info!(seconds = drain.as_secs(), "stopping: sessions may reach QUIT");
         // Sending fails only where no session is left to hear it; likewise below.
@@ -218,6 +224,12 @@ impl Server {
     }
 }
 
+/// Where these listen, with the ports that the system chose where port 0 was asked for.
+fn addresses(listeners: &BTreeMap<listen::Place, TcpListener>) -> Vec<(SocketAddr, Port)> {
+    let places = listeners.iter();
+    places.filter_map(|((port, _), listener)| Some((listener.local_addr().ok()?, *port))).collect()
+}
+
 /// Waits until the server is told to stop once more; refuses what else it is told.
 async fn again(orders: &mut mpsc::Receiver<Order>) {
     loop {
@@ -233,20 +245,23 @@ async fn again(orders: &mut mpsc::Receiver<Order>) {
 
 /// A task that lets connections in; it ends when this is dropped.
 #[derive(Debug)]
-struct Accepting(JoinHandle<()>);
+struct Accepting {
+    task: JoinHandle<()>,
+    address: Option<SocketAddr>,
+}
 
 impl Accepting {
     /// Ends it, and waits until its socket is closed.
     async fn end(mut self) {
-        self.0.abort();
+        self.task.abort();
         // Its end is the wish; there is nothing else to learn.
-        let _aborted = (&mut self.0).await;
+        let _aborted = (&mut self.task).await;
     }
 }
 
 impl Drop for Accepting {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -268,6 +283,11 @@ impl Handle {
     /// Whether users may log in: the server has not been told to stop.
     pub fn is_serving(&self) -> bool {
         !self.shared.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Where it listens now, by what is spoken there; nowhere once it was told to stop.
+    pub fn listening(&self) -> Vec<(SocketAddr, Port)> {
+        self.shared.listening.load().to_vec()
     }
 
     /// The sessions that are on, in the order in which they began.

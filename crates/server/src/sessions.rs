@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -16,7 +16,7 @@ use restante_proto::{UserName, phase::Phase, server::TlsFacts, verb::Verb};
 use tokio::sync::Notify;
 
 use crate::{
-    happening::Happening,
+    happening::{Happening, LoginResult},
     listen::Port,
     observe::Slot,
     outcome::{SessionId, Why},
@@ -54,8 +54,14 @@ pub struct SessionFacts {
     pub retrieved: u64,
     /// Of how many messages it has asked for the top.
     pub tops: u64,
+    /// How many messages are marked as deleted; at QUIT they are removed.
+    pub marked: u32,
     /// How many messages were removed.
     pub deleted: u64,
+    /// The last user whose login failed. A name that nobody has is none: it may be a password.
+    pub tried: Option<UserName>,
+    /// How many logins failed, whatever the reason.
+    pub failed_logins: u32,
     /// How many octets the client has sent, inside of TLS.
     pub received_octets: u64,
     /// How many octets were sent to it, inside of TLS.
@@ -143,7 +149,7 @@ pub(crate) struct Presence {
     pub(crate) begun: Instant,
     pub(crate) began: SystemTime,
     pub(crate) live: Arc<Live>,
-    user: Mutex<Option<UserName>>,
+    users: Mutex<Users>,
     tls: OnceLock<TlsFacts>,
     phase: AtomicU8,
     /// What it does, and since how many milliseconds after it began: [`Doing`]'s code in the lowest eight bits.
@@ -151,7 +157,9 @@ pub(crate) struct Presence {
     pub(crate) commands: AtomicU64,
     pub(crate) retrieved: AtomicU64,
     pub(crate) tops: AtomicU64,
+    pub(crate) marked: AtomicU32,
     pub(crate) deleted: AtomicU64,
+    pub(crate) failed_logins: AtomicU32,
     pub(crate) received_octets: AtomicU64,
     pub(crate) sent_octets: AtomicU64,
     /// Tells the session to end.
@@ -162,6 +170,13 @@ pub(crate) struct Presence {
     pub(crate) wanted: Notify,
     /// Who hears it.
     pub(crate) slot: Slot,
+}
+
+/// The users that a session has to do with.
+#[derive(Debug, Default)]
+struct Users {
+    user: Option<UserName>,
+    tried: Option<UserName>,
 }
 
 /// A new connection, as the table gets it.
@@ -186,14 +201,16 @@ impl Sessions {
             begun: Instant::now(),
             began: SystemTime::now(),
             live,
-            user: Mutex::default(),
+            users: Mutex::default(),
             tls: OnceLock::new(),
             phase: AtomicU8::new(Phase::Authorization as u8),
             doing: AtomicU64::new(code(Doing::Waiting).into()),
             commands: AtomicU64::new(0),
             retrieved: AtomicU64::new(0),
             tops: AtomicU64::new(0),
+            marked: AtomicU32::new(0),
             deleted: AtomicU64::new(0),
+            failed_logins: AtomicU32::new(0),
             received_octets: AtomicU64::new(0),
             sent_octets: AtomicU64::new(0),
             end: Notify::new(),
@@ -262,6 +279,10 @@ impl Presence {
     pub(crate) fn facts(&self) -> SessionFacts {
         let (doing, since) = self.doing();
         let age = self.begun.elapsed();
+        let (user, tried) = {
+            let users = self.users();
+            (users.user.clone(), users.tried.clone())
+        };
         SessionFacts {
             session: self.id.to_string(),
             port: self.port,
@@ -269,7 +290,7 @@ impl Presence {
             server: self.server,
             began: self.began,
             age,
-            user: self.user(),
+            user,
             tls: self.tls.get().cloned(),
             phase: self.phase(),
             doing,
@@ -277,25 +298,46 @@ impl Presence {
             commands: self.commands.load(Ordering::Relaxed),
             retrieved: self.retrieved.load(Ordering::Relaxed),
             tops: self.tops.load(Ordering::Relaxed),
+            marked: self.marked.load(Ordering::Relaxed),
             deleted: self.deleted.load(Ordering::Relaxed),
+            tried,
+            failed_logins: self.failed_logins.load(Ordering::Relaxed),
             received_octets: self.received_octets.load(Ordering::Relaxed),
             sent_octets: self.sent_octets.load(Ordering::Relaxed),
         }
     }
 
     pub(crate) fn user(&self) -> Option<UserName> {
-        self.lock_user().clone()
+        self.users().user.clone()
     }
 
     /// This user's password was right, or whatever else he logs in with.
     pub(crate) fn set_user(&self, user: &UserName) {
-        *self.lock_user() = Some(user.clone());
+        self.users().user = Some(user.clone());
+    }
+
+    /// This user, whom the directory knows, could not log in.
+    pub(crate) fn set_tried(&self, user: &UserName) {
+        self.users().tried = Some(user.clone());
+    }
+
+    /// A login came to its end.
+    pub(crate) fn login(&self, mechanism: &'static str, result: LoginResult) {
+        if result != LoginResult::Accepted {
+            self.failed_logins.fetch_add(1, Ordering::Relaxed);
+        }
+        self.live.tell(|| Happening::Login { mechanism, result });
     }
 
     /// TLS is on. There is one handshake at most.
     pub(crate) fn secured(&self, facts: TlsFacts) {
         self.live.tell(|| Happening::Secured { tls: &facts });
         let _again = self.tls.set(facts);
+    }
+
+    /// Whether a handshake has begun and is not done.
+    pub(crate) fn shakes_hands(&self) -> bool {
+        self.doing().0 == Doing::Handshake && self.tls.get().is_none()
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
@@ -333,8 +375,8 @@ impl Presence {
         if self.kicked.load(Ordering::Relaxed) { Why::Kicked } else { Why::TakenOver }
     }
 
-    fn lock_user(&self) -> MutexGuard<'_, Option<UserName>> {
-        self.user.lock().unwrap_or_else(PoisonError::into_inner)
+    fn users(&self) -> MutexGuard<'_, Users> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -398,6 +440,12 @@ mod tests {
         for doing in [Doing::Waiting, Doing::Handshake, Doing::Ending].into_iter().chain(verbs) {
             assert_eq!(decode(code(doing)), doing);
         }
+    }
+
+    #[test]
+    fn what_is_known_of_an_idle_session_stays_small() {
+        let size = size_of::<Presence>();
+        assert!(size <= 448, "{size} octets for each session that is on");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 mod world;
 
 use std::{
-    ops::ControlFlow,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +16,7 @@ use restante_auth::{
     Directory, MemoryDirectory, StoredPassword, Verifier,
     directory::{self, LookupError},
 };
-use restante_proto::{UserName, dialogue::Event, phase::Phase, verb::Verb};
+use restante_proto::{UserName, phase::Phase, verb::Verb};
 use restante_server::{Begun, Doing, EndReason, Happening, LoginResult, Observer, Server, Watch};
 use restante_store::{DeliverError, Delivery, Maildrop, OpenError, Store, Task};
 use rustls::version::TLS13;
@@ -26,74 +25,13 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
-use world::{Client, PASSWORD, PATIENCE, Plan, Running, client_config, connect, logged_in, mail, user};
+use world::{
+    Client, PASSWORD, PATIENCE, Plan, client_config, connect, logged_in, mail,
+    told::{Ears, Told, told, until},
+    user,
+};
 
 const SHORT: Duration = Duration::from_millis(200);
-
-/// Verb and status of commands, how many there were, and how long each took.
-type Answers = (Option<Verb>, bool, u32, Duration);
-
-/// Writes down what happens, and how long answers took.
-#[derive(Debug, Default)]
-struct Told {
-    lines: Mutex<Vec<String>>,
-    answers: Mutex<Vec<Answers>>,
-    waits: Mutex<Vec<Duration>>,
-}
-
-impl Observer for Told {
-    fn begin(&self, _: &Begun<'_>) -> Option<Box<dyn Watch>> {
-        None
-    }
-
-    fn happened(&self, happening: &Happening<'_>) {
-        let line = match *happening {
-            Happening::Connected { port } => format!("connected {port}"),
-            Happening::Refused { limit } => format!("refused {limit}"),
-            Happening::Secured { tls } => format!("secured {}", tls.version),
-            Happening::NotSecured => "not secured".to_owned(),
-            Happening::Login { mechanism, result } => format!("login {mechanism} {}", result.name()),
-            Happening::Lock { result, waited } => {
-                self.waits.lock().unwrap().push(waited);
-                format!("lock {}", result.name())
-            }
-            Happening::Answered { verb, ok, commands, each } => {
-                self.answers.lock().unwrap().push((verb, ok, commands, each));
-                format!("{} {ok} {commands}", verb.map_or("none", Verb::word))
-            }
-            Happening::Ended { session, reason, why } => {
-                format!("ended {}: {why}; {} commands", reason.name(), session.commands)
-            }
-            _ => format!("{happening:?}"),
-        };
-        self.lines.lock().unwrap().push(line);
-    }
-}
-
-impl Told {
-    fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-
-    /// Those that begin so.
-    fn of(&self, start: &str) -> Vec<String> {
-        self.lines().into_iter().filter(|line| line.starts_with(start)).collect()
-    }
-
-    /// What is left to tell has been told once this is.
-    async fn tells(&self, start: &str, times: usize) {
-        until(&format!("{start} {times} times"), || self.of(start).len() >= times).await;
-    }
-}
-
-async fn until(what: &str, is: impl Fn() -> bool) {
-    let so = timeout(PATIENCE, async {
-        while !is() {
-            tokio::task::yield_now().await;
-        }
-    });
-    assert!(so.await.is_ok(), "{what}");
-}
 
 /// A message that no buffers of loopback hold.
 fn large() -> Plan {
@@ -109,12 +47,6 @@ async fn swallow(client: &mut Client<TcpStream>) {
         end.extend_from_slice(&piece[..octets]);
         end.drain(..end.len().saturating_sub(5));
     }
-}
-
-fn told(mut plan: Plan) -> (Running, Arc<Told>) {
-    let told = Arc::<Told>::default();
-    plan.observers.push(Arc::clone(&told) as _);
-    (plan.start(), told)
 }
 
 #[tokio::test]
@@ -458,68 +390,6 @@ async fn a_kick_wakes_an_idle_session_and_one_before_its_login() {
     let mut again = logged_in(running.pop3).await;
     assert!(again.say("STAT").await.starts_with("+OK 2 "), "what was marked is there");
     assert_eq!(EndReason::Kicked.name(), "kicked");
-}
-
-/// Hears sessions that it is attached to.
-#[derive(Debug, Default)]
-struct Ears {
-    text: Arc<Mutex<String>>,
-    joined: Arc<Mutex<Vec<Option<Phase>>>>,
-    /// So many events are heard and no more.
-    enough: Option<usize>,
-}
-
-struct Ear {
-    text: Arc<Mutex<String>>,
-    left: Option<usize>,
-}
-
-impl Observer for Ears {
-    fn begin(&self, session: &Begun<'_>) -> Option<Box<dyn Watch>> {
-        self.joined.lock().unwrap().push(session.joined());
-        Some(Box::new(Ear { text: Arc::clone(&self.text), left: self.enough }))
-    }
-}
-
-impl Watch for Ear {
-    fn events(&mut self, events: &[Event]) -> ControlFlow<()> {
-        let mut text = self.text.lock().unwrap();
-        for event in events {
-            *text += &format!("{}\n", Event::new(event.kind.clone()));
-        }
-        match &mut self.left {
-            Some(left) => {
-                *left = left.saturating_sub(events.len());
-                if *left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            }
-            None => ControlFlow::Continue(()),
-        }
-    }
-
-    fn ended(&mut self, why: &str) {
-        *self.text.lock().unwrap() += &format!("ended: {why}\n");
-    }
-}
-
-impl Ears {
-    fn attach(self: &Arc<Self>, running: &Running) {
-        let sessions = running.handle.sessions();
-        assert!(running.handle.attach(&sessions[0].session, Arc::clone(self) as _));
-    }
-
-    fn text(&self) -> String {
-        self.text.lock().unwrap().clone()
-    }
-
-    async fn joined(&self) -> Option<Phase> {
-        until("it is heard", || !self.joined.lock().unwrap().is_empty()).await;
-        self.joined.lock().unwrap()[0]
-    }
-
-    async fn ended(&self) -> Vec<String> {
-        until("its end is heard", || self.text().contains("ended: ")).await;
-        self.text().lines().map(str::to_owned).collect()
-    }
 }
 
 #[tokio::test]

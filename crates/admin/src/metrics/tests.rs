@@ -111,6 +111,23 @@ fn what_stands_in_an_enum_has_its_place_in_the_lists() {
 }
 
 #[test]
+fn every_way_to_log_in_has_its_place() {
+    let sasl = restante_sasl::MECHANISMS.iter().map(|mechanism| mechanism.name);
+    let ways: Vec<_> = ["USER", "APOP"].into_iter().chain(sasl).chain([OTHER]).collect();
+    assert_eq!(MECHANISMS[..], ways);
+}
+
+#[test]
+fn durations_say_what_is_in_them() {
+    let text = Metrics::new("0.1.0").encode(TOTALS);
+    let help = |name: &str| text.lines().find(|line| line.starts_with(&format!("# HELP {name} "))).unwrap();
+    let commands = help("restante_command_duration_seconds");
+    for word in ["RETR and TOP include the sending", "PASS and AUTH that fail include the deliberate delay"] {
+        assert!(commands.contains(word), "{commands}");
+    }
+}
+
+#[test]
 fn no_count_is_lost_between_threads_and_none_goes_back() {
     let metrics = Arc::new(Metrics::new("0.1.0"));
     let serving: Vec<_> = (0..4)

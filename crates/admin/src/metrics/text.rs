@@ -148,12 +148,12 @@ fn families(metrics: &Metrics, totals: Totals) -> Vec<Family> {
         },
         Family {
             name: "restante_logins",
-            help: "Logins, by how the client logged in (USER is with PASS) and what came of it.",
+            help: "Logins, by how the client logged in (USER is with PASS, other is no mechanism of this server) and what came of it.",
             samples: logins(metrics),
         },
         Family {
             name: "restante_command_duration_seconds",
-            help: "How long commands took to answer, messages included, by verb and status.",
+            help: "How long commands took to answer, by verb and status. RETR and TOP include the sending; PASS and AUTH that fail include the deliberate delay.",
             samples: commands(metrics),
         },
         Family {
@@ -174,7 +174,7 @@ fn families(metrics: &Metrics, totals: Totals) -> Vec<Family> {
         },
         Family {
             name: "restante_tls_handshakes_failed",
-            help: "TLS handshakes that failed, or for which a client sent something else.",
+            help: "TLS handshakes that failed or were cut off, or for which a client sent something else.",
             samples: one(load(&metrics.failed_handshakes)),
         },
         Family {

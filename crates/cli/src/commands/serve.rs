@@ -88,8 +88,7 @@ fn finish(transcripts: Option<&Transcripts>) {
     }
 }
 
-/// Lets the process have as many files as it may: each connection is one, a maildrop that is open another, and a
-/// transcript a third.
+/// Lets the process have as many files as it may.
 fn raise_file_limit(settings: &Settings) {
     let files = getrlimit(Resource::Nofile);
     if files.current != files.maximum {
@@ -98,8 +97,7 @@ fn raise_file_limit(settings: &Settings) {
             warn!(error = error.to_string().as_str(), "the limit of open files cannot be raised");
         }
     }
-    let each = 2 + u64::from(settings.log.transcripts.is_some());
-    let wanted = each * u64::from(settings.limits.connections) + 64;
+    let wanted = files_wanted(settings);
     if let Some(files) = getrlimit(Resource::Nofile).current.filter(|&files| files < wanted) {
         warn!(
             files,
@@ -107,6 +105,14 @@ fn raise_file_limit(settings: &Settings) {
             "limits.connections is more than the limit of open files allows (systemd: LimitNOFILE, shell: ulimit -n)"
         );
     }
+}
+
+/// How many files may be open at once: each connection is one, a maildrop that is open another, and a transcript a third;
+/// then those who look at the server.
+fn files_wanted(settings: &Settings) -> u64 {
+    let each = 2 + u64::from(settings.log.transcripts.is_some());
+    let doors = if settings.listen.admin.is_empty() { 0 } else { Doors::CONNECTIONS_MAX as u64 };
+    each * u64::from(settings.limits.connections) + doors + 64
 }
 
 /// Reads the configuration again and gives it to the server.
@@ -308,5 +314,20 @@ fn bounds(limits: &settings::Limits) -> Limits {
         takeover_idle: limits.takeover_idle_seconds().map_or(Duration::ZERO, seconds),
         login_failures: limits.login_failures,
         bad_commands: limits.bad_commands,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_look_at_the_server_have_files_too() {
+        let mut settings = Settings::default();
+        let with_doors = files_wanted(&settings);
+        assert!(!settings.listen.admin.is_empty());
+        settings.listen.admin.clear();
+        assert_eq!(with_doors, files_wanted(&settings) + 512);
+        assert_eq!(files_wanted(&settings), 2 * u64::from(settings.limits.connections) + 64);
     }
 }

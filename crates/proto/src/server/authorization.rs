@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    Answer, Ask, Close, Offer, Session,
+    Answer, Ask, Close, Offer, Session, Unasked,
     session::{Cancelled, Owed, Step},
 };
 use crate::{
@@ -27,7 +27,7 @@ impl<S> Session<S> {
 
     pub(super) fn pass(&mut self, password: Secret<Vec<u8>>, out: &mut Vec<u8>) {
         if self.draining {
-            return self.reply(&Reply::Draining, out);
+            return self.refuse_login("USER", Unasked::Draining, &Reply::Draining, out);
         }
         let Some(user) = self.user.take() else {
             return self.reply(&Reply::PassFirst, out);
@@ -38,7 +38,9 @@ impl<S> Session<S> {
     pub(super) fn apop(&mut self, user: &str, digest: [u8; 16], out: &mut Vec<u8>) {
         match &self.stamp {
             None => self.reply(&Reply::ApopOff, out),
-            Some(_) if self.draining => self.reply(&Reply::Draining, out),
+            Some(_) if self.draining => {
+                self.refuse_login("APOP", Unasked::Draining, &Reply::Draining, out);
+            }
             Some(stamp) => {
                 let ask = Ask::Apop { user: user.into(), stamp: String::from(&**stamp), digest };
                 self.ask(ask, Owed::Login);
@@ -47,12 +49,13 @@ impl<S> Session<S> {
     }
 
     pub(super) fn auth(&mut self, name: &str, initial: Option<&[u8]>, out: &mut Vec<u8>) {
+        let offer = self.policy.mechanisms.iter().find(|offer| offer.name.eq_ignore_ascii_case(name));
         if self.draining {
-            return self.reply(&Reply::Draining, out);
+            let mechanism = offer.map_or("", |offer| offer.name);
+            return self.refuse_login(mechanism, Unasked::Draining, &Reply::Draining, out);
         }
-        let Some(offer) = self.policy.mechanisms.iter().find(|offer| offer.name.eq_ignore_ascii_case(name))
-        else {
-            return self.reply(&Reply::NoSuchMechanism, out);
+        let Some(offer) = offer else {
+            return self.refuse_login("", Unasked::Malformed, &Reply::NoSuchMechanism, out);
         };
         let mechanism = offer.name;
         if !self.is_offered(offer) {
@@ -64,10 +67,18 @@ impl<S> Session<S> {
             Some(b"=") => Some(Secret::new(Vec::new())),
             Some(base64) => match STANDARD.decode(base64) {
                 Ok(initial) => Some(Secret::new(initial)),
-                Err(_) => return self.reply(&Reply::NotBase64, out),
+                Err(_) => {
+                    return self.refuse_login(mechanism, Unasked::Malformed, &Reply::NotBase64, out);
+                }
             },
         };
         self.ask(Ask::SaslStart { mechanism, initial }, Owed::Login);
+    }
+
+    /// Refuses a login about which nobody was asked.
+    fn refuse_login(&mut self, mechanism: &'static str, why: Unasked, reply: &Reply<'_>, out: &mut Vec<u8>) {
+        self.tally().add_login(mechanism, why);
+        self.reply(reply, out);
     }
 
     /// A line within an exchange: the client's response, or `*` (RFC 5034 §4).

@@ -22,4 +22,4 @@ mod transaction;
 
 pub use ask::{Answer, Ask, Close, Link, Next, Offer, Patience, Policy, TlsFacts, Transfer};
 pub use session::{OUT_SOFT_MAX_OCTETS, Session, UNIQUE_ID_PAGE_MAX};
-pub use tally::Tally;
+pub use tally::{Tally, Unasked, UnaskedLogin};

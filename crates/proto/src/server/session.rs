@@ -288,6 +288,11 @@ impl<S> Session<S> {
         matches!(self.step, Step::Command) && self.lines.is_empty()
     }
 
+    /// How many messages are marked as deleted.
+    pub const fn marked(&self) -> u32 {
+        self.snapshot.marked()
+    }
+
     /// The commands that were answered since their tally was last taken. One counts as answered once `advance` goes on
     /// behind it.
     pub const fn tally(&mut self) -> &mut Tally {

@@ -1,4 +1,7 @@
-//! How many commands a session has answered, by verb and status: for whoever counts. Nothing is said here.
+//! How many commands a session has answered, by verb and status, and which logins it refused without a question: for
+//! whoever counts. Nothing is said here.
+
+use alloc::vec::Vec;
 
 use crate::verb::Verb;
 
@@ -10,6 +13,28 @@ const PLACES: usize = Verb::ALL.len() + 1;
 pub struct Tally {
     counts: [Count; PLACES],
     any: bool,
+    /// One for each mechanism and reason, of which there are few.
+    logins: Vec<UnaskedLogin>,
+}
+
+/// A login that was refused before anybody was asked about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnaskedLogin {
+    /// `USER` (with PASS), `APOP`, or the name of the SASL mechanism; empty where none of that name is known.
+    pub mechanism: &'static str,
+    /// Why it was refused.
+    pub why: Unasked,
+    /// How often.
+    pub count: u32,
+}
+
+/// Why nobody was asked about a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unasked {
+    /// Nobody logs in any more.
+    Draining,
+    /// There is no such mechanism, or the initial response is no base64.
+    Malformed,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +51,20 @@ impl Tally {
         // A session pauses long before that.
         *count = count.saturating_add(1);
         self.any = true;
+    }
+
+    /// One more login was refused without a question.
+    pub(super) fn add_login(&mut self, mechanism: &'static str, why: Unasked) {
+        let known = self.logins.iter_mut().find(|login| login.mechanism == mechanism && login.why == why);
+        match known {
+            Some(login) => login.count = login.count.saturating_add(1),
+            None => self.logins.push(UnaskedLogin { mechanism, why, count: 1 }),
+        }
+    }
+
+    /// Hands out the logins that were refused without a question, and begins anew.
+    pub fn take_logins(&mut self) -> Vec<UnaskedLogin> {
+        core::mem::take(&mut self.logins)
     }
 
     /// Whether no command was answered.

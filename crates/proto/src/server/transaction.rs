@@ -63,6 +63,10 @@ impl Snapshot {
         }
     }
 
+    pub(super) const fn marked(&self) -> u32 {
+        self.marks.count()
+    }
+
     const fn left(&self) -> u32 {
         self.messages - self.marks.count()
     }

@@ -21,6 +21,8 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) mod told;
+
 /// Long enough for a loaded machine; nothing waits that long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The password of every user.
