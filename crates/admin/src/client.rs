@@ -12,10 +12,18 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Method, Request, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    net::UnixStream,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may say nothing in an answer that grows; it sends an empty line every 10 s.
+const QUIET_PATIENCE: Duration = Duration::from_secs(25);
+/// How often it is tried to come in where too many wait, and after how long again.
+const CONNECT_TRIES_MAX: usize = 40;
+const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// The longest answer that is taken, in octets: some hundred thousand sessions.
 const ANSWER_MAX_OCTETS: usize = 256 << 20;
 /// The longest text that says why something was refused, in octets.
@@ -37,6 +45,12 @@ pub enum ClientError {
     NoSocket(PathBuf),
     /// There is a socket, and nobody listens.
     NobodyListens(PathBuf),
+    /// Somebody listens, and takes no connection.
+    Hangs(PathBuf),
+    /// The answer ended before its end: the server has stopped.
+    Stopped,
+    /// It said nothing for too long in an answer that grows.
+    Quiet,
     /// This user may not open it.
     Denied(PathBuf),
     /// The connection failed.
@@ -63,6 +77,15 @@ impl fmt::Display for ClientError {
         match self {
             Self::NoSocket(path) => write!(f, "there is no admin socket {}", path.display()),
             Self::NobodyListens(path) => write!(f, "nobody listens on {}", path.display()),
+            Self::Hangs(path) => {
+                write!(
+                    f,
+                    "the server that listens on {} does not answer: too many wait for it",
+                    path.display()
+                )
+            }
+            Self::Stopped => f.write_str("the server stopped"),
+            Self::Quiet => write!(f, "the server has said nothing for {} s", QUIET_PATIENCE.as_secs()),
             Self::Denied(path) => {
                 write!(f, "{} may be opened by root and the server's user only", path.display())
             }
@@ -115,7 +138,7 @@ impl Client {
     /// Asks for lines that come as they come.
     pub async fn lines(&self, path: &str) -> Result<Lines, ClientError> {
         let answer = good(self.ask(Method::GET, path).await?).await?;
-        Ok(Lines { answer, held: Vec::new(), searched: 0 })
+        Ok(Lines { answer, held: Vec::new(), searched: 0, heard: Instant::now() })
     }
 
     async fn get_octets(&self, path: &str) -> Result<Vec<u8>, ClientError> {
@@ -136,14 +159,26 @@ impl Client {
         Ok(octets)
     }
 
+    async fn connected(&self) -> Result<UnixStream, ClientError> {
+        for _ in 0..CONNECT_TRIES_MAX {
+            match UnixStream::connect(&self.socket).await {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(CONNECT_AGAIN_AFTER).await,
+                connected => {
+                    return connected.map_err(|error| match error.kind() {
+                        ErrorKind::NotFound => ClientError::NoSocket(self.socket.clone()),
+                        ErrorKind::ConnectionRefused => ClientError::NobodyListens(self.socket.clone()),
+                        ErrorKind::PermissionDenied => ClientError::Denied(self.socket.clone()),
+                        _ => ClientError::Io(error),
+                    });
+                }
+            }
+        }
+        Err(ClientError::Hangs(self.socket.clone()))
+    }
+
     /// One question on a connection of its own.
     async fn ask(&self, method: Method, path: &str) -> Result<hyper::Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => ClientError::NoSocket(self.socket.clone()),
-            ErrorKind::ConnectionRefused => ClientError::NobodyListens(self.socket.clone()),
-            ErrorKind::PermissionDenied => ClientError::Denied(self.socket.clone()),
-            _ => ClientError::Io(error),
-        })?;
+        let stream = self.connected().await?;
         let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| {
             // A path with characters that have no place in one.
@@ -188,6 +223,8 @@ pub struct Lines {
     held: Vec<u8>,
     /// So much of what is held has no end of a line in it.
     searched: usize,
+    /// When something came last.
+    heard: Instant,
 }
 
 impl Lines {
@@ -206,8 +243,14 @@ impl Lines {
             if self.held.len() > LINE_MAX_OCTETS {
                 return Err(ClientError::TooLong);
             }
-            match self.answer.frame().await {
-                Some(frame) => self.held.extend_from_slice(frame?.into_data().as_deref().unwrap_or_default()),
+            let frame = timeout_at(self.heard + QUIET_PATIENCE, self.answer.frame()).await;
+            match frame.map_err(|_| ClientError::Quiet)? {
+                Some(frame) => {
+                    // Whatever cuts it: nothing more comes from there.
+                    let frame = frame.map_err(|_| ClientError::Stopped)?;
+                    self.heard = Instant::now();
+                    self.held.extend_from_slice(frame.into_data().as_deref().unwrap_or_default());
+                }
                 None => return Ok(None),
             }
         }

@@ -2,15 +2,16 @@
 //! headers of every answer. What is answered is the router's business.
 //!
 //! A browser does what any page tells it. So the `Host` must be one of ours (a page elsewhere may let its own name point
-//! here), what changes something must come from our own page, and the cookie is sent by our own page alone.
+//! here), and what changes something must come from our own page. Nothing is let in by a cookie, which browsers would send
+//! to other ports of the same host: the token comes with each request.
 
 use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, http::request};
 use http_body_util::{BodyExt, Limited};
 use hyper::{
     Method, Request, Response, StatusCode, Uri, body,
@@ -20,17 +21,24 @@ use hyper::{
 use hyper_util::service::TowerToHyperService;
 use restante_proto::Secret;
 use subtle::ConstantTimeEq;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, sleep_until, timeout},
+};
 use tracing::warn;
+
+use crate::{page, serve::Guest};
 
 /// What a request may bring besides its head, in octets.
 const BODY_MAX_OCTETS: usize = 4096;
 /// How long that may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
-/// So long a wrong token delays the next one from the same address.
+/// So long the answer to a wrong token takes, behind that to the one before from the same address.
 const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
-/// The longest that it waits after many.
+/// Where it would take longer, the answer is 429 at once.
 const WRONG_TOKEN_DELAY_MAX: Duration = Duration::from_secs(10);
+/// How many such answers wait at a time, from all addresses.
+const DELAYED_MAX: usize = 64;
 /// Of how many addresses it is known that they came with wrong tokens.
 const WRONG_ADDRESSES_MAX: usize = 1024;
 /// How often wrong tokens are told in the log.
@@ -41,6 +49,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 pub struct Access {
     /// What comers by TCP must know.
     pub token: Option<Secret<Vec<u8>>>,
+    /// What opens the metrics, and nothing else.
+    pub metrics_token: Option<Secret<Vec<u8>>>,
     /// Names under which the page may be asked for, besides the address and `localhost`.
     pub hosts: Vec<String>,
 }
@@ -48,128 +58,188 @@ pub struct Access {
 /// Who may come in, as it is now; can be replaced while doors are open.
 #[derive(Debug)]
 pub struct Keys {
-    now: Mutex<Arc<Known>>,
-    wrong: Mutex<Wrong>,
-}
-
-#[derive(Debug)]
-struct Known {
-    access: Access,
-    /// What browsers show instead of the token. It is gone with the process.
-    cookie: Secret<Vec<u8>>,
+    now: Mutex<Arc<Access>>,
+    /// How often the tokens have changed: who was let in by those before goes.
+    changes: watch::Sender<u64>,
+    wrong: Arc<Mutex<Wrong>>,
+    delayed: Semaphore,
 }
 
 /// Who came with a wrong token.
 #[derive(Debug, Default)]
 struct Wrong {
-    /// Until when the next one of an address waits.
+    /// Until when the answers to an address wait.
     waits: Vec<(IpAddr, Instant)>,
-    /// When it was told last, and how many came since.
+    /// When it was told last, how many came since, and from where the last.
     told: Option<Instant>,
-    untold: u64,
+    untold: Option<(u64, IpAddr)>,
+    /// They will be told.
+    is_telling: bool,
+}
+
+/// What a token opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opens {
+    All,
+    Metrics,
 }
 
 impl Keys {
-    /// These, from now on. It fails where the system has no randomness for the cookie.
-    pub fn new(access: Access) -> Result<Self, getrandom::Error> {
-        let known = Arc::new(Known { access, cookie: random()? });
-        Ok(Self { now: Mutex::new(known), wrong: Mutex::default() })
+    /// These, from now on.
+    pub fn new(access: Access) -> Self {
+        Self {
+            now: Mutex::new(Arc::new(access)),
+            changes: watch::Sender::new(0),
+            wrong: Arc::default(),
+            delayed: Semaphore::new(DELAYED_MAX),
+        }
     }
 
-    /// Others, from now on. With another token browsers have to log in again.
-    pub fn replace(&self, access: Access) -> Result<(), getrandom::Error> {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = |access: &Access| access.token.as_ref().map(|token| token.expose().clone());
-        let cookie = match token(&now.access) == token(&access) {
-            true => Secret::new(now.cookie.expose().clone()),
-            false => random()?,
+    /// Others, from now on. With another token those who were let in by the one before are cut off.
+    pub fn replace(&self, access: Access) {
+        let tokens = |access: &Access| {
+            let octets = |token: &Secret<Vec<u8>>| token.expose().clone();
+            (access.token.as_ref().map(octets), access.metrics_token.as_ref().map(octets))
         };
-        *now = Arc::new(Known { access, cookie });
-        Ok(())
+        let is_same = {
+            let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_same = tokens(&now) == tokens(&access);
+            *now = Arc::new(access);
+            is_same
+        };
+        if !is_same {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
     }
 
-    fn known(&self) -> Arc<Known> {
+    /// What hears when the tokens change, from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn access(&self) -> Arc<Access> {
         Arc::clone(&self.now.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether this is the token. After a wrong one from the same address it takes its time.
-    async fn is_token(&self, said: &[u8], from: IpAddr) -> bool {
-        let wait = self.wrong().wait(from, Instant::now());
-        if let Some(until) = wait {
-            sleep_until(until).await;
+    /// What this token opens. Each is compared with both, so that the time it takes tells nothing.
+    fn opens(&self, said: &[u8]) -> Option<Opens> {
+        let access = self.access();
+        let is = |token: &Option<Secret<Vec<u8>>>| {
+            token.as_ref().is_some_and(|token| bool::from(token.expose().ct_eq(said)))
+        };
+        match (is(&access.token), is(&access.metrics_token)) {
+            (true, _) => Some(Opens::All),
+            (false, true) => Some(Opens::Metrics),
+            (false, false) => None,
         }
-        let known = self.known();
-        let is_right =
-            known.access.token.as_ref().is_some_and(|token| bool::from(token.expose().ct_eq(said)));
-        if !is_right {
-            let mut wrong = self.wrong();
-            wrong.came(from, Instant::now());
-            if let Some(times) = wrong.untold(Instant::now()) {
-                warn!(address = %from, times, "somebody came to the admin address with a wrong token");
-            }
-        }
-        is_right
     }
 
-    fn wrong(&self) -> std::sync::MutexGuard<'_, Wrong> {
+    /// The answer to a wrong token, which takes its time. A right one never waits for it.
+    async fn refusal(&self, from: IpAddr) -> Response<Body> {
+        let now = Instant::now();
+        let until = {
+            let mut wrong = self.wrong();
+            let until = wrong.came(from, now);
+            if let Some(wait) = wrong.tell(now) {
+                tell_later(Arc::clone(&self.wrong), wait);
+            }
+            until
+        };
+        match (until, self.delayed.try_acquire()) {
+            (Some(until), Ok(_place)) => {
+                sleep_until(until).await;
+                unauthorized("this is not the token\n")
+            }
+            _ => plain(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again later\n"),
+        }
+    }
+
+    /// Tells what was not told yet, at the end.
+    pub(crate) fn tell(&self) {
+        self.wrong().tell_now(Instant::now());
+    }
+
+    fn wrong(&self) -> MutexGuard<'_, Wrong> {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wrong {
-    fn wait(&self, from: IpAddr, now: Instant) -> Option<Instant> {
-        let (_, until) = self.waits.iter().find(|(address, _)| *address == net(from))?;
-        (*until > now).then_some(*until)
-    }
+/// Tells the rest of a burst.
+fn tell_later(wrong: Arc<Mutex<Wrong>>, when: Instant) {
+    tokio::spawn(async move {
+        sleep_until(when).await;
+        let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.is_telling = false;
+        wrong.tell_now(Instant::now());
+    });
+}
 
-    fn came(&mut self, from: IpAddr, now: Instant) {
+impl Wrong {
+    /// Until when the answer waits; nothing where that would be too long.
+    fn came(&mut self, from: IpAddr, now: Instant) -> Option<Instant> {
+        self.untold = Some((self.untold.map_or(0, |(times, _)| times) + 1, from));
         self.waits.retain(|(_, until)| *until > now);
         let from = net(from);
-        match self.waits.iter_mut().find(|(address, _)| *address == from) {
-            Some((_, until)) => *until = (*until + WRONG_TOKEN_DELAY).min(now + WRONG_TOKEN_DELAY_MAX),
-            None => {
-                if self.waits.len() == WRONG_ADDRESSES_MAX {
-                    self.waits.remove(0);
-                }
-                self.waits.push((from, now + WRONG_TOKEN_DELAY));
+        if let Some((_, until)) = self.waits.iter_mut().find(|(address, _)| *address == from) {
+            let next = *until + WRONG_TOKEN_DELAY;
+            if next > now + WRONG_TOKEN_DELAY_MAX {
+                return None;
             }
+            *until = next;
+            return Some(next);
         }
-        self.untold += 1;
+        if self.waits.len() == WRONG_ADDRESSES_MAX {
+            self.waits.remove(0);
+        }
+        self.waits.push((from, now + WRONG_TOKEN_DELAY));
+        Some(now + WRONG_TOKEN_DELAY)
     }
 
-    /// How many are to be told now.
-    fn untold(&mut self, now: Instant) -> Option<u64> {
-        if self.told.is_some_and(|told| now < told + TOLD_EVERY) {
-            return None;
+    /// Tells it, or when it is to be told if nobody does so yet.
+    fn tell(&mut self, now: Instant) -> Option<Instant> {
+        match self.told.map(|told| told + TOLD_EVERY).filter(|next| now < *next) {
+            None => {
+                self.tell_now(now);
+                None
+            }
+            Some(_) if self.is_telling => None,
+            next => {
+                self.is_telling = true;
+                next
+            }
         }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
+    }
+
+    fn tell_now(&mut self, now: Instant) {
+        if let Some((times, address)) = self.untold.take() {
+            self.told = Some(now);
+            warn!(%address, times, "somebody came to the admin address with a wrong token");
+        }
     }
 }
 
-/// The address, or the net where one host has many: a /64 of IPv6.
-fn net(address: IpAddr) -> IpAddr {
+/// The address, or the net where one host has many: a /64 of IPv6, and 127.0.0.0/8.
+pub(crate) fn net(address: IpAddr) -> IpAddr {
     match address {
+        IpAddr::V4(four) if four.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
     }
-}
-
-fn random() -> Result<Secret<Vec<u8>>, getrandom::Error> {
-    let mut octets = [0; 24];
-    getrandom::fill(&mut octets)?;
-    let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
-    Ok(Secret::new(hex.into_bytes()))
 }
 
 /// How somebody came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
     /// By a unix socket: the system has looked who it is.
-    Unix,
+    Unix { uid: u32 },
     /// By TCP, from one address to another.
     Tcp { from: SocketAddr, to: SocketAddr },
 }
+
+/// By whom something is asked: for the log.
+#[derive(Clone, Debug)]
+#[allow(dead_code)] // routes.rs tells it where something is done
+pub(crate) struct By(pub(crate) String);
 
 /// One way in.
 #[derive(Clone)]
@@ -177,6 +247,18 @@ pub(crate) struct Door {
     pub(crate) way: Way,
     pub(crate) keys: Arc<Keys>,
     pub(crate) router: Router,
+    /// Who came by TCP, and is counted.
+    pub(crate) guest: Option<Arc<Guest>>,
+}
+
+/// Who may have what is asked for.
+enum Pass {
+    /// Everybody who came in here.
+    Full,
+    /// Somebody without a token, who is told no reasons.
+    Stranger,
+    /// Nobody.
+    No(Response<Body>),
 }
 
 impl Door {
@@ -188,28 +270,46 @@ impl Door {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
-        let mut answer = match self.refused(&head.method, &head.uri, &head.headers) {
-            Some(refusal) => refusal,
-            None => match timeout(BODY_PATIENCE, Limited::new(body, BODY_MAX_OCTETS).collect()).await {
-                Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "that took too long\n"),
-                Ok(Err(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, "that is too much\n"),
-                Ok(Ok(body)) => {
-                    let body = body.to_bytes();
-                    match self.asked_for_token(&head.method, &head.uri, &head.headers, &body).await {
-                        Some(answer) => answer,
-                        None => {
-                            let request = Request::from_parts(head, Body::from(body));
-                            match TowerToHyperService::new(self.router.clone()).call(request).await {
-                                Ok(answer) => answer,
-                                Err(never) => match never {},
-                            }
-                        }
-                    }
+        let pass = match self.refused(&head.method, &head.uri, &head.headers) {
+            Some(refusal) => Pass::No(refusal),
+            None => self.pass(&head.method, &head.uri, &head.headers).await,
+        };
+        let mut answer = match pass {
+            Pass::No(refusal) => refusal,
+            Pass::Full => self.routed(head, body).await,
+            Pass::Stranger => {
+                let answer = self.routed(head, body).await;
+                match answer.status() {
+                    StatusCode::SERVICE_UNAVAILABLE => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+                    _ => answer,
                 }
-            },
+            }
         };
         guard(answer.headers_mut());
         answer
+    }
+
+    async fn routed<B>(&self, head: request::Parts, body: B) -> Response<Body>
+    where
+        B: body::Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match timeout(BODY_PATIENCE, Limited::new(body, BODY_MAX_OCTETS).collect()).await {
+            Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "that took too long\n"),
+            Ok(Err(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, "that is too much\n"),
+            Ok(Ok(body)) => {
+                let mut request = Request::from_parts(head, Body::from(body.to_bytes()));
+                request.extensions_mut().insert(By(match self.way {
+                    Way::Unix { uid } => format!("uid {uid}"),
+                    Way::Tcp { from, .. } => from.to_string(),
+                }));
+                match TowerToHyperService::new(self.router.clone()).call(request).await {
+                    Ok(answer) => answer,
+                    Err(never) => match never {},
+                }
+            }
+        }
     }
 
     /// What a browser may be made to do by other pages is refused, before anything else.
@@ -224,23 +324,20 @@ impl Door {
             return Some(empty(StatusCode::MISDIRECTED_REQUEST));
         }
         let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-        if !matches!(*method, Method::GET | Method::HEAD)
+        if !is_read(method)
             && let Some(origin) = headers.get(header::ORIGIN)
         {
             let origin = origin.to_str().unwrap_or_default();
             let from = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
             let is_same = from.is_some_and(|from| from.eq_ignore_ascii_case(host));
-            // A page without a referrer sends a form with no origin.
+            // A page without a referrer may send no origin.
             let may_be = origin == "null" && site == Some(b"same-origin");
             if !is_same && !may_be {
                 return Some(plain(StatusCode::FORBIDDEN, "this comes from another page\n"));
             }
         }
-        let visits = *method == Method::GET
-            && uri.path() == "/"
-            && headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
         match site {
-            Some(b"cross-site" | b"same-site") if !visits => {
+            Some(b"cross-site" | b"same-site") if !is_file(method, uri.path()) => {
                 Some(plain(StatusCode::FORBIDDEN, "this comes from another page\n"))
             }
             _ => None,
@@ -258,97 +355,61 @@ impl Door {
         let address: Option<IpAddr> = address.parse().ok();
         name.eq_ignore_ascii_case("localhost")
             || address.is_some_and(|address| address.is_loopback())
-            || self.keys.known().access.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+            || self.keys.access().hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
             || match self.way {
-                Way::Unix => false,
+                Way::Unix { .. } => false,
                 Way::Tcp { to, .. } => {
                     address == Some(to.ip()) && (host == to.to_string() || to.port() == 80 && host == name)
                 }
             }
     }
 
-    /// Who comes by TCP without the token gets this instead of an answer.
-    async fn asked_for_token(
-        &self,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Option<Response<Body>> {
-        let Way::Tcp { from, to } = self.way else { return None };
-        let cookie = format!("restante-{}", to.port());
-        let known = self.keys.known();
-        let (is_get, path) = (*method == Method::GET, uri.path());
-        let form = match (path, is_get, *method == Method::POST) {
-            ("/", true, _) => uri.query().and_then(|query| field(query.as_bytes(), "token")),
-            ("/login", _, true) => Some(field(body, "token").unwrap_or_default()),
-            _ => None,
+    /// Who comes by TCP needs the token, but for the files of the page, which hold nothing of this server, and for health.
+    async fn pass(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Pass {
+        let Way::Tcp { from, .. } = self.way else { return Pass::Full };
+        let path = uri.path();
+        if is_file(method, path) || is_read(method) && path == "/livez" {
+            return Pass::Stranger;
+        }
+        let is_ready = is_read(method) && path == "/readyz";
+        let Some(said) = headers.get(header::AUTHORIZATION) else {
+            return match is_ready {
+                true => Pass::Stranger,
+                false => Pass::No(unauthorized("the token is needed\n")),
+            };
         };
-        if let Some(token) = form {
-            if !self.keys.is_token(&token, from.ip()).await {
-                return Some(login(Some("This is not the token.")));
-            }
-            let value = String::from_utf8_lossy(known.cookie.expose()).into_owned();
-            let cookie = format!("{cookie}={value}; Path=/; HttpOnly; SameSite=Strict");
-            let mut answer = empty(StatusCode::SEE_OTHER);
-            answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
-            if let Ok(mut value) = HeaderValue::from_str(&cookie) {
-                value.set_sensitive(true);
-                answer.headers_mut().insert(header::SET_COOKIE, value);
-            }
-            return Some(answer);
+        if self.keys.access().token.is_none() {
+            return Pass::No(plain(
+                StatusCode::FORBIDDEN,
+                "this address is closed: no token is configured for it any more\n",
+            ));
         }
-        if let Some(said) = headers.get(header::AUTHORIZATION) {
-            let said = said.as_bytes();
-            let is_bearer = said.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-            let token = said.get(7..).filter(|_| is_bearer).unwrap_or_default().trim_ascii();
-            if self.keys.is_token(token, from.ip()).await {
-                return None;
-            }
-        } else if cookies(headers)
-            .any(|(name, value)| name == cookie.as_bytes() && bool::from(known.cookie.expose().ct_eq(value)))
-        {
-            return None;
+        let said = said.as_bytes();
+        let is_bearer = said.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+        let token = said.get(7..).filter(|_| is_bearer).unwrap_or_default().trim_ascii();
+        let Some(opens) = self.keys.opens(token) else {
+            return Pass::No(self.keys.refusal(from.ip()).await);
+        };
+        if self.guest.as_ref().is_some_and(|guest| !guest.is_let_in()) {
+            return Pass::No(plain(StatusCode::SERVICE_UNAVAILABLE, "too many connections\n"));
         }
-        Some(match is_get && path == "/" {
-            true => login(None),
-            false => {
-                let mut answer = plain(StatusCode::UNAUTHORIZED, "the token is needed\n");
-                answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                answer
-            }
-        })
+        match opens {
+            Opens::All => Pass::Full,
+            Opens::Metrics if is_read(method) && path == "/metrics" => Pass::Full,
+            Opens::Metrics if is_ready => Pass::Stranger,
+            Opens::Metrics => Pass::No(plain(StatusCode::FORBIDDEN, "this token is for /metrics alone\n")),
+        }
     }
 }
 
-/// The cookies of a request.
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let all = headers.get_all(header::COOKIE).into_iter();
-    all.flat_map(|line| line.as_bytes().split(|c| *c == b';')).filter_map(|cookie| {
-        let at = cookie.iter().position(|c| *c == b'=')?;
-        let (name, value) = cookie.split_at(at);
-        Some((name.trim_ascii(), value.get(1..)?.trim_ascii()))
-    })
+/// Whether it only asks.
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// A field of a form (application/x-www-form-urlencoded).
-fn field(form: &[u8], name: &str) -> Option<Vec<u8>> {
-    form.split(|c| *c == b'&').find_map(|pair| {
-        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        let (mut value, mut plain) = (value.iter(), Vec::new());
-        while let Some(c) = value.next() {
-            plain.push(match c {
-                b'+' => b' ',
-                b'%' => {
-                    let mut digit = || char::from(*value.next()?).to_digit(16);
-                    let (high, low) = (digit()?, digit()?);
-                    (high << 4 | low) as u8
-                }
-                c => *c,
-            });
-        }
-        Some(plain)
-    })
+/// Whether it asks for a file of the page.
+fn is_file(method: &Method, path: &str) -> bool {
+    is_read(method) && page::FILES.iter().any(|file| file.path == path)
 }
 
 fn empty(status: StatusCode) -> Response<Body> {
@@ -365,31 +426,9 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     answer
 }
 
-/// The page that asks for the token, and shows nothing.
-fn login(told: Option<&'static str>) -> Response<Body> {
-    let told = told
-        .unwrap_or("The server's token opens this page: it is in the file that [admin] token_file names.");
-    let mut answer = Response::new(Body::from(format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
-         <meta name=color-scheme content=\"light dark\"><title>Restante</title>\
-         <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:28rem;margin:15vh auto;padding:0 1rem}}\
-         input,button{{font:inherit;padding:.4rem .6rem}}input{{width:100%;box-sizing:border-box;margin:.3rem 0 1rem}}</style>\
-         <h1>Restante</h1><p>{told}</p><form method=post action=/login><label>Token\
-         <input type=password name=token autocomplete=current-password required autofocus></label>\
-         <button>Open</button></form></html>\n"
-    )));
-    *answer.status_mut() = StatusCode::UNAUTHORIZED;
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        // Else its form would be sent without an origin.
-        (header::REFERRER_POLICY, "same-origin"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        ),
-    ] {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+fn unauthorized(text: &'static str) -> Response<Body> {
+    let mut answer = plain(StatusCode::UNAUTHORIZED, text);
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     answer
 }
 

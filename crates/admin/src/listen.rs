@@ -5,24 +5,33 @@ use std::{
     fmt, fs,
     io::{self, ErrorKind},
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt},
-        net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt, MetadataExt},
+            net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+        },
     },
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, fchmod, flock, open},
     io::Errno,
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, sockopt},
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt,
+    },
 };
 use serde::{Deserialize, Deserializer, de};
 use tokio::net::{TcpListener, UnixListener};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
+/// How long the lock of a folder is waited for, and how often it is tried.
+const LOCK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+const LOCK_TRIES_MAX: usize = 100;
 /// The rights of a unix socket: its owner alone may open it.
 const SOCKET_MODE: u32 = 0o600;
 /// The longest path of a unix socket, in octets (unix(7)).
@@ -88,6 +97,8 @@ pub struct ListenError {
 pub enum WhyNot {
     /// Somebody listens there already: a process, as far as it is known.
     Taken(Option<String>),
+    /// Somebody listens there, and takes nobody.
+    Silent,
     /// The folder of the socket is not there.
     NoFolder(PathBuf),
     /// There is something else at the path.
@@ -106,6 +117,9 @@ impl fmt::Display for ListenError {
                 f.write_str("another program listens there (`ss -ltnp` names it)")
             }
             (WhyNot::Taken(None), Place::Unix(_)) => f.write_str("another program listens there"),
+            (WhyNot::Silent, _) => f.write_str(
+                "another server listens there and does not answer; `ss -lxp` names its process, which has to end first",
+            ),
             (WhyNot::NoFolder(folder), _) => write!(
                 f,
                 "the folder {0} is not there (systemd: RuntimeDirectory=restante makes /run/restante; by hand: `install -d -m 0750 {0}`)",
@@ -124,8 +138,9 @@ impl std::error::Error for ListenError {}
 /// A listening unix socket; its file goes when this is dropped, if it is still the one that was made.
 #[derive(Debug)]
 pub(crate) struct UnixDoor {
-    pub(crate) listener: UnixListener,
+    // Dropped first: while somebody listens nobody replaces the file.
     file: SocketFile,
+    pub(crate) listener: UnixListener,
 }
 
 #[derive(Debug)]
@@ -144,7 +159,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.made.is_some() && identity(&self.path) == self.made {
-            // Whoever comes next finds a socket where nobody answers, and takes its place.
+            // If it stays, whoever comes next finds a socket where nobody answers, and takes its place.
             let _left = fs::remove_file(&self.path);
         }
     }
@@ -160,21 +175,28 @@ impl UnixDoor {
     /// Listens at a path. A socket where nobody answers any more is replaced. Needs a tokio runtime.
     pub(crate) fn open(path: &Path) -> Result<Self, ListenError> {
         let fail = |why| ListenError { place: Place::Unix(path.to_owned()), why };
+        let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+        // Until the file is known: else somebody could find it before it is listened at, and take it for a stale one.
+        let lock = locked(folder).map_err(fail)?;
         let listener = match bound(path) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse => replaced(path).map_err(fail)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let folder = path.parent().unwrap_or_else(|| Path::new("/"));
-                return Err(fail(WhyNot::NoFolder(folder.to_owned())));
-            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse => match lock {
+                Some(_) => replaced(path).map_err(fail)?,
+                None => {
+                    return Err(fail(WhyNot::Taken(Some(
+                        "somebody who holds the lock of the folder".into(),
+                    ))));
+                }
+            },
             other => other.map_err(|error| fail(WhyNot::Io(error)))?,
         };
         let file = SocketFile::new(path);
+        drop(lock);
         let tokio = || {
             listener.set_nonblocking(true)?;
             UnixListener::from_std(listener)
         };
         let listener = tokio().map_err(|error| fail(WhyNot::Io(error)))?;
-        Ok(Self { listener, file })
+        Ok(Self { file, listener })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -193,26 +215,41 @@ fn bound(path: &Path) -> io::Result<StdUnixListener> {
     Ok(StdUnixListener::from(socket))
 }
 
-/// A new socket in place of one where nobody answers. The folder is locked meanwhile, so that of two who find the same
-/// stale socket only one removes it, and none the other's.
-fn replaced(path: &Path) -> Result<StdUnixListener, WhyNot> {
-    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
-    let folder = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| WhyNot::Io(errno.into()))?;
-    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Err(WhyNot::Taken(Some("somebody who starts just now".to_owned()))),
-        locked => locked.map_err(|errno| WhyNot::Io(errno.into()))?,
+/// The lock of a folder, so that of two who find the same stale socket only one removes it, and none the other's. Others
+/// may hold it for ever: after a moment it is gone on without, and nothing is replaced.
+fn locked(folder: &Path) -> Result<Option<OwnedFd>, WhyNot> {
+    let opened = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let opened = opened.map_err(|errno| match errno {
+        Errno::NOENT => WhyNot::NoFolder(folder.to_owned()),
+        errno => WhyNot::Io(errno.into()),
+    })?;
+    for _ in 0..LOCK_TRIES_MAX {
+        match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_AGAIN_AFTER),
+            locked => return locked.map(|()| Some(opened)).map_err(|errno| WhyNot::Io(errno.into())),
+        }
     }
+    Ok(None)
+}
+
+/// A new socket in place of one where nobody answers. The folder is locked meanwhile.
+fn replaced(path: &Path) -> Result<StdUnixListener, WhyNot> {
     let found = fs::symlink_metadata(path).map_err(WhyNot::Io)?;
     if !found.file_type().is_socket() {
         return Err(WhyNot::NoSocket);
     }
-    match StdUnixStream::connect(path) {
+    // One who hangs and has a full backlog would be waited for by a socket that blocks.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let probe = || {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(StdUnixStream::from(socket))
+    };
+    match probe() {
         Ok(stream) => return Err(WhyNot::Taken(who(&stream))),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-        // Its backlog is full: it is alive.
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(WhyNot::Taken(None)),
-        Err(error) => return Err(WhyNot::Io(error)),
+        Err(Errno::CONNREFUSED) => {}
+        Err(Errno::AGAIN) => return Err(WhyNot::Silent),
+        Err(errno) => return Err(WhyNot::Io(errno.into())),
     }
     fs::remove_file(path).map_err(WhyNot::Io)?;
     bound(path).map_err(WhyNot::Io)

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    future::pending,
     net::{IpAddr, SocketAddr},
     path::Path,
     pin::pin,
@@ -17,7 +18,7 @@ use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
 use tracing::{info, warn};
@@ -27,9 +28,17 @@ use crate::{
     listen::{self, ListenError, Place, UnixDoor},
 };
 
-/// Connections at the same time, by unix sockets and by TCP each; what comes beyond waits to be accepted.
+mod guests;
+
+pub(crate) use guests::Guest;
+use guests::Strangers;
+
+/// Connections at the same time, by unix sockets, and by TCP with a token. By unix sockets what comes beyond waits to be
+/// accepted, by TCP it is answered 503. Those without a token are counted in `guests.rs`.
 const CONNECTIONS_MAX: usize = 256;
-/// How long the head of a request may take, and a connection be idle.
+/// How long the first head of a request may take.
+const FIRST_HEAD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long each further one may take, and a connection be idle.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest head of a request, in octets.
 const HEAD_MAX_OCTETS: usize = 16 << 10;
@@ -85,14 +94,15 @@ impl Doors {
     pub async fn serve(self, router: Router, keys: Arc<Keys>, end: impl Future<Output = ()>) {
         let Self { unix, tcp } = self;
         let (ending, ends) = watch::channel(());
-        let house = House { keys, router, ends };
+        let house = House { keys: Arc::clone(&keys), router, ends };
         let mut tasks = JoinSet::new();
         let (unix_room, tcp_room) = (room(), room());
+        let strangers = Arc::default();
         for door in unix {
             tasks.spawn(house.clone().take_unix(door, Arc::clone(&unix_room)));
         }
         for listener in tcp {
-            tasks.spawn(house.clone().take_tcp(listener, Arc::clone(&tcp_room)));
+            tasks.spawn(house.clone().take_tcp(listener, Arc::clone(&tcp_room), Arc::clone(&strangers)));
         }
         drop(house);
         end.await;
@@ -102,6 +112,7 @@ impl Doors {
         if tokio::time::timeout(END_PATIENCE, all).await.is_err() {
             tasks.shutdown().await;
         }
+        keys.tell();
     }
 }
 
@@ -133,10 +144,15 @@ impl House {
             };
             let Ok(place) = place else { break };
             match taken {
-                Ok((stream, _)) if may_come(&stream) => {
-                    open.spawn(self.clone().connection(stream, Way::Unix, place));
+                Ok((stream, _)) => {
+                    if let Some(uid) = let_in(&stream) {
+                        let house = self.clone();
+                        open.spawn(async move {
+                            house.connection(stream, Way::Unix { uid }, None, pending()).await;
+                            drop(place);
+                        });
+                    }
                 }
-                Ok(_) => {}
                 Err(error) => cannot_accept(&error).await,
             }
         }
@@ -145,25 +161,30 @@ impl House {
         while open.join_next().await.is_some() {}
     }
 
-    async fn take_tcp(self, listener: TcpListener, room: Arc<Semaphore>) {
+    /// Whoever comes is taken at once: those who have shown no token never keep out one who has.
+    async fn take_tcp(self, listener: TcpListener, room: Arc<Semaphore>, strangers: Arc<Strangers>) {
         let (mut open, mut ends) = (JoinSet::new(), self.ends.clone());
         loop {
             while open.try_join_next().is_some() {}
-            let taken = async {
-                let place = Arc::clone(&room).acquire_owned().await;
-                (listener.accept().await, place)
-            };
-            let (taken, place) = tokio::select! {
-                taken = taken => taken,
+            let taken = tokio::select! {
+                taken = listener.accept() => taken,
                 _ = ends.changed() => break,
             };
-            let Ok(place) = place else { break };
             match taken {
                 Ok((stream, from)) => {
                     let Ok(to) = stream.local_addr() else { continue };
                     prepare(&stream);
                     let way = Way::Tcp { from: canonical(from), to: canonical(to) };
-                    open.spawn(self.clone().connection(stream, way, place));
+                    let (guest, cut) = Guest::new(&strangers, canonical(from).ip(), Arc::clone(&room));
+                    let mut changes = self.keys.changes();
+                    let cut = async move {
+                        tokio::select! {
+                            () = cut => {}
+                            // Who was let in by a token that is none any more.
+                            _ = changes.changed() => {}
+                        }
+                    };
+                    open.spawn(self.clone().connection(stream, way, Some(Arc::new(guest)), cut));
                 }
                 Err(error) => cannot_accept(&error).await,
             }
@@ -172,13 +193,22 @@ impl House {
         while open.join_next().await.is_some() {}
     }
 
-    async fn connection<S>(self, stream: S, way: Way, _place: OwnedSemaphorePermit)
-    where
+    /// Serves one until it is over, or is to be cut.
+    async fn connection<S>(
+        self,
+        stream: S,
+        way: Way,
+        guest: Option<Arc<Guest>>,
+        cut: impl Future<Output = ()>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { keys, router, mut ends } = self;
-        let door = Arc::new(Door { way, keys, router });
+        let door = Arc::new(Door { way, keys, router, guest });
+        let asked = Arc::new(Notify::new());
+        let asks = Arc::clone(&asked);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
+            asks.notify_one();
             let door = Arc::clone(&door);
             async move { Ok::<_, Infallible>(door.answer(request).await) }
         });
@@ -188,28 +218,39 @@ impl House {
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_MAX_OCTETS)
             .serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
+        let cut = async {
+            let asked = tokio::time::timeout(FIRST_HEAD_PATIENCE, asked.notified());
+            tokio::select! {
+                () = cut => {}
+                () = async { if asked.await.is_ok() { pending().await } } => {}
+            }
+        };
+        let (mut connection, mut cut) = (pin!(connection), pin!(cut));
         // What goes wrong on a connection is the client's business.
         tokio::select! {
             _ended = connection.as_mut() => return,
+            () = cut.as_mut() => return,
             _ = ends.changed() => connection.as_mut().graceful_shutdown(),
         }
-        let _ended = connection.await;
+        tokio::select! {
+            _ended = connection => {}
+            () = cut => {}
+        }
     }
 }
 
-/// Only root and the user that this runs as; the rights of the file say so already.
-fn may_come(stream: &UnixStream) -> bool {
+/// Who it is, if it may come: root, or the user that this runs as; the rights of the file say so already.
+fn let_in(stream: &UnixStream) -> Option<u32> {
     let me = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 || peer.uid() == me => true,
+        Ok(peer) if peer.uid() == 0 || peer.uid() == me => Some(peer.uid()),
         Ok(peer) => {
             warn!(uid = peer.uid(), "somebody else came to the admin socket, and was not let in");
-            false
+            None
         }
         Err(error) => {
             info!("it is not known who came to the admin socket: {error}");
-            false
+            None
         }
     }
 }

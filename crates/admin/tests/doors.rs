@@ -51,15 +51,19 @@ fn router() -> Router {
 
 fn keys() -> Arc<Keys> {
     let token = Some(b"0123456789abcdef".to_vec().into());
-    Arc::new(Keys::new(Access { token, hosts: Vec::new() }).unwrap())
+    Arc::new(Keys::new(Access { token, ..Access::default() }))
 }
 
 fn served(doors: Doors) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    served_with(doors, keys())
+}
+
+fn served_with(doors: Doors, keys: Arc<Keys>) -> (oneshot::Sender<()>, JoinHandle<()>) {
     let (end, ends) = oneshot::channel::<()>();
     let ended = async {
         let _told = ends.await;
     };
-    (end, tokio::spawn(doors.serve(router(), keys(), ended)))
+    (end, tokio::spawn(doors.serve(router(), keys, ended)))
 }
 
 #[tokio::test]
@@ -204,4 +208,77 @@ async fn so_many_connections_and_no_more_are_served() {
     let mut answer = [0; 12];
     tokio::time::timeout(PATIENCE, late.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+/// A head with the token; the answer's status.
+async fn ask_by_tcp(stream: &mut TcpStream, path: &str) -> String {
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn who_says_nothing_keeps_nobody_out() {
+    let doors = Doors::open(&[Place::Tcp(([127, 0, 0, 1], 0).into())]).unwrap();
+    let address = doors.address().unwrap();
+    let (_end, _serving) = served(doors);
+    let mut known = TcpStream::connect(address).await.unwrap();
+    assert_eq!(ask_by_tcp(&mut known, "/fact").await, "HTTP/1.1 200");
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let began = Instant::now();
+    let mut late = TcpStream::connect(address).await.unwrap();
+    assert_eq!(ask_by_tcp(&mut late, "/fact").await, "HTTP/1.1 200");
+    assert!(began.elapsed() < Duration::from_secs(4), "it waits for none of them: {:?}", began.elapsed());
+    let mut rest = [0; 512];
+    let got = known.read(&mut rest).await.unwrap();
+    assert!(got > 0, "the rest of its answer");
+    assert_eq!(ask_by_tcp(&mut known, "/fact").await, "HTTP/1.1 200", "and nobody who was let in is cut");
+}
+
+#[tokio::test]
+async fn who_was_let_in_by_a_token_goes_with_it() {
+    let doors = Doors::open(&[Place::Tcp(([127, 0, 0, 1], 0).into())]).unwrap();
+    let address = doors.address().unwrap();
+    let keys = keys();
+    let (_end, _serving) = served_with(doors, Arc::clone(&keys));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    assert_eq!(ask_by_tcp(&mut stream, "/for-ever").await, "HTTP/1.1 200");
+    keys.replace(Access { token: Some(b"another-token-of-theirs".to_vec().into()), ..Access::default() });
+    let mut rest = Vec::new();
+    let _cut = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the stream ends");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_told_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let _hangs = UnixListener::bind(&path).unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(one)) = tokio::time::timeout(PATIENCE, UnixStream::connect(&path)).await {
+        waiting.push(one);
+    }
+    let began = Instant::now();
+    let told = Doors::open(&unix(&path)).unwrap_err();
+    assert!(matches!(told.why, WhyNot::Silent) && told.to_string().contains("does not answer"), "{told}");
+    let told = Client::new(&path).get_text("/").await.unwrap_err();
+    assert!(matches!(told, ClientError::Hangs(_)), "{told}");
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    assert!(path.exists(), "it is not replaced");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_is_the_end_of_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let (end, _serving) = served(Doors::open(&unix(&path)).unwrap());
+    let mut lines = Client::new(&path).lines("/for-ever").await.unwrap();
+    drop(end);
+    let told = tokio::time::timeout(PATIENCE, lines.next()).await.unwrap().unwrap_err();
+    assert!(matches!(told, ClientError::Stopped), "{told}");
 }

@@ -374,8 +374,11 @@ fn asked(address: SocketAddr, head: &str) -> String {
 fn an_address_needs_the_token_which_is_read_again() {
     let mut served = Served::start(SOCKET_AND_ADDRESS, TOKEN_FILE);
     let page = served.page.unwrap();
-    let with = |token: &str| asked(page, &format!("GET /livez HTTP/1.1\r\nAuthorization: Bearer {token}"));
-    assert!(asked(page, "GET /livez HTTP/1.1").starts_with("HTTP/1.1 401 "));
+    let with = |token: &str| asked(page, &format!("GET /locks HTTP/1.1\r\nAuthorization: Bearer {token}"));
+    assert!(asked(page, "GET /locks HTTP/1.1").starts_with("HTTP/1.1 401 "));
+    for open in ["/livez", "/readyz", "/"] {
+        assert!(asked(page, &format!("GET {open} HTTP/1.1")).starts_with("HTTP/1.1 200 "), "{open}");
+    }
     assert!(with(TOKEN).starts_with("HTTP/1.1 200 "));
     fs::write(served.folder.path().join("token"), "another token, with blanks\n").unwrap();
     served.signal(Signal::HUP);
@@ -409,8 +412,8 @@ fn addresses_without_a_token_and_tokens_that_others_can_read_are_errors() {
         let token = folder.path().join("token");
         fs::write(&token, "short\n").unwrap();
         assert!(fails(command).contains("must have 16 to"));
-        fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(fails(command).contains("everybody on this machine can read"));
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(fails(command).contains("others than its owner can open"));
         fs::remove_file(&token).unwrap();
         assert!(fails(command).contains("umask 077"));
     }
@@ -434,9 +437,10 @@ fn the_demo_prints_the_address_that_opens_its_page() {
     let word =
         |start: &str| greeting.split_whitespace().find(|word| word.contains(start)).unwrap().to_owned();
     let (page, socket) = (word("http://"), word("admin.sock"));
-    let (address, path) = page.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let answer = asked(address.parse().unwrap(), &format!("GET /{path} HTTP/1.1"));
-    assert!(answer.starts_with("HTTP/1.1 303 ") && answer.contains("HttpOnly; SameSite=Strict"), "{answer}");
+    let (address, token) = page.strip_prefix("http://").unwrap().split_once("/#token=").unwrap();
+    let head = format!("GET /locks HTTP/1.1\r\nAuthorization: Bearer {token}");
+    let answer = asked(address.parse().unwrap(), &head);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("et-cookie"), "{answer}");
     assert_eq!(binary::restante(&["admin", "--socket", &socket, "who"]).ok(), "nobody is on\n");
     // A second one is told that the port is taken.
     let told = binary::restante(&[&arguments[..], &["--demo-admin", address]].concat()).fails(1);

@@ -173,6 +173,8 @@ impl Server {
             ClientError::NoSocket(_) | ClientError::NobodyListens(_) => {
                 failure.hint(format!("is the server running? Its socket is named by {}", self.named))
             }
+            ClientError::Hangs(_) | ClientError::Silent | ClientError::Quiet => failure
+                .hint("it hangs: `ss -lxp` names its process; `systemctl restart restante` starts it anew"),
             ClientError::Denied(_) => failure.hint("try it as one of them: `sudo restante admin …`"),
             _ => failure,
         }

@@ -122,7 +122,7 @@ async fn reload(handle: &Handle, file: &Path, parts: &Parts) -> Result<Parts, Fa
     let fresh = tokio::task::block_in_place(|| Parts::new(loaded.clone(), Some(parts)))?;
     handle.reload(fresh.config.clone()).await.map_err(|error| Failure::failed(error.to_string()))?;
     fresh.directory.reload().await;
-    fresh.page.reload(loaded, access)?;
+    fresh.page.reload(loaded, access);
     Ok(fresh)
 }
 

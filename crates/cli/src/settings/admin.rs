@@ -1,6 +1,11 @@
 //! Who may see the live page: the token's file, read as secret files are, and what to know about places that others reach.
 
-use std::{fs::File, io::Read, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use restante_admin::{Access, Place};
 use restante_proto::Secret;
@@ -22,9 +27,16 @@ pub(crate) const DEFAULT_SOCKET: &str = "/run/restante/admin.sock";
 
 /// Who may come in; the token is read where there is a file for it.
 pub(crate) fn access(settings: &Settings, places: &Places) -> Result<Access, Problem> {
-    let token = settings.admin.token_file.as_deref().map(token).transpose();
-    let token = token.map_err(|wrong| places.problem_of_value("admin.token_file", wrong))?;
-    Ok(Access { token, hosts: settings.admin.hosts.clone() })
+    let read = |file: &Option<PathBuf>, key: &str| {
+        let token = file.as_deref().map(token).transpose();
+        token.map_err(|wrong| places.problem_of_value(key, wrong))
+    };
+    let admin = &settings.admin;
+    Ok(Access {
+        token: read(&admin.token_file, "admin.token_file")?,
+        metrics_token: read(&admin.metrics_token_file, "admin.metrics_token_file")?,
+        hosts: admin.hosts.clone(),
+    })
 }
 
 fn token(path: &Path) -> Result<Secret<Vec<u8>>, String> {
@@ -42,9 +54,11 @@ fn token(path: &Path) -> Result<Secret<Vec<u8>>, String> {
     };
     let file = File::open(path).map_err(cannot)?;
     let mode = file.metadata().map_err(cannot)?.mode();
-    if mode & 0o004 != 0 {
+    if mode & 0o077 != 0 {
         return Err(format!(
-            "everybody on this machine can read the token of the live page, {shown}; `chmod o-r {shown}`, and write a new one"
+            "others than its owner can open the token of the live page, {shown} (mode {:o}); `chmod go= {shown}`, and write \
+             a new one if they may have read it",
+            mode & 0o7777
         ));
     }
     let mut octets = Zeroizing::new(Vec::with_capacity(TOKEN_MAX_OCTETS as usize + 1));

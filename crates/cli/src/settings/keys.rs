@@ -111,7 +111,16 @@ pub(crate) const SECTIONS: &[Section] = &[
                     words: "none: the page is on unix sockets only",
                     example: "\"/etc/restante/admin-token\"",
                 },
-                doc: "A file with the token in its first line, 16 characters at least, that nobody else can read. Browsers are asked for it; programs send it as `Authorization: Bearer TOKEN`.",
+                doc: "A file with the token in its first line, 16 characters at least; its group and others must have no rights to it (mode 0400 or 0600). The page asks for it; programs send it as `Authorization: Bearer TOKEN`.",
+            },
+            Key {
+                name: "metrics_token_file",
+                takes: PATH,
+                default: Fallback::Words {
+                    words: "none: the metrics need the token of token_file",
+                    example: "\"/etc/restante/metrics-token\"",
+                },
+                doc: "A file with another token, likewise, that opens /metrics and nothing else: for Prometheus, which need not be able to read dialogues or end sessions.",
             },
             Key {
                 name: "hosts",

@@ -66,6 +66,7 @@ pub(crate) struct Listen {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Admin {
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) metrics_token_file: Option<PathBuf>,
     pub(crate) hosts: Vec<String>,
 }
 

@@ -104,7 +104,8 @@ async fn watch(server: &Server, args: &Args) -> Result<(), Failure> {
                 is_idle = true;
                 picture.drawing.idle(&mut out);
             }
-            Some(Ok(None)) => break Ok(()),
+            Some(Ok(None)) if args.session.is_some() => break Ok(()),
+            Some(Ok(None)) => break Err(server.told(&ClientError::Stopped)),
             // Lines are empty where there is nothing to tell.
             Some(Ok(Some(line))) if line.is_empty() => {}
             Some(Ok(Some(line))) => {

@@ -85,9 +85,9 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
     let tls = server_config(&certificate, &folder.path().join("key.pem"))
         .map_err(|error| Failure::failed(error.to_string()))?;
     let token = letters(TOKEN_LETTERS)?;
-    let access = Access { token: Some(token.clone().into_bytes().into()), hosts: Vec::new() };
+    let access = Access { token: Some(token.clone().into_bytes().into()), ..Access::default() };
     let socket = Place::Unix(folder.path().join("admin.sock"));
-    let page = Page::of_demo(HOSTNAME, access, vec![Place::Tcp(places.demo_admin), socket])?;
+    let page = Page::of_demo(HOSTNAME, access, vec![Place::Tcp(places.demo_admin), socket]);
     let config = Config {
         settings: ServerSettings {
             hostname: HOSTNAME.into(),
@@ -138,7 +138,7 @@ fn greeting(
             .map_or_else(String::new, |(at, _)| at.to_string())
     };
     let (pop3, pop3s) = (at(Port::Pop3), at(Port::Pop3s));
-    let page = doors.address().map_or_else(String::new, |at| format!("http://{at}/?token={token}"));
+    let page = doors.address().map_or_else(String::new, |at| format!("http://{at}/#token={token}"));
     let socket = doors.socket().map_or_else(String::new, |path| path.display().to_string());
     let (certificate, hello) = (folder.join("cert.pem"), folder.join("hello.pop3"));
     let password_file = folder.join("password");

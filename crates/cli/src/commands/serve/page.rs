@@ -55,22 +55,16 @@ impl Page {
             (true, false) => Need::May,
         };
         let places = settings.listen.admin.clone();
-        Self::new(settings.hostname(), access, places, need, Some(loaded.clone()))
+        Ok(Self::new(settings.hostname(), access, places, need, Some(loaded.clone())))
     }
 
     /// The demo's.
-    pub(super) fn of_demo(hostname: &str, access: Access, places: Vec<Place>) -> Result<Self, Failure> {
+    pub(super) fn of_demo(hostname: &str, access: Access, places: Vec<Place>) -> Self {
         Self::new(hostname.to_owned(), access, places, Need::Must, None)
     }
 
-    fn new(
-        hostname: String,
-        access: Access,
-        places: Vec<Place>,
-        need: Need,
-        loaded: Option<Loaded>,
-    ) -> Result<Self, Failure> {
-        let keys = Keys::new(access).map_err(no_randomness)?;
+    fn new(hostname: String, access: Access, places: Vec<Place>, need: Need, loaded: Option<Loaded>) -> Self {
+        let keys = Keys::new(access);
         let loaded = Arc::new(Mutex::new(loaded));
         let looked_at = Arc::clone(&loaded);
         let ready = move || {
@@ -79,7 +73,7 @@ impl Page {
             loaded.map_or(Ok(()), |loaded| ready(&loaded))
         };
         let admin = Admin::new(Options { hostname, ready: Box::new(ready) });
-        Ok(Self { admin, keys: Arc::new(keys), places, need, loaded })
+        Self { admin, keys: Arc::new(keys), places, need, loaded }
     }
 
     /// What hears of the sessions.
@@ -99,7 +93,7 @@ impl Page {
         };
         let ListenError { why, .. } = &error;
         match (self.need, why) {
-            (Need::Must, WhyNot::Taken(_)) => {
+            (Need::Must, WhyNot::Taken(_) | WhyNot::Silent) => {
                 let is_demo = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).is_none();
                 return Err(Failure::failed(error.to_string()).hint(match is_demo {
                     true => "--demo-admin 127.0.0.1:0 takes a port that is free",
@@ -132,13 +126,16 @@ impl Page {
     }
 
     /// Takes over what a configuration that was read again says.
-    pub(super) fn reload(&self, loaded: Loaded, access: Access) -> Result<(), Failure> {
+    pub(super) fn reload(&self, loaded: Loaded, access: Access) {
         if loaded.settings.listen.admin != self.places {
-            warn!("[listen] admin has changed; that takes a restart");
+            let places: Vec<_> = self.places.iter().map(Place::to_string).collect();
+            warn!(
+                "[listen] admin has changed; that takes a restart, and until then it stays at {}",
+                places.join(", ")
+            );
         }
-        self.keys.replace(access).map_err(no_randomness)?;
+        self.keys.replace(access);
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
-        Ok(())
     }
 }
 
@@ -159,10 +156,6 @@ pub(super) fn access(loaded: &Loaded) -> Result<Access, Failure> {
         warn!("{}", places.tell(&problem));
     }
     check::access(settings, places).map_err(|problem| settings::fail(places, &[problem]))
-}
-
-fn no_randomness(error: impl std::fmt::Display) -> Failure {
-    Failure::failed(format!("no randomness for the page's cookie: {error}"))
 }
 
 /// Whether mail and users can be reached.
