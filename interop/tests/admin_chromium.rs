@@ -349,26 +349,39 @@ fn who_fails_to_log_in_is_told() {
     let mut client = live.client();
     let session = live.session("on", &client);
     for _ in 0..2 {
-        client.command("USER bob");
+        client.command(&format!("USER {USER}"));
         assert!(client.command("PASS not-this-one").starts_with("-ERR"));
     }
     let cell = |list: &str| {
         format!("document.querySelector('#{list} [data-session=\"{session}\"] .c-user')?.innerText")
     };
-    live.browser.wait_until(&format!("/^bob\\?\\s+wrong password ×2$/.test({})", cell("on")));
+    live.browser.wait_until(&format!("/^{USER}\\?\\s+wrong password ×2$/.test({})", cell("on")));
     live.keep("failed-1280");
     live.assert_fine("failed logins");
     // The filter finds both, and the diagram's head tells it.
-    for words in ["wrong password", "bob"] {
+    for words in ["wrong password", USER] {
         live.browser.press("/");
         live.browser.type_in(words);
         live.browser.wait_until("document.querySelector('#on .count').textContent === '1 of 1'");
+        live.browser.press("Escape");
     }
+    // A name that nobody has is not shown: it may be a password.
+    let mut other = live.client();
+    other.command("USER secret");
+    other.command("PASS not-this-one");
+    live.browser.wait_until("document.querySelector('#on .count').textContent === '2'");
+    live.browser.press("/");
+    live.browser.type_in("not logged in");
+    live.browser
+        .wait_until(&format!("{}.map(row => row.innerText).join().includes('wrong password')", row("on")));
+    assert!(!live.browser.text("document.body.innerText").contains("secret"));
+    live.browser.press("Escape");
+    live.browser.wait_until(&format!("{}.length === 2", row("on")));
     live.click(&session);
-    live.browser.wait_until("document.querySelector('#detail-title').innerText === 'bob?'");
+    live.browser.wait_until(&format!("document.querySelector('#detail-title').innerText === '{USER}?'"));
     live.browser.wait_until("document.querySelector('#detail-wrong').innerText === 'wrong password ×2'");
     client.command("QUIT");
-    live.browser.wait_until(&format!("/^bob\\?\\s+wrong password ×2$/.test({})", cell("ended")));
+    live.browser.wait_until(&format!("/^{USER}\\?\\s+wrong password ×2$/.test({})", cell("ended")));
     live.assert_quiet();
 }
 
@@ -716,6 +729,7 @@ fn a_screen_reader_is_told_what_there_is() {
     let mut live = Live::start(&corpus());
     let client = live.signed_in();
     let session = live.session("on", &client);
+    live.browser.wait_until("document.querySelector('#on .c-phase .pill').innerText === 'TRANSACTION'");
     let parts = live.browser.accessible();
     let has = |role: &str, name: &str| parts.iter().any(|part| part.0 == role && part.1.contains(name));
     for (role, name) in [
