@@ -335,6 +335,71 @@ fn an_operator_ends_a_session() {
     live.browser.wait_until("!document.querySelector('#kick-dialog').open");
     assert_eq!(live.session("ended", &client), session);
     assert_eq!(client.line(), "", "the connection is over");
+    // Why it is over stands at the end of its diagram too.
+    live.browser.wait_until(
+        "document.querySelector('#paper .over')?.innerText === 'The session is over: ended by the operator.'",
+    );
+    live.keep("kicked-1280");
+    live.assert_quiet();
+}
+
+#[test]
+fn who_fails_to_log_in_is_told() {
+    let mut live = Live::start(&corpus());
+    let mut client = live.client();
+    let session = live.session("on", &client);
+    for _ in 0..2 {
+        client.command(&format!("USER {USER}"));
+        assert!(client.command("PASS not-this-one").starts_with("-ERR"));
+    }
+    let cell = |list: &str| {
+        format!("document.querySelector('#{list} [data-session=\"{session}\"] .c-user')?.innerText")
+    };
+    live.browser.wait_until(&format!("/^{USER}\\?\\s+wrong password ×2$/.test({})", cell("on")));
+    live.keep("failed-1280");
+    live.assert_fine("failed logins");
+    // The filter finds both, and the diagram's head tells it.
+    for words in ["wrong password", USER] {
+        live.browser.press("/");
+        live.browser.type_in(words);
+        live.browser.wait_until("document.querySelector('#on .count').textContent === '1 of 1'");
+        live.browser.press("Escape");
+    }
+    // A name that nobody has is not shown: it may be a password.
+    let mut other = live.client();
+    other.command("USER secret");
+    other.command("PASS not-this-one");
+    live.browser.wait_until("document.querySelector('#on .count').textContent === '2'");
+    live.browser.press("/");
+    live.browser.type_in("not logged in");
+    live.browser
+        .wait_until(&format!("{}.map(row => row.innerText).join().includes('wrong password')", row("on")));
+    assert!(!live.browser.text("document.body.innerText").contains("secret"));
+    live.browser.press("Escape");
+    live.browser.wait_until(&format!("{}.length === 2", row("on")));
+    live.click(&session);
+    live.browser.wait_until(&format!("document.querySelector('#detail-title').innerText === '{USER}?'"));
+    live.browser.wait_until("document.querySelector('#detail-wrong').innerText === 'wrong password ×2'");
+    client.command("QUIT");
+    live.browser.wait_until(&format!("/^{USER}\\?\\s+wrong password ×2$/.test({})", cell("ended")));
+    live.assert_quiet();
+}
+
+#[test]
+fn what_is_marked_is_told_apart_from_what_is_removed() {
+    let mut live = Live::start(&corpus());
+    let mut client = live.signed_in();
+    let session = live.session("on", &client);
+    live.click(&session);
+    client.command("DELE 1");
+    client.command("DELE 2");
+    live.browser.press("d");
+    let fact = |name: &str, number: u32| {
+        format!("/(^|\\s){name}\\s+{number}(\\s|$)/.test(document.querySelector('#readings').innerText)")
+    };
+    live.browser.wait_until(&fact("Marked", 2));
+    client.command("QUIT");
+    live.browser.wait_until(&fact("Removed", 2));
     live.assert_quiet();
 }
 
@@ -634,7 +699,8 @@ fn it_is_fine_at_every_width_in_light_and_dark() {
     live.browser.wait_until(&format!("{}.length === 1", row("ended")));
     let session = live.session("on", &client);
     let mut grounds = Vec::new();
-    for (width, height) in [(360, 760), (768, 1024), (1280, 800), (1920, 1080)] {
+    // The third is 1280 by 800 at twice the size.
+    for (width, height) in [(360, 760), (768, 1024), (640, 400), (1280, 800), (1920, 1080)] {
         for dark in [false, true] {
             let colours = if dark { "dark" } else { "light" };
             live.browser.look(Look { width, height, dark, still: true });
@@ -663,6 +729,7 @@ fn a_screen_reader_is_told_what_there_is() {
     let mut live = Live::start(&corpus());
     let client = live.signed_in();
     let session = live.session("on", &client);
+    live.browser.wait_until("document.querySelector('#on .c-phase .pill').innerText === 'TRANSACTION'");
     let parts = live.browser.accessible();
     let has = |role: &str, name: &str| parts.iter().any(|part| part.0 == role && part.1.contains(name));
     for (role, name) in [

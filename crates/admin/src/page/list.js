@@ -10,7 +10,8 @@ const MARGIN_ROWS = 8;
 const element = (name, properties = {}) => Object.assign(document.createElement(name), properties);
 
 export class List {
-  // `columns`: `{key, name, value(item), text(item, now), paint?(cell, text, item), title?(item), lives?, first?}`.
+  // `columns`: `{key, name, value(item), text(item, now), paint?(cell, text, item), title?(item), lives?, first?}`;
+  // `kind?(item)` tells what else is painted anew when it is another.
   constructor(section, {columns, sort, empty}) {
     this.columns = columns;
     this.sort = sort;
@@ -271,8 +272,10 @@ export class List {
       if (onlyWhatLives && !column.lives) return;
       const drawn = row.cells[index];
       const text = column.text(item, this.now);
-      if (drawn.text !== text) {
+      const kind = column.kind?.(item);
+      if (drawn.text !== text || drawn.kind !== kind) {
         drawn.text = text;
+        drawn.kind = kind;
         if (column.paint) column.paint(drawn.cell, text, item);
         else drawn.cell.textContent = text;
       }

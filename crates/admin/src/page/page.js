@@ -43,16 +43,17 @@ const COMMON = {
     text: item => [whose(item), wrong(item)].filter(words => words !== '').join(', '),
     paint: (cell, words, item) => {
       const fails = wrong(item);
-      cell.replaceChildren(whose(item), ...(fails ? [' ', element('span', {className: 'wrong-login', textContent: fails})] : []));
+      cell.replaceChildren(element('span', {className: 'name', textContent: whose(item)}), ...(fails ? [' ', element('span', {className: 'wrong-login', textContent: fails})] : []));
       cell.classList.toggle('nobody', item.user === null);
     },
   },
   client: {key: 'client', name: 'Address', value: address, text: item => shownAddress(item.client), title: item => `${shownAddress(item.client)}, session ${item.session}`},
   tls: {
-    key: 'tls', name: 'TLS', value: tls, text: tls, title: item => (isBare(item) ? 'A password went in clear over the network' : tlsInWords(item)),
+    key: 'tls', name: 'TLS', value: tls, text: tls, kind: isBare, title: item => (isBare(item) ? 'A password went in clear over the network' : tlsInWords(item)),
     paint: (cell, words, item) => {
       cell.textContent = words;
       cell.classList.toggle('without', item.tls === null);
+      cell.classList.toggle('bare', isBare(item));
     },
   },
   retrieved: {key: 'retrieved', name: 'Retrieved', largestFirst: true, value: item => item.retrieved, text: item => number(item.retrieved), title: item => `${plural(item.retrieved, 'message')} retrieved, ${number(item.deleted)} removed`},
