@@ -238,7 +238,6 @@ pub(crate) enum Way {
 
 /// By whom something is asked: for the log.
 #[derive(Clone, Debug)]
-#[allow(dead_code)] // routes.rs tells it where something is done
 pub(crate) struct By(pub(crate) String);
 
 /// One way in.

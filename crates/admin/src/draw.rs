@@ -72,7 +72,8 @@ struct Gone;
 
 async fn draw(tape: &Tape, to: &Pieces<Event>) -> Result<(), Gone> {
     let rows = LiveRows::new(&Style::default());
-    let mut drawing = Drawing::live_with(Options::default(), Box::new(rows));
+    let mut drawing =
+        Drawing::live_with(Options { slow_client: false, ..Options::default() }, Box::new(rows));
     let (mut place, mut out) = (Place::default(), Vec::new());
     let mut idle = false;
     loop {

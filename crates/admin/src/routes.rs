@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use crate::{Running, draw, facts::Lock, list, metrics, page, stream, watch};
+use crate::{Running, door::By, draw, facts::Lock, list, metrics, page, stream, watch};
 
 /// All routes.
 pub(crate) fn router(running: Arc<Running>) -> Router {
@@ -66,11 +66,16 @@ async fn diagram(State(running): State<Arc<Running>>, Path(session): Path<String
     stream::events(|to| draw::diagram(running, session, to))
 }
 
-async fn kick(State(running): State<Arc<Running>>, Path(session): Path<String>) -> Response {
+async fn kick(
+    State(running): State<Arc<Running>>,
+    Path(session): Path<String>,
+    by: Option<Extension<By>>,
+) -> Response {
     if !running.handle.kick(&session) {
         return unknown();
     }
-    tracing::info!(session, "ended by the operator");
+    let by = by.as_ref().map(|Extension(By(by))| by.as_str());
+    tracing::info!(session, by, "ended by the operator");
     StatusCode::NO_CONTENT.into_response()
 }
 
