@@ -43,7 +43,7 @@ impl There {
         let mut theirs = all.filter(|(_, (_, net, _))| *net == from).map(|(at, _)| at);
         let first = theirs.next();
         let first = first.filter(|_| 1 + theirs.count() >= STRANGERS_PER_ADDRESS_MAX);
-        let first = first.or((self.strangers.len() >= STRANGERS_MAX).then_some(0));
+        let first = first.or_else(|| (self.strangers.len() >= STRANGERS_MAX).then_some(0));
         if let Some((_, _, cut)) = first.and_then(|at| self.strangers.remove(at)) {
             // It may be gone already.
             let _gone = cut.send(());
@@ -76,7 +76,7 @@ impl Guest {
         let is_cut = async {
             // Where nobody can tell it any more, it is no stranger.
             if is_cut.await.is_err() {
-                pending().await
+                pending::<()>().await;
             }
         };
         (Self { number, strangers: Arc::clone(strangers), room, place: Mutex::default() }, is_cut)

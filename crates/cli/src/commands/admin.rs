@@ -256,7 +256,7 @@ impl Who {
 impl Kicked {
     fn run(&self, server: &Server) -> Result<(), Failure> {
         let address = self.sessions.iter().find(|name| name.parse::<IpAddr>().is_ok());
-        let sessions = match self.user.as_ref().or(address.filter(|_| self.sessions.len() == 1)) {
+        let sessions = match self.user.as_ref().or_else(|| address.filter(|_| self.sessions.len() == 1)) {
             None => self.sessions.clone(),
             Some(whose) => {
                 let all: All = server.ask(server.client.get("/sessions"))?;

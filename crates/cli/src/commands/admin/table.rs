@@ -167,10 +167,11 @@ fn drawn<const N: usize>(
         };
         // What is easily missed goes first, then addresses and names give way.
         for at in 0..N {
-            if head.get(at).is_some_and(|column| column.may_go) && over(&widths, &is_shown) > 0 {
-                if let Some(shown) = is_shown.get_mut(at) {
-                    *shown = false;
-                }
+            if head.get(at).is_some_and(|column| column.may_go)
+                && over(&widths, &is_shown) > 0
+                && let Some(shown) = is_shown.get_mut(at)
+            {
+                *shown = false;
             }
         }
         let mut over = over(&widths, &is_shown);
