@@ -18,7 +18,7 @@ use crate::{
 
 /// How often tapes are read at most.
 const NOT_BEFORE: Duration = Duration::from_millis(50);
-/// How often it is looked who has logged in, where nothing is heard; and an empty line is sent.
+/// How often something is sent at least: an empty line where there is nothing to say, so that it is known who is there.
 const EVERY: Duration = Duration::from_secs(10);
 /// How much text of a session is sent at a time, in octets.
 const PIECE_MAX_OCTETS: usize = 64 << 10;
@@ -41,7 +41,7 @@ pub(crate) async fn dialogues(running: Arc<Running>, which: Which, to: Pieces<St
     }
     // Those of whom it is not known yet whether they are wanted, and those that are.
     let (mut undecided, mut followed) = (Vec::new(), Vec::new());
-    let mut begins = 0;
+    let (mut begins, mut spoke) = (0, Instant::now());
     loop {
         let looked = Instant::now();
         said.borrow_and_update();
@@ -59,10 +59,12 @@ pub(crate) async fn dialogues(running: Arc<Running>, which: Which, to: Pieces<St
             if at % SESSIONS_AT_ONCE == SESSIONS_AT_ONCE - 1 {
                 yield_now().await;
             }
-            if let Some(one) = followed.get_mut(at)
-                && one.send(&to).await.is_err()
-            {
-                return;
+            if let Some(one) = followed.get_mut(at) {
+                match one.send(&to).await {
+                    Ok(true) => spoke = Instant::now(),
+                    Ok(false) => {}
+                    Err(Gone) => return,
+                }
             }
         }
         followed.retain(|one| !one.over);
@@ -73,13 +75,15 @@ pub(crate) async fn dialogues(running: Arc<Running>, which: Which, to: Pieces<St
         {
             return;
         }
-        tokio::select! {
-            heard = timeout_at(looked + EVERY, said.changed()) => {
-                if heard.is_err() && to.send("\n".into()).await.is_err() {
-                    return;
-                }
-                sleep_until(looked + NOT_BEFORE).await;
+        if spoke.elapsed() >= EVERY {
+            if to.send("\n".into()).await.is_err() {
+                return;
             }
+            spoke = Instant::now();
+        }
+        tokio::select! {
+            // Whatever is heard of others: this is looked at in time.
+            _ = timeout_at(spoke + EVERY, said.changed()) => sleep_until(looked + NOT_BEFORE).await,
             () = to.closed() => return,
         }
     }
@@ -117,17 +121,18 @@ impl Followed {
         Self { tape: Arc::clone(tape), place: Place::default(), seen: None, over: false }
     }
 
-    /// Sends what is new.
-    async fn send(&mut self, to: &Pieces<String>) -> Result<(), Gone> {
+    /// Sends what is new; whether there was anything.
+    async fn send(&mut self, to: &Pieces<String>) -> Result<bool, Gone> {
         let changes = Some(self.tape.changes());
+        let mut sent = false;
         if self.seen == changes {
-            return Ok(());
+            return Ok(sent);
         }
         self.seen = changes;
         while !self.over {
             let session = self.tape.session().to_owned();
             let heard = match self.tape.read(&mut self.place, PIECE_MAX_OCTETS) {
-                Found::Nothing => return Ok(()),
+                Found::Nothing => break,
                 Found::Text(text) => Heard { session, text, ended: None },
                 Found::Over(why) => {
                     self.over = true;
@@ -135,8 +140,9 @@ impl Followed {
                 }
             };
             to.send(line(&heard)).await.map_err(|_| Gone)?;
+            sent = true;
         }
-        Ok(())
+        Ok(sent)
     }
 }
 
