@@ -54,8 +54,6 @@ use crate::{facts::Session, hub::Hub, metrics::Metrics};
 
 /// How long it may take to find out whether the server is ready.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
-/// For how long what was found out serves everybody who asks.
-const READY_KEPT: Duration = Duration::from_secs(1);
 /// For how long a list of sessions serves everybody who asks.
 const LIST_KEPT: Duration = Duration::from_millis(200);
 
@@ -121,7 +119,7 @@ pub(crate) struct Running {
     options: Arc<Options>,
     /// It is being found out whether the server is ready.
     asking: Arc<AtomicBool>,
-    /// What was found out last.
+    /// What was found out last, and when that began.
     ready: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
     list: Mutex<Option<(Instant, Arc<[Session]>)>>,
 }
@@ -145,20 +143,22 @@ impl Running {
         self.hub.tape(session).is_some() || self.handle.attach(session, Arc::new(self.hub.clone()))
     }
 
-    /// Whether users may log in and find their mail, or why not; a moment old at most.
+    /// Whether users may log in and find their mail, or why not.
     pub(crate) async fn ready(&self) -> Result<(), String> {
         if !self.handle.is_serving() {
             return Err("the server is stopping".into());
         }
-        // Who asks meanwhile hears the same.
+        let asked = Instant::now();
+        // Who asks while it is found out for somebody else hears what is found out next, as all do who wait for that.
         let mut known = self.ready.lock().await;
         if let Some((found, ready)) = &*known
-            && found.elapsed() < READY_KEPT
+            && *found >= asked
         {
             return ready.clone();
         }
+        let found = Instant::now();
         let ready = self.find_out().await;
-        *known = Some((Instant::now(), ready.clone()));
+        *known = Some((found, ready.clone()));
         ready
     }
 
