@@ -3,6 +3,11 @@
 
 mod world;
 
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use hyper::StatusCode;
 use restante_admin::facts::{All, Change, Ended, Heard, Lock, Session};
 use world::{PASSWORD, USER, world, world_that};
@@ -213,17 +218,24 @@ async fn it_is_ready_while_mail_and_users_can_be_reached_and_it_serves() {
 
 #[tokio::test]
 async fn who_asks_meanwhile_hears_the_same() {
-    let world = world_that(|| {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+    let (go, gate) = std::sync::mpsc::channel();
+    let (gate, asked) = (Mutex::new(gate), Arc::new(AtomicUsize::new(0)));
+    let checks = Arc::clone(&asked);
+    let world = world_that(move || {
+        checks.fetch_add(1, Ordering::SeqCst);
+        gate.lock().unwrap().recv().unwrap();
         Ok(())
     })
     .await;
-    let asked: Vec<_> = (0..20).map(|_| world.get("/readyz")).collect();
-    for asked in asked {
-        assert_eq!(asked.await.0, StatusCode::OK);
-    }
-    let (one, other, third) = tokio::join!(world.get("/readyz"), world.get("/readyz"), world.get("/readyz"));
-    assert!([one, other, third].iter().all(|(status, _)| *status == StatusCode::OK));
+    let release = async {
+        while asked.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        (0..4).for_each(|_| go.send(()).unwrap());
+    };
+    let [one, two, three, four] = [(); 4].map(|()| world.get("/readyz"));
+    let (one, two, three, four, ()) = tokio::join!(one, two, three, four, release);
+    assert!([one, two, three, four].iter().all(|(status, _)| *status == StatusCode::OK));
 }
 
 #[tokio::test]
