@@ -243,7 +243,9 @@ impl Hub {
     }
 
     /// Keeps so many events as text; `false` where nobody keeps the tape any more.
-    fn keep(&self, tape: &Tape, text: String, events: u64) -> bool {
+    fn keep(&self, tape: &Tape, mut text: String, events: u64) -> bool {
+        // What it could hold more is not counted.
+        text.shrink_to_fit();
         tape.push(text, events, self.share_octets()).is_some_and(|grown| {
             self.grow(grown);
             true
