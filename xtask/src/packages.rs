@@ -12,9 +12,15 @@ use crate::{
 const PROGRAMS: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("curl", "curl"),
+    ("dbus-run-session", "dbus-daemon"),
+    ("fail2ban-regex", "fail2ban"),
     ("fetchmail", "fetchmail"),
     ("getmail", "getmail6"),
+    ("gnome-keyring-daemon", "gnome-keyring"),
+    ("haproxy", "haproxy"),
     ("mpop", "mpop"),
+    ("mutt", "mutt"),
+    ("nginx", "nginx"),
     ("openssl", "openssl"),
     ("pdftotext", "poppler-utils"),
     ("promtool", "prometheus"),
@@ -33,9 +39,16 @@ const OTHERS: &[&str] = &[
     "dovecot-imapd",
     "dovecot-lmtpd",
     "dovecot-pop3d",
+    "libgsasl18",
+    "libnginx-mod-mail",
+    "libnginx-mod-stream",
+    "libpam0g-dev",
     "mailutils-pop3d",
+    "mariadb-server",
+    "postgresql",
     "python3-openssl",
     "python3-twisted",
+    "slapd",
 ];
 
 /// Servers that Debian does not allow beside another of their kind: unpacked for the tests where the machine has that

@@ -43,7 +43,7 @@ fn logins(stored: &str) -> Round {
         runtime.block_on(async {
             for _ in 0..LOGINS {
                 let verdict = verifier.password("ann@example.org", &password, PEER).await;
-                assert_eq!(verdict, Verdict::Accepted(user.clone()));
+                assert_eq!(verdict, Verdict::Accepted(restante_auth::Account::new(user.clone())));
             }
         });
     };

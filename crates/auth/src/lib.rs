@@ -15,7 +15,7 @@ mod delay;
 mod verifier;
 
 pub use delay::network;
-pub use directory::{Directory, MemoryDirectory, UsersFileDirectory};
+pub use directory::{Account, Directories, Directory, Entry, MemoryDirectory, Route, UsersFileDirectory};
 pub use scheme::StoredPassword;
 pub use users::UsersFile;
-pub use verifier::{Settings, Verdict, Verifier};
+pub use verifier::{Claim, Settings, Verdict, Verifier};

@@ -5,21 +5,30 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use blake2::{Blake2sMac256, digest::Mac as _};
+use hmac::Hmac;
 use md5::{Digest as _, Md5};
 use restante_proto::{Secret, UserName};
-use restante_sasl::{Credentials, PASSWORD_MAX_OCTETS};
+use restante_sasl::{
+    Credentials, Needs, PASSWORD_MAX_OCTETS,
+    scram::{self, Keys},
+};
 use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    Directory, StoredPassword,
+    Account, Directories, Directory, StoredPassword,
     cache::{Cache, Remembered, Tags},
     delay::{
         Attempt, Delays,
         rooms::{Place, Rooms},
     },
+    directory::{Check, Found, LookupError},
     pool::{Pool, PoolError, QUEUE_DEFAULT},
 };
+
+/// The length of a salt that is made here, in octets.
+const SALT_OCTETS: usize = 16;
 
 /// How passwords are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +49,9 @@ pub struct Settings {
     /// For how long a right password is known again without being hashed, at the address where it was right; zero:
     /// not at all. 5 minutes by default.
     pub cache: Duration,
+    /// From this the salts of those who are not there are made; random, where it is `None`, and then they change at each
+    /// start, which those of users do not.
+    pub salt_key: Option<[u8; 32]>,
 }
 
 impl Default for Settings {
@@ -52,6 +64,7 @@ impl Default for Settings {
             failures_forgotten_after: Duration::from_secs(600),
             waiting_per_address: 16,
             cache: Duration::from_secs(300),
+            salt_key: None,
         }
     }
 }
@@ -60,7 +73,7 @@ impl Default for Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is this user.
-    Accepted(UserName),
+    Accepted(Account),
     /// The name or the password is wrong, and nobody is told which: `[AUTH]` (RFC 3206 §5).
     Refused {
         /// Whether the name is a user's. For the log alone, where a name that is none might be a password.
@@ -75,8 +88,9 @@ pub enum Verdict {
 /// Verifies passwords against a directory.
 #[derive(Debug)]
 pub struct Verifier {
-    directory: Arc<dyn Directory>,
+    directories: Directories,
     pool: Pool,
+    salt_key: [u8; 32],
     /// What is kept of failures and who may try, also by what runs in the pool.
     record: Arc<Record>,
 }
@@ -97,21 +111,57 @@ struct Trial {
     remembered: Remembered,
 }
 
-/// Somebody's name, and what the directory has of it.
-struct Found {
-    /// The name, if it is one that could log in.
-    name: Option<UserName>,
+/// A SCRAM exchange whose user was looked up, so that the client's proof can be checked.
+#[derive(Debug)]
+pub struct Claim {
+    /// The user's keys, or some that nobody's password fits.
+    pub keys: Arc<Keys>,
+    user: String,
+    account: Option<Account>,
+    known: bool,
+}
+
+impl Claim {
+    /// The name, as the client sent it.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
+/// Somebody, and what the directories have of him.
+struct Somebody {
+    /// Who it is, if somebody who could log in.
+    account: Option<Account>,
     /// Their password, or a stand-in.
-    password: StoredPassword,
+    password: Compare,
+}
+
+/// How a password is compared.
+enum Compare {
+    /// In the pool.
+    Stored(StoredPassword),
+    /// It was, by the directory.
+    Done { right: bool, known: bool },
 }
 
 impl Verifier {
     /// A verifier of the users of a directory.
     pub fn new(directory: Arc<dyn Directory>, settings: &Settings) -> Self {
+        Self::of(Directories::one(directory), settings)
+    }
+
+    /// A verifier of the users of several directories.
+    pub fn of(directories: Directories, settings: &Settings) -> Self {
         let pool = Pool::new(settings.threads, settings.queue);
         let (delays, rooms) = (Delays::new(settings), Rooms::new(settings.waiting_per_address));
         let cache = Cache::new(settings.cache);
-        Self { directory, pool, record: Arc::new(Record { delays, rooms, cache }) }
+        let salt_key = settings.salt_key.unwrap_or_else(random_key);
+        Self { directories, pool, salt_key, record: Arc::new(Record { delays, rooms, cache }) }
+    }
+
+    /// Whether a mechanism that needs this can be offered to all users.
+    pub fn can(&self, needs: Needs) -> bool {
+        self.directories.can(needs)
     }
 
     /// Whether this is the password of the user. It needs tokio's timer. Dropping it early forgets no failure whose
@@ -119,28 +169,36 @@ impl Verifier {
     pub async fn password(&self, user: &str, password: &Secret<Vec<u8>>, peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
         let Some(mut trial) = self.enter(attempt).await else { return Verdict::Busy };
-        let Some(Found { name, password: stored }) = self.find(user).await else { return Verdict::Failed };
-        let known = name.is_some();
+        let length = password.expose().len();
+        let usable = matches!(length, 1..=PASSWORD_MAX_OCTETS);
+        let Some(found) = self.find(user, usable.then_some(password)).await else { return Verdict::Failed };
+        let Somebody { account, password: compare } = found;
+        let stored = match compare {
+            Compare::Stored(stored) => stored,
+            Compare::Done { right, known } => {
+                return answer(trial.settle(account.filter(|_| right)), known).await;
+            }
+        };
+        let known = account.is_some();
         // No empty password ever logs in, and nothing longer is hashed than a login may be; the work is done all the
         // same.
-        let length = password.expose().len();
-        let folded = name.as_ref().map_or(user, UserName::as_str).to_owned();
-        let name = name.filter(|_| matches!(length, 1..=PASSWORD_MAX_OCTETS));
+        let folded = account.as_ref().map_or(user, |account| account.name.as_str()).to_owned();
+        let account = account.filter(|_| usable);
         let password = if length <= PASSWORD_MAX_OCTETS { password.clone() } else { Secret::new(Vec::new()) };
         // By its scheme alone, which tells nothing: those who are not there have each scheme as often.
         if stored.plaintext().is_some() {
             let fits = stored.verify(password.expose());
-            return answer(trial.settle(name.filter(|_| fits)), known).await;
+            return answer(trial.settle(account.filter(|_| fits)), known).await;
         }
         // For a stand-in as well, so that it takes no less time; there is nothing to recall of it.
         let tags = self.recall(&mut trial, &folded, &stored, &password);
         if trial.remembered == Remembered::Right {
-            return answer(trial.settle(name), known).await;
+            return answer(trial.settle(account), known).await;
         }
         // The record is kept on the pool's thread: a client that hangs up while its guess is hashed leaves it, too.
         let verdict = self.pool.run(move || {
             let fits = stored.verify(password.expose());
-            trial.settle_and_remember(name.filter(|_| fits), tags)
+            trial.settle_and_remember(account.filter(|_| fits), tags)
         });
         match verdict.await {
             Ok(settled) => answer(settled, known).await,
@@ -159,18 +217,143 @@ impl Verifier {
     pub async fn apop(&self, user: &str, stamp: &str, digest: &[u8; 16], peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
         let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
-        let Some(Found { name, password: stored }) = self.find(user).await else { return Verdict::Failed };
-        let plaintext = stored.plaintext().filter(|password| !password.expose().is_empty());
-        if let (Some(name), None) = (&name, plaintext) {
-            tracing::info!(user = %name, scheme = stored.scheme(), "APOP needs a password stored as {{PLAIN}}");
-        }
-        let known = name.is_some();
-        let name = name.filter(|_| plaintext.is_some());
+        let Some((account, plaintext, known)) = self.plaintext(user, "APOP").await else {
+            return Verdict::Failed;
+        };
         let mut hasher = Md5::new();
         hasher.update(stamp);
-        hasher.update(plaintext.map_or(&[][..], |password| password.expose()));
+        hasher.update(plaintext.expose());
         let fits = bool::from(hasher.finalize().as_slice().ct_eq(digest));
-        answer(trial.settle(name.filter(|_| fits)), known).await
+        answer(trial.settle(account.filter(|_| fits)), known).await
+    }
+
+    /// Whether this is HMAC-MD5 of `challenge` with the user's password as its key (RFC 2195, CRAM-MD5). Only a user whose
+    /// password is stored as {PLAIN} can log in so.
+    pub async fn digest(&self, user: &str, challenge: &[u8], digest: &[u8; 16], peer: IpAddr) -> Verdict {
+        let attempt = self.record.delays.attempt(user, peer);
+        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        let Some((account, plaintext, known)) = self.plaintext(user, "CRAM-MD5").await else {
+            return Verdict::Failed;
+        };
+        let mac = <Hmac<Md5> as hmac::Mac>::new_from_slice(plaintext.expose());
+        let fits = mac.is_ok_and(|mac| {
+            bool::from(mac.chain_update(challenge).finalize().into_bytes().as_slice().ct_eq(digest))
+        });
+        answer(trial.settle(account.filter(|_| fits)), known).await
+    }
+
+    /// A user whose password can be read, for mechanisms that need that; `None` if a directory failed. Somebody else's
+    /// password is empty, and he is no account; the flag says whether the name is a user's.
+    async fn plaintext(&self, user: &str, by: &str) -> Option<(Option<Account>, Secret<Vec<u8>>, bool)> {
+        let Somebody { account, password } = self.find(user, None).await?;
+        let known = account.is_some();
+        let Compare::Stored(stored) = password else { return Some((None, Secret::new(Vec::new()), known)) };
+        let plaintext = stored.plaintext().filter(|password| !password.expose().is_empty()).cloned();
+        if let (Some(account), None) = (&account, &plaintext) {
+            let scheme = stored.scheme();
+            tracing::info!(user = %account.name, scheme, "{by} needs a password stored as {{PLAIN}}");
+        }
+        let account = account.filter(|_| plaintext.is_some());
+        Some((account, plaintext.unwrap_or_else(|| Secret::new(Vec::new())), known))
+    }
+
+    /// Looks for the SCRAM keys of a user: the first half of an exchange, which [`Self::proof`] ends. Somebody who is not
+    /// there, or has no keys, gets some that are the same for the same name and that nobody's password fits.
+    pub async fn keys(&self, user: &str, hash: scram::Hash, peer: IpAddr) -> Result<Claim, Verdict> {
+        let attempt = self.record.delays.attempt(user, peer);
+        let Some(trial) = self.enter(attempt).await else { return Err(Verdict::Busy) };
+        let Ok(name) = UserName::new(user) else { return Ok(self.stranger(user, hash, false)) };
+        let found = self.directories.find(&name, None).await.map_err(|error| failed(&error))?;
+        // Nothing is proven yet, and a client that thinks about it keeps nobody else out.
+        drop(trial);
+        let Found::Known { entry, .. } = found else { return Ok(self.stranger(user, hash, false)) };
+        if let Some(keys) = entry.keys_of(hash) {
+            let account = Some(entry.account.clone());
+            return Ok(Claim { keys: Arc::clone(keys), user: user.to_owned(), account, known: true });
+        }
+        let plaintext = entry.password.as_ref().and_then(StoredPassword::plaintext).cloned();
+        let Some(password) = plaintext.filter(|password| !password.expose().is_empty()) else {
+            tracing::info!(user = %name, "{} needs keys, which `restante user passwd` makes", hash.mechanism());
+            return Ok(self.stranger(user, hash, true));
+        };
+        let (salt, iterations) = (self.salt(user, hash), self.directories.stand_in_iterations(user));
+        let derived = self.pool.run(move || Keys::derive(hash, password.expose(), &salt, iterations)).await;
+        match derived {
+            Ok(Some(keys)) => {
+                let account = Some(entry.account);
+                Ok(Claim { keys: Arc::new(keys), user: user.to_owned(), account, known: true })
+            }
+            Ok(None) => Ok(self.stranger(user, hash, true)),
+            Err(PoolError::Full) => Err(Verdict::Busy),
+            Err(PoolError::Broken) => Err(Verdict::Failed),
+        }
+    }
+
+    /// Ends an exchange that [`Self::keys`] began: whether the client's proof was right.
+    pub async fn proof(&self, claim: Claim, right: bool, peer: IpAddr) -> Verdict {
+        let attempt = self.record.delays.attempt(&claim.user, peer);
+        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        answer(trial.settle(claim.account.filter(|_| right)), claim.known).await
+    }
+
+    /// Whose token this is. `user` is whom the client says it is.
+    pub async fn token(&self, user: Option<&str>, token: &Secret<String>, peer: IpAddr) -> Verdict {
+        let attempt = self.record.delays.attempt(user.unwrap_or_default(), peer);
+        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        let Ok(claimed) = user.map(UserName::new).transpose() else {
+            return answer(trial.settle(None), false).await;
+        };
+        match self.directories.token(claimed.as_ref(), token).await {
+            Ok(Check::Right(account)) => answer(trial.settle(Some(*account)), true).await,
+            Ok(Check::Wrong) => answer(trial.settle(None), true).await,
+            Ok(Check::Unknown) => answer(trial.settle(None), false).await,
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// Whether there is this user, who has shown a certificate in his name.
+    pub async fn certificate(&self, user: &str, peer: IpAddr) -> Verdict {
+        let attempt = self.record.delays.attempt(user, peer);
+        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        let found = match UserName::new(user) {
+            Ok(name) => self.directories.find(&name, None).await,
+            Err(_) => Ok(Found::Unknown),
+        };
+        match found {
+            Ok(Found::Known { entry, .. }) => answer(trial.settle(Some(entry.account)), true).await,
+            Ok(_) => answer(trial.settle(None), false).await,
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// Keys for somebody who has none.
+    fn stranger(&self, user: &str, hash: scram::Hash, known: bool) -> Claim {
+        let mut noise = [0; 32];
+        noise.copy_from_slice(&self.keyed(b"keys", user, hash));
+        let iterations = self.directories.stand_in_iterations(user);
+        let keys = Keys::stand_in(hash, &noise, self.salt(user, hash), iterations);
+        Claim { keys: Arc::new(keys), user: user.to_owned(), account: None, known }
+    }
+
+    /// The salt of somebody who has none: the same for the same name.
+    fn salt(&self, user: &str, hash: scram::Hash) -> Vec<u8> {
+        let mut salt = self.keyed(b"salt", user, hash);
+        salt.truncate(SALT_OCTETS);
+        salt
+    }
+
+    fn keyed(&self, what: &[u8], user: &str, hash: scram::Hash) -> Vec<u8> {
+        let folded = user.to_ascii_lowercase();
+        let mac = <Blake2sMac256 as blake2::digest::Mac>::new_from_slice(&self.salt_key).map(|mac| {
+            mac.chain_update(what)
+                .chain_update(hash.mechanism())
+                .chain_update([0])
+                .chain_update(folded)
+                .finalize()
+                .into_bytes()
+                .to_vec()
+        });
+        mac.unwrap_or_else(|_| vec![0; 32])
     }
 
     /// Waits for the attempt's turn; `None` if too many wait, or for too long.
@@ -194,15 +377,39 @@ impl Verifier {
         Some(tags)
     }
 
-    /// Looks a user up; `None` if the directory failed.
-    async fn find(&self, user: &str) -> Option<Found> {
-        let stand_in = || Found { name: None, password: self.directory.stand_in(user) };
+    /// Looks a user up, and has the password compared by a directory that does so itself; `None` if a directory failed.
+    async fn find(&self, user: &str, password: Option<&Secret<Vec<u8>>>) -> Option<Somebody> {
+        let stand_in =
+            || Somebody { account: None, password: Compare::Stored(self.directories.stand_in(user)) };
         let Ok(name) = UserName::new(user) else { return Some(stand_in()) };
-        match self.directory.lookup(&name).await {
-            Ok(Some(password)) => Some(Found { name: Some(name), password }),
-            Ok(None) => Some(stand_in()),
+        let found = self.directories.find(&name, password).await;
+        let checked = match found {
+            Ok(Found::Known { entry, route }) => match (entry.password, password) {
+                (Some(stored), _) => {
+                    let account = Some(entry.account);
+                    return Some(Somebody { account, password: Compare::Stored(stored) });
+                }
+                (None, Some(password)) => route.check(&name, password).await,
+                (None, None) => {
+                    let compare = Compare::Done { right: false, known: true };
+                    return Some(Somebody { account: Some(entry.account), password: compare });
+                }
+            },
+            Ok(Found::Checked(check)) => Ok(check),
+            Ok(Found::Unknown) => return Some(stand_in()),
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok(Check::Right(account)) => Some(Somebody {
+                account: Some(*account),
+                password: Compare::Done { right: true, known: true },
+            }),
+            Ok(Check::Wrong) => {
+                Some(Somebody { account: None, password: Compare::Done { right: false, known: true } })
+            }
+            Ok(Check::Unknown) => Some(stand_in()),
             Err(error) => {
-                tracing::error!(%error, "a user could not be looked up");
+                failed(&error);
                 None
             }
         }
@@ -211,26 +418,22 @@ impl Verifier {
 
 impl Trial {
     /// Keeps the record: who has logged in, or when a refusal is to be answered.
-    fn settle(mut self, accepted: Option<UserName>) -> Result<UserName, Instant> {
+    fn settle(mut self, accepted: Option<Account>) -> Result<Account, Instant> {
         let (now, place) = (Instant::now(), self.place.take());
         match accepted {
-            Some(name) => {
+            Some(account) => {
                 self.record.delays.succeeded(self.attempt, now);
                 if let Some(place) = place {
                     place.succeeded(now);
                 }
-                Ok(name)
+                Ok(account)
             }
             None => Err(self.fail(place, now)),
         }
     }
 
     /// As [`Self::settle`]; a right password is known again for a while.
-    fn settle_and_remember(
-        self,
-        accepted: Option<UserName>,
-        tags: Option<Tags>,
-    ) -> Result<UserName, Instant> {
+    fn settle_and_remember(self, accepted: Option<Account>, tags: Option<Tags>) -> Result<Account, Instant> {
         if let (Some(_), Some(cache), Some(tags)) = (&accepted, &self.record.cache, tags) {
             cache.remember(self.attempt, tags, Instant::now());
         }
@@ -256,10 +459,26 @@ impl Drop for Trial {
     }
 }
 
+/// A directory that failed is told in the log; the client learns nothing of it.
+fn failed(error: &LookupError) -> Verdict {
+    tracing::error!(%error, "a user could not be looked up");
+    Verdict::Failed
+}
+
+/// Random octets; where there are none, the time makes them at least differ from start to start.
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    if getrandom::fill(&mut key).is_err() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        key[..16].copy_from_slice(&now.as_nanos().to_be_bytes());
+    }
+    key
+}
+
 /// Answers when the time has come, holding no thread until then.
-async fn answer(settled: Result<UserName, Instant>, known: bool) -> Verdict {
+async fn answer(settled: Result<Account, Instant>, known: bool) -> Verdict {
     match settled {
-        Ok(name) => Verdict::Accepted(name),
+        Ok(account) => Verdict::Accepted(account),
         Err(due) => {
             if due > Instant::now() {
                 sleep_until(due).await;

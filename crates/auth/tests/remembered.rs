@@ -37,7 +37,7 @@ fn name(name: &str) -> UserName {
 }
 
 fn accepted(user: &str) -> Verdict {
-    Verdict::Accepted(name(user))
+    Verdict::Accepted(restante_auth::Account::new(name(user)))
 }
 
 /// A slow hash: it counts how often it is computed, and waits for the gate that it finds.

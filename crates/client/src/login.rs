@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use md5::{Digest as _, Md5};
 use restante_proto::{Secret, client::Broken, command::Command, verb::Verb};
-use restante_sasl::{Credentials, MECHANISMS, Mechanism};
+use restante_sasl::{ClientContext, Credentials, MECHANISMS, Mechanism};
 
 use crate::{
     capabilities::Offer,
@@ -154,7 +154,7 @@ impl Client {
         {
             return Err(Error::Credentials(mechanism.name));
         }
-        let mut exchange = (mechanism.client)(credentials.clone());
+        let mut exchange = (mechanism.client)(credentials.clone(), &ClientContext::default());
         let initial = exchange.initial().map(|initial| encode(&initial));
         let fits = |initial: &Secret<String>| {
             "AUTH  \r\n".len() + mechanism.name.len() + initial.expose().len() <= INITIAL_LINE_MAX_OCTETS
@@ -169,7 +169,7 @@ impl Client {
         loop {
             match self.connection.next(Waiting::Answer(Verb::Auth)).await? {
                 Step::Challenge(challenge) => {
-                    let response = exchange.respond(&challenge);
+                    let response = exchange.respond(&challenge).ok();
                     cancelled |= response.is_none();
                     self.connection.respond(response.as_ref())?;
                 }

@@ -24,7 +24,7 @@ fn session() -> Session<()> {
     let policy = Policy {
         hostname: "X1".into(),
         stls: true,
-        mechanisms: vec![Offer { name: "PLAIN", cleartext: true }],
+        mechanisms: vec![Offer::new("PLAIN", true)],
         login_failures_max: 100,
         bad_commands_max: 100,
     };
@@ -40,7 +40,11 @@ fn run(session: &mut Session<()>, lines: &str, mood: Mood) -> (String, Option<Cl
             Next::Write => panic!("nothing here is that long"),
             Next::Ask(ask) => session.answer(answer(&ask, mood), &mut out),
             Next::Send(_) => session.sent(mood == Mood::Yes, &mut out),
-            Next::StartTls => session.secured(TlsFacts { version: "TLSv1.3".into(), cipher: "X".into() }),
+            Next::StartTls => session.secured(TlsFacts {
+                version: "TLSv1.3".into(),
+                cipher: "X".into(),
+                ..TlsFacts::default()
+            }),
             Next::Close(why) => break Some(why),
         }
     };

@@ -28,17 +28,14 @@ fn policy(stls: bool) -> Policy {
     Policy {
         hostname: "X1".into(),
         stls,
-        mechanisms: vec![
-            Offer { name: "X-DIGEST", cleartext: false },
-            Offer { name: "PLAIN", cleartext: true },
-        ],
+        mechanisms: vec![Offer::new("X-DIGEST", false), Offer::new("PLAIN", true)],
         login_failures_max: 3,
         bad_commands_max: 100,
     }
 }
 
 fn facts() -> TlsFacts {
-    TlsFacts { version: "TLSv1.3".into(), cipher: "X".into() }
+    TlsFacts { version: "TLSv1.3".into(), cipher: "X".into(), ..TlsFacts::default() }
 }
 
 impl Server {

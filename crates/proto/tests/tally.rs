@@ -231,7 +231,11 @@ fn stls_counts_before_the_handshake() {
     assert!(matches!(played.hear(b"STLS\r\nUSER a\r\n", true), Next::StartTls));
     assert_eq!(played.counts(), [(Some(Verb::Stls), true, 1)]);
     assert!(!played.session.is_between_commands(), "the client does not speak POP3 now");
-    played.session.secured(TlsFacts { version: "TLSv1.3".into(), cipher: "TLS_AES_256_GCM_SHA384".into() });
+    played.session.secured(TlsFacts {
+        version: "TLSv1.3".into(),
+        cipher: "TLS_AES_256_GCM_SHA384".into(),
+        ..TlsFacts::default()
+    });
     played.say(b"");
     assert!(played.session.is_between_commands());
     assert_eq!(played.counts(), [(Some(Verb::Stls), true, 1)], "and not again");

@@ -5,14 +5,20 @@
 
 use restante_proto::Secret;
 
-use crate::{ClientExchange, Credentials, Mechanism, ServerExchange, Step, read_name, read_password};
+use crate::{
+    ClientError, ClientExchange, Credentials, Evidence, Mechanism, Needs, ServerExchange, Step, read_name,
+    read_password,
+};
 
 /// LOGIN, for the registry.
 pub(crate) const MECHANISM: Mechanism = Mechanism {
     name: "LOGIN",
+    needs: Needs::Password,
     cleartext: true,
-    server: || Box::new(Server::Start),
-    client: |credentials| Box::new(Client { credentials, next: Next::Name }),
+    binding: false,
+    by_name_only: false,
+    server: |_| Box::new(Server::Start),
+    client: |credentials, _| Box::new(Client { credentials, next: Next::Name }),
 };
 
 const NAME_PROMPT: &[u8] = b"Username:";
@@ -42,8 +48,9 @@ impl ServerExchange for Server {
                 None => (Self::Over, Step::Malformed),
             },
             (Self::Password { user }, Some(password)) => {
-                let credentials = read_password(password).map(|password| Credentials { user, password });
-                (Self::Over, credentials.map_or(Step::Malformed, Step::Verify))
+                let credentials = read_password(password).map(|password| Credentials::new(user, password));
+                let verify = |credentials| Step::Verify(Evidence::Password(credentials));
+                (Self::Over, credentials.map_or(Step::Malformed, verify))
             }
             (Self::Name | Self::Password { .. }, None) | (Self::Over, _) => (Self::Over, Step::Malformed),
         };
@@ -75,21 +82,24 @@ impl ClientExchange for Client {
 
     /// Goes by the order of the prompts, whose words differ from server to server. One thing is looked at: a server
     /// that asks for the name again would put a password into its log as a name.
-    fn respond(&mut self, challenge: &[u8]) -> Option<Secret<Vec<u8>>> {
+    fn respond(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, ClientError> {
         match self.next {
             Next::Name => {
                 let name = self.credentials.user.as_bytes();
                 let usable = !name.is_empty() && !name.contains(&0);
                 self.next = if usable { Next::Password } else { Next::Nothing };
-                usable.then(|| Secret::new(name.to_vec()))
+                usable.then(|| Secret::new(name.to_vec())).ok_or(ClientError::Credentials)
             }
             Next::Password => {
                 self.next = Next::Nothing;
                 let asks_for_name = challenge.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"user"));
-                let usable = !asks_for_name && !self.credentials.password.expose().contains(&0);
-                usable.then(|| self.credentials.password.clone())
+                match (asks_for_name, self.credentials.password.expose().contains(&0)) {
+                    (true, _) => Err(ClientError::Senseless),
+                    (false, true) => Err(ClientError::Credentials),
+                    (false, false) => Ok(self.credentials.password.clone()),
+                }
             }
-            Next::Nothing => None,
+            Next::Nothing => Err(ClientError::Senseless),
         }
     }
 }

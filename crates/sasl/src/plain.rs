@@ -4,14 +4,20 @@
 
 use restante_proto::Secret;
 
-use crate::{ClientExchange, Credentials, Mechanism, ServerExchange, Step, read_name, read_password};
+use crate::{
+    ClientError, ClientExchange, Credentials, Evidence, Mechanism, Needs, ServerExchange, Step, read_name,
+    read_password,
+};
 
 /// PLAIN, for the registry.
 pub(crate) const MECHANISM: Mechanism = Mechanism {
     name: "PLAIN",
+    needs: Needs::Password,
     cleartext: true,
-    server: || Box::new(Server::Start),
-    client: |credentials| Box::new(Client { credentials, answered: false }),
+    binding: false,
+    by_name_only: false,
+    server: |_| Box::new(Server::Start),
+    client: |credentials, _| Box::new(Client { credentials, answered: false }),
 };
 
 /// Where the server's half is.
@@ -29,9 +35,10 @@ impl ServerExchange for Server {
     fn step(&mut self, response: Option<&[u8]>) -> Step {
         let (next, step) = match (&self, response) {
             (Self::Start, None) => (Self::Asked, Step::Challenge(Vec::new())),
-            (Self::Start | Self::Asked, Some(message)) => {
-                (Self::Over, read_message(message).map_or(Step::Malformed, Step::Verify))
-            }
+            (Self::Start | Self::Asked, Some(message)) => (
+                Self::Over,
+                read_message(message).map_or(Step::Malformed, |read| Step::Verify(Evidence::Password(read))),
+            ),
             (Self::Asked | Self::Over, _) => (Self::Over, Step::Malformed),
         };
         *self = next;
@@ -51,7 +58,7 @@ fn read_message(message: &[u8]) -> Option<Credentials> {
     if !authzid.is_empty() && !authzid.eq_ignore_ascii_case(authcid) {
         return None;
     }
-    Some(Credentials { user: user.to_owned(), password: read_password(password)? })
+    Some(Credentials::new(user, read_password(password)?))
 }
 
 /// The client's half.
@@ -85,11 +92,11 @@ impl ClientExchange for Client {
     }
 
     /// The challenge is empty. It also comes after an initial response where a server ignores that.
-    fn respond(&mut self, challenge: &[u8]) -> Option<Secret<Vec<u8>>> {
+    fn respond(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, ClientError> {
         if self.answered || !challenge.is_empty() {
-            return None;
+            return Err(ClientError::Senseless);
         }
         self.answered = true;
-        self.message()
+        self.message().ok_or(ClientError::Credentials)
     }
 }

@@ -7,7 +7,7 @@ use restante_sasl::{
 };
 
 fn server() -> Box<dyn ServerExchange> {
-    (find("login").unwrap().server)()
+    (find("login").unwrap().server)(&ServerContext::default())
 }
 
 fn client(user: &str, password: &[u8]) -> Box<dyn ClientExchange> {
@@ -23,7 +23,7 @@ fn challenge(step: Step) -> Vec<u8> {
 
 fn credentials(step: Step) -> (String, Vec<u8>) {
     match step {
-        Step::Verify(Credentials { user, password }) => (user, password.expose().clone()),
+        Step::Verify(Evidence::Password(Credentials { user, password })) => (user, password.expose().clone()),
         other => panic!("{other:?} instead of credentials"),
     }
 }
@@ -59,7 +59,7 @@ fn names_and_passwords_are_bounded_and_hold_no_nul() {
     ] {
         let mut server = server();
         server.step(Some(b"tim"));
-        assert_eq!(matches!(server.step(Some(&password)), Step::Verify(_)), good);
+        assert_eq!(matches!(server.step(Some(&password)), Step::Verify(Evidence::Password(_))), good);
     }
 }
 

@@ -5,13 +5,15 @@ use proptest::prelude::*;
 use restante_sasl::{Credentials, PASSWORD_MAX_OCTETS, ServerExchange, Step, find};
 
 fn server() -> Box<dyn ServerExchange> {
-    (find("PLAIN").unwrap().server)()
+    (find("PLAIN").unwrap().server)(&ServerContext::default())
 }
 
 /// What the server makes of one initial response: the name and the password, or nothing if it refuses.
 fn read(message: &[u8]) -> Option<(String, Vec<u8>)> {
     match server().step(Some(message)) {
-        Step::Verify(Credentials { user, password }) => Some((user, password.expose().clone())),
+        Step::Verify(Evidence::Password(Credentials { user, password })) => {
+            Some((user, password.expose().clone()))
+        }
         Step::Malformed => None,
         Step::Challenge(_) => panic!("a challenge after the only message"),
     }
@@ -83,13 +85,13 @@ fn bounds() {
 fn without_an_initial_response_comes_an_empty_challenge() {
     let mut server = server();
     assert!(matches!(server.step(None), Step::Challenge(challenge) if challenge.is_empty()));
-    assert!(matches!(server.step(Some(b"\0tim\0secret")), Step::Verify(_)));
+    assert!(matches!(server.step(Some(b"\0tim\0secret")), Step::Verify(Evidence::Password(_))));
 }
 
 #[test]
 fn an_exchange_that_is_over_stays_over() {
     let mut exchange = server();
-    assert!(matches!(exchange.step(Some(b"\0tim\0secret")), Step::Verify(_)));
+    assert!(matches!(exchange.step(Some(b"\0tim\0secret")), Step::Verify(Evidence::Password(_))));
     assert!(matches!(exchange.step(Some(b"\0tim\0secret")), Step::Malformed));
     let mut exchange = server();
     exchange.step(None);
@@ -116,7 +118,7 @@ fn the_client_answers_one_empty_challenge() {
 #[test]
 fn nothing_shows_the_password() {
     let credentials = Credentials::new("tim", b"tanstaaf".to_vec());
-    let mut exchange = (find("PLAIN").unwrap().client)(credentials);
+    let mut exchange = (find("PLAIN").unwrap().client)(credentials, &ClientContext::default());
     let seen = format!("{exchange:?} {:?} {:?}", exchange.initial(), server().step(Some(b"\0tim\0tanstaaf")));
     assert!(!seen.contains("tanstaaf"), "{seen}");
 }

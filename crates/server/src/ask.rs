@@ -13,21 +13,22 @@ use std::{
     time::Instant,
 };
 
-use restante_auth::Verdict;
+use restante_auth::Account;
 use restante_proto::{
-    Marks, Secret, UserName,
+    Marks, UserName,
     reply::{Refusal, ResponseCode},
     server::{Answer, Ask, Transfer},
 };
-use restante_sasl::{ServerExchange, Step};
 use restante_store::{Maildrop, OpenError, Source, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use crate::{
     happening::{Happening, LockResult, LoginResult},
+    login::Exchange,
     registry::{Held, Registry},
     sessions::Presence,
+    tls::Channel,
 };
 
 /// Answers one session's questions, and holds its maildrop.
@@ -39,10 +40,13 @@ pub(crate) struct Asker {
     pub(crate) logged_in: Arc<AtomicBool>,
     /// Held by whatever must end before the process does.
     pub(crate) alive: mpsc::Sender<()>,
-    pub(crate) user: Option<UserName>,
+    /// Who has logged in, and from the right password to the open maildrop, who is about to.
+    pub(crate) account: Option<Account>,
     /// How the client logs in.
     pub(crate) mechanism: &'static str,
-    pub(crate) exchange: Option<Box<dyn ServerExchange>>,
+    pub(crate) exchange: Option<Exchange>,
+    /// What SASL can use of the TLS connection.
+    pub(crate) channel: Channel,
     pub(crate) open: Option<Open>,
 }
 
@@ -67,16 +71,13 @@ impl Asker {
                     self.presence.live.verifier.apop(&user, &stamp, &digest, self.presence.peer.ip()).await;
                 self.verdict(verdict, &user, "APOP")
             }
-            Ask::SaslStart { mechanism, initial } => {
-                let mechanism = restante_sasl::find(mechanism);
-                self.mechanism = mechanism.map_or("", |mechanism| mechanism.name);
-                self.exchange = mechanism.map(|mechanism| (mechanism.server)());
-                self.exchange_step(initial.as_ref()).await
-            }
+            Ask::SaslStart { mechanism, initial } => self.begin_exchange(mechanism, initial.as_ref()).await,
             Ask::SaslStep(response) => self.exchange_step(Some(&response)).await,
             Ask::SaslCancel => {
-                self.exchange = None;
-                self.login(LoginResult::Cancelled);
+                // A refusal that the client has heard the reason of was counted.
+                if self.exchange.take().is_none_or(|exchange| !exchange.is_settled()) {
+                    self.login(LoginResult::Cancelled);
+                }
                 Answer::Cancelled
             }
             Ask::Open => self.open().await,
@@ -126,60 +127,9 @@ impl Asker {
         self.open.as_ref().is_none_or(|open| open.held.busy())
     }
 
-    async fn exchange_step(&mut self, response: Option<&Secret<Vec<u8>>>) -> Answer<Source> {
-        let Some(exchange) = &mut self.exchange else {
-            return Answer::Refused(Refusal::plain("no such mechanism"));
-        };
-        match exchange.step(response.map(|response| response.expose().as_slice())) {
-            Step::Challenge(challenge) => Answer::Challenge(challenge),
-            Step::Verify(credentials) => {
-                self.exchange = None;
-                self.password(&credentials.user, &credentials.password, "AUTH").await
-            }
-            Step::Malformed => {
-                self.exchange = None;
-                self.login(LoginResult::Malformed);
-                Answer::Refused(Refusal::coded(ResponseCode::Auth, "the response is malformed"))
-            }
-        }
-    }
-
-    async fn password(&mut self, user: &str, password: &Secret<Vec<u8>>, by: &'static str) -> Answer<Source> {
-        let verdict = self.presence.live.verifier.password(user, password, self.presence.peer.ip()).await;
-        self.verdict(verdict, user, by)
-    }
-
-    fn verdict(&mut self, verdict: Verdict, user: &str, by: &'static str) -> Answer<Source> {
-        match verdict {
-            Verdict::Accepted(user) => {
-                self.presence.set_user(&user);
-                self.user = Some(user);
-                Answer::Accepted
-            }
-            Verdict::Refused { known } => {
-                // A name that nobody has may be a password typed in the wrong place.
-                let name = UserName::new(user).ok().filter(|_| known);
-                if let Some(name) = &name {
-                    self.presence.set_tried(name);
-                }
-                let user = name.as_ref().map_or("(unknown user)", UserName::as_str);
-                warn!(session = %self.presence.id, address = %self.presence.peer.ip(), user, by, "login failed");
-                self.login(LoginResult::Credentials);
-                Answer::Refused(Refusal::credentials())
-            }
-            Verdict::Busy => {
-                self.login(LoginResult::Busy);
-                temporary("too many logins at once, try again later")
-            }
-            Verdict::Failed => {
-                self.login(LoginResult::Directory);
-                temporary("users cannot be looked up now, try again later")
-            }
-        }
-    }
-
     async fn open(&mut self) -> Answer<Source> {
-        let Some(user) = self.user.clone() else { return self.not_open() };
+        let Some(account) = self.account.clone() else { return self.not_open() };
+        let user = account.name;
         let asked = Instant::now();
         let mut claim = self.registry.claim(&user, &self.presence);
         let mut lock = LockResult::Free;
@@ -199,7 +149,7 @@ impl Asker {
                 self.login(LoginResult::InUse);
                 self.in_use(&user, holder.describe())
             }
-            Ok(held) => match self.presence.live.store.open(&user).await {
+            Ok(held) => match self.presence.live.store.open_at(&user, account.maildrop.as_deref()).await {
                 Ok(maildrop) => {
                     let (messages, sizes) = (maildrop.messages(), maildrop.known_sizes());
                     let changed = maildrop.changed_unique_ids();
@@ -231,11 +181,11 @@ impl Asker {
             },
         };
         // Nobody is logged in.
-        self.user = None;
+        self.account = None;
         Answer::Refused(refusal)
     }
 
-    fn login(&self, result: LoginResult) {
+    pub(crate) fn login(&self, result: LoginResult) {
         self.presence.login(self.mechanism, result);
     }
 
@@ -249,7 +199,7 @@ impl Asker {
     async fn commit(&mut self, deleted: Marks) -> Answer<Source> {
         let Some(Open { maildrop, held }) = self.open.take() else { return self.not_open() };
         let (session, count, alive) = (self.presence.id, deleted.count(), self.alive.clone());
-        let user = self.user.as_ref().map(|user| user.as_str().to_owned());
+        let user = self.account.as_ref().map(|account| account.name.as_str().to_owned());
         let (done, committed) = oneshot::channel();
         let mut commit = Box::pin(async move {
             let committed = maildrop.commit(deleted).await;
@@ -297,7 +247,7 @@ impl Asker {
     }
 
     fn failed(&self, error: &StoreError) -> Answer<Source> {
-        let user = self.user.as_ref().map(UserName::as_str);
+        let user = self.account.as_ref().map(|account| account.name.as_str());
         if !matches!(error, StoreError::Encoded { .. }) {
             // The store has told that already.
             warn!(session = %self.presence.id, user, error = error.to_string().as_str(), "mail could not be read");
@@ -327,6 +277,6 @@ fn is_permanent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-fn temporary(text: &'static str) -> Answer<Source> {
+pub(crate) fn temporary(text: &'static str) -> Answer<Source> {
     Answer::Refused(Refusal::coded(ResponseCode::SysTemp, text))
 }

@@ -31,7 +31,7 @@ use crate::{
     server::{Live, Shared},
     sessions::{Doing, Present},
     settings::Cleartext,
-    tls,
+    tls::{self, Channel},
     wire::Wire,
 };
 
@@ -62,9 +62,10 @@ impl Connection {
             registry: Arc::clone(&shared.registry),
             logged_in: Arc::clone(&logged_in),
             alive: alive.clone(),
-            user: None,
             mechanism: "",
             exchange: None,
+            channel: Channel::default(),
+            account: None,
             open: None,
         };
         let mut ending = stage.clone();
@@ -98,7 +99,7 @@ impl Connection {
 
 async fn serve(
     stream: TcpStream,
-    asker: Asker,
+    mut asker: Asker,
     stage: watch::Receiver<Stage>,
     outcome: &mut Outcome,
     slot: &mut Option<Wire>,
@@ -119,9 +120,12 @@ async fn serve(
             match Box::pin(implicit_tls(stream, &live, recording)).await {
                 Err(why) => return why,
                 Ok(stream) => {
-                    let facts = tls::facts(stream.get_ref().1);
-                    presence.secured(facts.clone());
-                    link.tls = Some(Box::new(facts));
+                    if let Some(config) = &live.tls {
+                        let (facts, channel) = tls::settled(stream.get_ref().1, config);
+                        presence.secured(facts.clone());
+                        link.tls = Some(Box::new(facts));
+                        asker.channel = channel;
+                    }
                     *slot = Some(Wire::tls(stream, recording.clone()));
                 }
             }
@@ -131,7 +135,7 @@ async fn serve(
         Ok(stamp) => stamp,
         Err(error) => return Why::Connection(format!("no randomness for APOP: {error}")),
     };
-    let session = Session::new(Arc::clone(&live.policy), link, stamp);
+    let session = Session::new(live.policy(), link, stamp);
     // Boxed: moved around, it would have its place in each future that it passes.
     let recording = recording.clone();
     let mut driver = Box::new(Driver::new(session, asker, outcome, stage, recording));
@@ -155,7 +159,7 @@ async fn implicit_tls(
             }
             Err(why)
         }
-        None => drive::handshake(config, stream, by, recording).await,
+        None => drive::handshake(&config.rustls, stream, by, recording).await,
     }
 }
 

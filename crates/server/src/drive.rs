@@ -320,8 +320,9 @@ impl Driver<'_> {
             return Err(Why::Handshake("TLS is not configured".into()));
         };
         let by = Instant::now() + self.live.settings.limits.tls_handshake;
-        let stream = handshake(config, stream, by, &recording).await?;
-        let facts = tls::facts(stream.get_ref().1);
+        let stream = handshake(&config.rustls, stream, by, &recording).await?;
+        let (facts, channel) = tls::settled(stream.get_ref().1, config);
+        self.asker.channel = channel;
         self.presence.secured(facts.clone());
         self.session.secured(facts);
         *slot = Some(Wire::tls(stream, recording));

@@ -11,6 +11,7 @@ mod drive;
 mod gate;
 mod happening;
 mod listen;
+mod login;
 mod observe;
 mod outcome;
 mod pool;
@@ -26,9 +27,10 @@ mod wire;
 pub use happening::{EndReason, Happening, LockResult, LoginResult};
 pub use listen::{BindError, Port};
 pub use observe::{Begun, Observer, Watch, Who};
-pub use rustls::ServerConfig as TlsConfig;
 pub use server::{Config, Handle, ReloadError, Server};
 pub use sessions::{Doing, LockFacts, SessionFacts, Totals};
 pub use settings::{Cleartext, Limits, Settings};
-pub use tls::{PemKind, PemProblem, TlsError, server_config};
+pub use tls::{
+    ClientCertificates, PemKind, PemProblem, TlsConfig, TlsError, server_config, server_config_with,
+};
 pub use transcripts::{Bounds, Transcripts};

@@ -16,6 +16,7 @@ use restante_proto::{
     reply::{Refusal, ResponseCode},
     server::{Offer, Policy},
 };
+use restante_sasl::{Mechanism, Needs};
 use restante_store::Store;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -35,6 +36,7 @@ use crate::{
     registry::Registry,
     sessions::{Arrival, Kick, LockFacts, SessionFacts, Sessions, Totals},
     settings::Settings,
+    tls::TlsConfig,
 };
 
 /// All that a server is made from.
@@ -43,7 +45,7 @@ pub struct Config {
     /// What the operator decides.
     pub settings: Settings,
     /// Certificate and key, from [`crate::server_config`]; without it there is neither STLS nor pop3s.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<TlsConfig>>,
     /// Where mail is.
     pub store: Arc<dyn Store>,
     /// Who users are.
@@ -89,8 +91,10 @@ enum Order {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) settings: Settings,
-    pub(crate) policy: Arc<Policy>,
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// As it was for the last session: which mechanisms are offered goes by what the directories can do, which changes when
+    /// users do.
+    policy: ArcSwap<Policy>,
+    pub(crate) tls: Option<Arc<TlsConfig>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
@@ -111,21 +115,50 @@ pub(crate) struct Shared {
     connections: AtomicU64,
 }
 
+/// The mechanisms that are offered: those that the operator names, or those by which every user can log in.
+fn offers(settings: &Settings, verifier: &Verifier) -> impl Iterator<Item = Offer> {
+    let named = settings.mechanisms.as_ref();
+    let offered = move |mechanism: &&Mechanism| match named {
+        Some(names) => names.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name)),
+        None => !mechanism.by_name_only && verifier.can(mechanism.needs),
+    };
+    restante_sasl::MECHANISMS.iter().filter(offered).map(|mechanism| Offer {
+        name: mechanism.name,
+        cleartext: mechanism.cleartext,
+        binding: mechanism.binding,
+        certificate: mechanism.needs == Needs::Certificate,
+    })
+}
+
 impl Live {
     pub(crate) fn new(config: Config) -> Self {
         let Config { settings, tls, store, verifier, observers } = config;
-        let mechanisms = restante_sasl::MECHANISMS
-            .iter()
-            .map(|mechanism| Offer { name: mechanism.name, cleartext: mechanism.cleartext })
-            .collect();
-        let policy = Arc::new(Policy {
+        let policy = Policy {
             hostname: settings.hostname.clone(),
             stls: tls.is_some(),
-            mechanisms,
+            mechanisms: offers(&settings, &verifier).collect(),
             login_failures_max: settings.limits.login_failures,
             bad_commands_max: settings.limits.bad_commands,
-        });
+        };
+        let policy = ArcSwap::from_pointee(policy);
         Self { settings, policy, tls, store, verifier, observers }
+    }
+
+    /// Whether a mechanism is offered that binds to the TLS connection, where there is one.
+    pub(crate) fn offers_binding(&self) -> bool {
+        self.policy.load().mechanisms.iter().any(|offer| offer.binding)
+    }
+
+    /// What holds for a session that begins now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        let policy = self.policy.load_full();
+        if offers(&self.settings, &self.verifier).eq(policy.mechanisms.iter().cloned()) {
+            return policy;
+        }
+        let mechanisms = offers(&self.settings, &self.verifier).collect();
+        let policy = Arc::new(Policy { mechanisms, ..Policy::clone(&policy) });
+        self.policy.store(Arc::clone(&policy));
+        policy
     }
 
     /// Tells the observers what happened; without any it is not even found out.

@@ -15,6 +15,9 @@ pub struct Settings {
     pub cleartext: Cleartext,
     /// Whether APOP is offered.
     pub apop: bool,
+    /// The names of the SASL mechanisms that are offered; `None`: all that every user can log in by, but those that need
+    /// passwords which the server can read.
+    pub mechanisms: Option<Vec<String>>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -28,6 +31,7 @@ impl Default for Settings {
             pop3s: Vec::new(),
             cleartext: Cleartext::Loopback,
             apop: false,
+            mechanisms: None,
             limits: Limits::default(),
         }
     }

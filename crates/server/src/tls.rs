@@ -11,10 +11,15 @@ use restante_proto::{
     dialogue::{self, TlsEvent, Word},
     server::TlsFacts,
 };
+use restante_sasl::ChannelBindings;
 use rustls::{
-    ServerConfig, ServerConnection,
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use x509_parser::extensions::GeneralName;
 
 /// The registered ALPN name of POP3 (RFC 7301, IANA): other names are refused by rustls.
 const ALPN: &[u8] = b"pop3";
@@ -29,6 +34,14 @@ pub enum TlsError {
         path: PathBuf,
         /// What is wrong with it.
         problem: PemProblem,
+    },
+    /// The authorities of clients cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// The key does not belong to the certificate, or is of a kind that is not supported.
     #[error("{}", unusable(certificate, key, source))]
@@ -159,8 +172,35 @@ fn unusable(certificate: &Path, key: &Path, error: &rustls::Error) -> String {
     }
 }
 
+/// The TLS side of a server, and what must be known of it besides.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// What rustls shakes hands by.
+    pub(crate) rustls: Arc<ServerConfig>,
+    /// `tls-server-end-point` (RFC 5929 §4) of the one certificate that it shows; `None` where that is not defined.
+    pub(crate) end_point: Option<Vec<u8>>,
+}
+
+/// Whether clients may identify by a certificate (for SASL EXTERNAL), and whose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// A PEM file with the authorities that sign them.
+    pub authorities: PathBuf,
+    /// Whether a client without one is sent away.
+    pub required: bool,
+}
+
 /// The TLS side of a server from a chain of certificates and a key, both PEM: TLS 1.2 and 1.3, ALPN `pop3`.
-pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<TlsConfig>, TlsError> {
+    server_config_with(certificate, key, None)
+}
+
+/// As [`server_config`]; clients may show certificates.
+pub fn server_config_with(
+    certificate: &Path,
+    key: &Path,
+    clients: Option<&ClientCertificates>,
+) -> Result<Arc<TlsConfig>, TlsError> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| pem_error(certificate, PemKind::Certificate, Some(error)))?;
@@ -170,10 +210,12 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
     let private =
         PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, PemKind::Key, Some(error)))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = clients.map(|clients| client_verifier(clients, &provider)).transpose()?;
+    let end_point = chain.first().and_then(|certificate| end_point(certificate));
     let build = || {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
             .with_single_cert(chain, private)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A client that comes again resumes without a new signature; its key exchange is new all the same (RFC 8446
@@ -181,23 +223,118 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         config.send_tls13_tickets = 1;
         config.max_early_data_size = 0;
-        Ok(Arc::new(config))
+        Ok(Arc::new(TlsConfig { rustls: Arc::new(config), end_point }))
     };
     build().map_err(|source| TlsError::Unusable { certificate: certificate.into(), key: key.into(), source })
 }
 
+/// Checks the certificates of clients against the authorities of a file.
+fn client_verifier(
+    clients: &ClientCertificates,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let path = &clients.authorities;
+    let damaged = |error| pem_error(path, PemKind::Certificate, error);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| damaged(Some(error)))? {
+        let added = roots.add(certificate.map_err(|error| damaged(Some(error)))?);
+        added.map_err(|source| TlsError::Authority { path: path.clone(), problem: source.to_string() })?;
+    }
+    if roots.is_empty() {
+        return Err(damaged(None));
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| TlsError::Authority { path: path.clone(), problem: error.to_string() })
+}
+
+/// `tls-server-end-point` (RFC 5929 §4.1): the certificate's hash, by the hash of its signature, where MD5 and SHA-1 give
+/// way to SHA-256. Not defined for signatures without a hash of their own, such as Ed25519.
+fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    // RFC 3279, RFC 4055, RFC 5758; RSASSA-PSS names its hash in parameters, and is left out.
+    match parsed.signature_algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.4"
+        | "1.2.840.113549.1.1.5"
+        | "1.2.840.113549.1.1.11"
+        | "1.2.840.10045.4.1"
+        | "1.2.840.10045.4.3.2" => Some(Sha256::digest(certificate).to_vec()),
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Some(Sha384::digest(certificate).to_vec()),
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Some(Sha512::digest(certificate).to_vec()),
+        _ => None,
+    }
+}
+
+/// What SASL can use of a TLS connection.
+#[derive(Debug, Default)]
+pub(crate) struct Channel {
+    pub(crate) bindings: ChannelBindings,
+    /// Whom the client's certificate names, the first name first; empty where it showed none.
+    pub(crate) certified: Vec<String>,
+}
+
+impl Channel {
+    /// Of a handshake that is done.
+    fn of(connection: &ServerConnection, config: &TlsConfig) -> Self {
+        // RFC 9266 §4.2: with TLS 1.2 it would need the extended master secret, which nobody here insists on.
+        let exporter = (connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
+            .then(|| {
+                connection.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
+            })
+            .flatten();
+        let bindings = ChannelBindings { exporter, end_point: config.end_point.clone() };
+        let shown = connection.peer_certificates().and_then(<[_]>::first);
+        Self { bindings, certified: shown.map(names).unwrap_or_default() }
+    }
+}
+
+/// The most names that are read from a client's certificate.
+const CERTIFIED_MAX: usize = 16;
+
+/// Whom a certificate names: its mail addresses (RFC 5280 §4.2.1.6), and else its common name.
+fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return Vec::new() };
+    let addresses = parsed.subject_alternative_name().ok().flatten();
+    let mut names: Vec<String> = addresses
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::RFC822Name(address) => Some((*address).to_owned()),
+            _ => None,
+        })
+        .take(CERTIFIED_MAX)
+        .collect();
+    if names.is_empty() {
+        let common = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        names.extend(common.map(str::to_owned).take(1));
+    }
+    names
+}
+
+/// What was agreed, and what SASL can use of it.
+pub(crate) fn settled(connection: &ServerConnection, config: &TlsConfig) -> (TlsFacts, Channel) {
+    let channel = Channel::of(connection, config);
+    let facts = TlsFacts {
+        binding: !channel.bindings.is_empty(),
+        certificate: !channel.certified.is_empty(),
+        ..facts(connection)
+    };
+    (facts, channel)
+}
+
 /// What was agreed.
-pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
+fn facts(connection: &ServerConnection) -> TlsFacts {
     let version = connection.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
     let cipher =
         connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str().map(str::to_owned));
     let cipher = cipher.unwrap_or_default().replace("TLS13_", "TLS_"); // the registered names
-    TlsFacts { version: version.unwrap_or_default().replace('_', "."), cipher }
+    let version = version.unwrap_or_default().replace('_', ".");
+    TlsFacts { version, cipher, ..TlsFacts::default() }
 }
 
 /// What was agreed, as a dialogue tells it.
 pub(crate) fn event(connection: &ServerConnection) -> TlsEvent {
-    let TlsFacts { version, cipher } = facts(connection);
+    let TlsFacts { version, cipher, .. } = facts(connection);
     // What is no word, as a name that is a page long, is left out.
     let word = |text: &str| Word::new(text).ok();
     TlsEvent::Handshake(dialogue::TlsFacts {

@@ -31,6 +31,19 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// is committed or dropped. A maildrop that does not exist is an empty one; nothing is created.
     fn open<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Box<dyn Maildrop>, OpenError>>;
 
+    /// As [`Self::open`], at another place than the configuration says, where a directory names one: for Maildirs an absolute
+    /// path. Fails with [`OpenError::NoPlace`] where the store has no such places.
+    fn open_at<'a>(
+        &'a self,
+        user: &'a UserName,
+        place: Option<&'a str>,
+    ) -> Task<'a, Result<Box<dyn Maildrop>, OpenError>> {
+        match place {
+            None => self.open(user),
+            Some(_) => Box::pin(async { Err(OpenError::NoPlace) }),
+        }
+    }
+
     /// Begins the delivery of one message. Blocking; nothing is seen by anybody before [`Delivery::commit`].
     fn deliver(&self, user: &UserName) -> Result<Box<dyn Delivery>, DeliverError>;
 }

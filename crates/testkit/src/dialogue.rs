@@ -15,7 +15,7 @@ use restante_proto::{
     server::{Answer, Ask, Link, Next, Offer, Policy, Session, TlsFacts, Transfer},
     verb::Verb,
 };
-use restante_sasl::{MECHANISMS, ServerExchange, Step};
+use restante_sasl::{Evidence, MECHANISMS, Needs, ServerContext, ServerExchange, Step};
 
 /// How the client's octets are cut into what the session is given at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,12 +261,17 @@ impl<'a> Server<'a> {
             stls: head.tls == Some(TlsMode::Stls),
             mechanisms: MECHANISMS
                 .iter()
-                .map(|mechanism| Offer { name: mechanism.name, cleartext: mechanism.cleartext })
+                .filter(|mechanism| mechanism.needs == Needs::Password)
+                .map(|mechanism| Offer::new(mechanism.name, mechanism.cleartext))
                 .collect(),
             login_failures_max: 3,
             bad_commands_max: 20,
         };
-        let facts = TlsFacts { version: "TLSv1.3".into(), cipher: "TLS_AES_256_GCM_SHA384".into() };
+        let facts = TlsFacts {
+            version: "TLSv1.3".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
+            ..TlsFacts::default()
+        };
         let link = Link {
             tls: (head.tls == Some(TlsMode::Implicit)).then(|| Box::new(facts)),
             cleartext: head.cleartext != Some(Cleartext::Never),
@@ -340,7 +345,11 @@ impl<'a> Server<'a> {
             return Err("the server does not begin TLS".into());
         }
         self.shaking_hands = false;
-        self.session.secured(TlsFacts { version: "TLSv1.3".into(), cipher: "TLS_AES_256_GCM_SHA384".into() });
+        self.session.secured(TlsFacts {
+            version: "TLSv1.3".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
+            ..TlsFacts::default()
+        });
         Ok(())
     }
 
@@ -358,7 +367,8 @@ impl<'a> Server<'a> {
                 }
             }
             Ask::SaslStart { mechanism, initial } => {
-                self.exchange = restante_sasl::find(mechanism).map(|mechanism| (mechanism.server)());
+                self.exchange = restante_sasl::find(mechanism)
+                    .map(|mechanism| (mechanism.server)(&ServerContext::default()));
                 self.step(initial.as_ref())
             }
             Ask::SaslStep(response) => self.step(Some(&response)),
@@ -393,8 +403,10 @@ impl<'a> Server<'a> {
         let Some(exchange) = &mut self.exchange else { return refused() };
         match exchange.step(response.map(|response| response.expose().as_slice())) {
             Step::Challenge(challenge) => Answer::Challenge(challenge),
-            Step::Verify(credentials) => self.verify(&credentials.user, &credentials.password),
-            Step::Malformed => refused(),
+            Step::Verify(Evidence::Password(credentials)) => {
+                self.verify(&credentials.user, &credentials.password)
+            }
+            Step::Verify(_) | Step::Keys { .. } | Step::Malformed => refused(),
         }
     }
 

@@ -56,7 +56,13 @@ const CRATES: &[Rule] = &[
     Rule {
         package: "restante-auth",
         house: &["restante-proto", "restante-sasl"],
-        others: Others::Marked(&["tokio", "tracing"]),
+        others: Others::Marked(&["rustls", "tokio", "tracing"]),
+    },
+    // Tokens for clients: HTTPS to authorization servers, and where tokens are kept.
+    Rule {
+        package: "restante-oauth",
+        house: &["restante-proto"],
+        others: Others::Marked(&["rustix", "rustls", "tokio", "tracing"]),
     },
     Rule {
         package: "restante-store",
@@ -99,6 +105,7 @@ const CRATES: &[Rule] = &[
             "restante-fetch",
             "restante-diagram",
             "restante-admin",
+            "restante-oauth",
         ],
         others: Others::Marked(MARKED),
     },

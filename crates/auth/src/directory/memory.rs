@@ -6,8 +6,9 @@ use std::{
 };
 
 use restante_proto::UserName;
+use restante_sasl::Needs;
 
-use super::{Directory, LookupError, Task};
+use super::{Directory, Entry, Lookup, LookupError, Task};
 use crate::scheme::StoredPassword;
 
 /// A directory that is fixed when it is made.
@@ -25,13 +26,27 @@ impl MemoryDirectory {
 }
 
 impl Directory for MemoryDirectory {
-    fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Option<StoredPassword>, LookupError>> {
-        Box::pin(async { Ok(self.users.get(user).cloned()) })
+    fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
+        let found =
+            self.users.get(user).cloned().map_or(Lookup::Unknown, |password| {
+                Lookup::Known(Box::new(Entry::new(user.clone(), password)))
+            });
+        Box::pin(async { Ok(found) })
     }
 
-    fn stand_in(&self, name: &str) -> StoredPassword {
+    fn can(&self, needs: Needs) -> bool {
+        match needs {
+            Needs::Password | Needs::Certificate => true,
+            Needs::Keys(_) | Needs::Plaintext => {
+                self.users.values().all(|password| password.plaintext().is_some())
+            }
+            Needs::Token => false,
+        }
+    }
+
+    fn stand_in(&self, name: &str) -> Option<StoredPassword> {
         let number = usize::try_from(self.names.hash_one(name) >> 32).unwrap_or(0);
         let picked = number.checked_rem(self.users.len()).and_then(|index| self.users.values().nth(index));
-        picked.cloned().unwrap_or_else(StoredPassword::stand_in)
+        Some(picked.cloned().unwrap_or_else(StoredPassword::stand_in))
     }
 }

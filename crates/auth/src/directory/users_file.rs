@@ -12,9 +12,10 @@ use std::{
 };
 
 use restante_proto::UserName;
+use restante_sasl::Needs;
 use tokio::{task, time::Instant};
 
-use super::{Directory, LookupError, Task};
+use super::{Directory, Entry, Kind, Lookup, LookupError, Task};
 use crate::{
     scheme::StoredPassword,
     users::{
@@ -22,6 +23,9 @@ use crate::{
         reading::{SETTLES_AFTER, Stamp, is_quiet},
     },
 };
+
+/// The users file, for the registry.
+pub(super) const KIND: Kind = Kind { name: "users", doc: "the users file" };
 
 /// How often, at most, a lookup looks whether the file has changed.
 pub const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -74,18 +78,24 @@ impl UsersFileDirectory {
 }
 
 impl Directory for UsersFileDirectory {
-    fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Option<StoredPassword>, LookupError>> {
+    fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
         Box::pin(async {
             if self.is_due() {
                 self.reload().await;
             }
-            Ok(self.watched.users().get(user).cloned())
+            Ok(self.watched.users().get(user).map_or(Lookup::Unknown, |password| {
+                Lookup::Known(Box::new(Entry::new(user.clone(), password.clone())))
+            }))
         })
     }
 
-    fn stand_in(&self, name: &str) -> StoredPassword {
+    fn can(&self, needs: Needs) -> bool {
+        matches!(needs, Needs::Password | Needs::Certificate)
+    }
+
+    fn stand_in(&self, name: &str) -> Option<StoredPassword> {
         let number = usize::try_from(self.names.hash_one(name) >> 32).unwrap_or(0);
-        self.watched.users().nth(number).cloned().unwrap_or_else(StoredPassword::stand_in)
+        Some(self.watched.users().nth(number).cloned().unwrap_or_else(StoredPassword::stand_in))
     }
 }
 

@@ -238,6 +238,7 @@ impl Parts {
                     settings::Cleartext::Always => Cleartext::Always,
                 },
                 apop: settings.auth.apop,
+                mechanisms: None,
                 limits: bounds(limits),
             },
             tls,
@@ -295,6 +296,7 @@ fn verification(settings: &Settings) -> restante_auth::Settings {
         failures_forgotten_after: seconds(limits.failure_memory_seconds),
         waiting_per_address: limits.delayed_answers_per_address,
         cache: seconds(settings.auth.cache_seconds),
+        salt_key: None,
     }
 }
 

@@ -96,6 +96,7 @@ pub(crate) fn tls(settings: &Settings, places: &Places) -> Result<Option<Arc<Tls
             TlsError::Pem { path, .. } if path == key && path != certificate => "tls.key",
             TlsError::Pem { .. } => "tls.certificate",
             TlsError::Unusable { .. } => "tls.key",
+            TlsError::Authority { .. } => "tls.certificate",
         };
         places.problem(at, error.to_string())
     })

@@ -32,6 +32,17 @@ pub struct Offer {
     pub name: &'static str,
     /// Whether it shows the password to whoever listens.
     pub cleartext: bool,
+    /// Whether it needs a channel binding ([`TlsFacts::binding`]).
+    pub binding: bool,
+    /// Whether it needs a client certificate ([`TlsFacts::certificate`]).
+    pub certificate: bool,
+}
+
+impl Offer {
+    /// A mechanism that needs neither.
+    pub const fn new(name: &'static str, cleartext: bool) -> Self {
+        Self { name, cleartext, binding: false, certificate: false }
+    }
 }
 
 /// What is known of the connection.
@@ -44,12 +55,16 @@ pub struct Link {
 }
 
 /// What was agreed in the TLS handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
     /// The version, such as `TLSv1.3`.
     pub version: String,
     /// The cipher suite by its registered name.
     pub cipher: String,
+    /// Whether a SASL exchange can be bound to the connection (RFC 5929, RFC 9266).
+    pub binding: bool,
+    /// Whether the client showed a certificate, and it was checked.
+    pub certificate: bool,
 }
 
 /// What the driver does next.

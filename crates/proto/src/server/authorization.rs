@@ -58,8 +58,11 @@ impl<S> Session<S> {
             return self.refuse_login("", Unasked::Malformed, &Reply::NoSuchMechanism, out);
         };
         let mechanism = offer.name;
-        if !self.is_offered(offer) {
+        if offer.cleartext && !self.may_show_password() {
             return self.reply(&Reply::CleartextRefused, out);
+        }
+        if !self.is_offered(offer) {
+            return self.refuse_login(mechanism, Unasked::Malformed, &Reply::NoSuchMechanism, out);
         }
         let initial = match initial {
             None => None,
@@ -183,6 +186,9 @@ impl<S> Session<S> {
     }
 
     fn is_offered(&self, offer: &Offer) -> bool {
-        !offer.cleartext || self.may_show_password()
+        let tls = self.link.tls.as_deref();
+        (!offer.cleartext || self.may_show_password())
+            && (!offer.binding || tls.is_some_and(|tls| tls.binding))
+            && (!offer.certificate || tls.is_some_and(|tls| tls.certificate))
     }
 }

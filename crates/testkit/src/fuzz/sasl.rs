@@ -3,7 +3,9 @@
 //! Each line of the input is one response; a line that is `-` is none (AUTH without an initial response).
 
 use restante_proto::Secret;
-use restante_sasl::{Credentials, MECHANISMS, Mechanism, PASSWORD_MAX_OCTETS, Step};
+use restante_sasl::{
+    ClientContext, Credentials, Evidence, MECHANISMS, Mechanism, PASSWORD_MAX_OCTETS, ServerContext, Step,
+};
 
 /// More steps than any mechanism takes.
 const STEPS_MAX: usize = 8;
@@ -16,18 +18,18 @@ pub(super) fn run(data: &[u8]) {
 }
 
 fn server(mechanism: &Mechanism, data: &[u8]) {
-    let mut exchange = (mechanism.server)();
+    let mut exchange = (mechanism.server)(&ServerContext::default());
     let mut over = false;
     for response in data.split(|&octet| octet == b'\n').take(STEPS_MAX) {
         let response = Some(response).filter(|response| *response != b"-");
         match exchange.step(response) {
             Step::Challenge(challenge) => assert!(!over && challenge.len() < 1024, "an exchange ends once"),
-            Step::Malformed => over = true,
-            Step::Verify(credentials) => {
+            Step::Verify(Evidence::Password(credentials)) => {
                 assert!(!over, "credentials behind the end");
                 over = true;
                 check(&credentials, response.expect("credentials come from a response"));
             }
+            Step::Malformed | Step::Keys { .. } | Step::Verify(_) => over = true,
         }
     }
 }
@@ -48,20 +50,23 @@ fn both(mechanism: &Mechanism, data: &[u8]) {
     };
     let user = String::from_utf8_lossy(user);
     let credentials = Credentials::new(user.clone(), Secret::new(password.to_vec()));
-    let (mut client, mut server) = ((mechanism.client)(credentials), (mechanism.server)());
+    let (mut client, mut server) = (
+        (mechanism.client)(credentials, &ClientContext::default()),
+        (mechanism.server)(&ServerContext::default()),
+    );
     let mut response = client.initial();
     for _ in 0..STEPS_MAX {
         match server.step(response.as_ref().map(|response| response.expose().as_slice())) {
             Step::Challenge(challenge) => match client.respond(&challenge) {
-                Some(next) => response = Some(next),
-                None => return,
+                Ok(next) => response = Some(next),
+                Err(_) => return,
             },
-            Step::Verify(credentials) => {
+            Step::Verify(Evidence::Password(credentials)) => {
                 assert_eq!(credentials.user, user);
                 assert_eq!(credentials.password.expose(), password);
                 return;
             }
-            Step::Malformed => return,
+            Step::Malformed | Step::Keys { .. } | Step::Verify(_) => return,
         }
     }
     panic!("{} does not end", mechanism.name);

@@ -20,7 +20,7 @@ use restante_proto::{
         Answer, Ask, Close, Link, Next, OUT_SOFT_MAX_OCTETS, Offer, Policy, Session, TlsFacts, Transfer,
     },
 };
-use restante_sasl::{MECHANISMS, ServerExchange, Step};
+use restante_sasl::{Evidence, MECHANISMS, Needs, ServerContext, ServerExchange, Step};
 
 use super::{number, pieces, split_how};
 
@@ -67,7 +67,8 @@ impl World {
             stls: self.has(Self::STLS),
             mechanisms: MECHANISMS
                 .iter()
-                .map(|mechanism| Offer { name: mechanism.name, cleartext: mechanism.cleartext })
+                .filter(|mechanism| mechanism.needs == Needs::Password)
+                .map(|mechanism| Offer::new(mechanism.name, mechanism.cleartext))
                 .collect(),
             login_failures_max: bounds.0,
             bad_commands_max: bounds.1,
@@ -82,7 +83,7 @@ impl World {
 }
 
 fn facts() -> TlsFacts {
-    TlsFacts { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into() }
+    TlsFacts { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), ..TlsFacts::default() }
 }
 
 /// The maildrop, and what it cannot do.
@@ -336,7 +337,7 @@ impl Player {
             }
             Ask::SaslStart { mechanism, initial } => {
                 let mechanism = restante_sasl::find(mechanism).expect("an offered mechanism");
-                self.exchange = Some((mechanism.server)());
+                self.exchange = Some((mechanism.server)(&ServerContext::default()));
                 self.step(initial.as_ref())
             }
             Ask::SaslStep(response) => self.step(Some(&response)),
@@ -393,8 +394,8 @@ impl Player {
         let exchange = self.exchange.as_mut().expect("an exchange is under way");
         match exchange.step(response.map(|response| response.expose().as_slice())) {
             Step::Challenge(challenge) => return Answer::Challenge(challenge),
-            Step::Verify(credentials) => return verify(&credentials.password),
-            Step::Malformed => {}
+            Step::Verify(Evidence::Password(credentials)) => return verify(&credentials.password),
+            Step::Verify(_) | Step::Keys { .. } | Step::Malformed => {}
         }
         Answer::Refused(Refusal::credentials())
     }

@@ -95,6 +95,7 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
             pop3s: vec![places.demo_pop3s],
             cleartext: Cleartext::Loopback,
             apop: false,
+            mechanisms: None,
             limits: Limits::default(),
         },
         tls: Some(tls),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use restante_proto::Secret;
-use restante_sasl::{Credentials, MECHANISMS};
+use restante_sasl::{ClientContext, Credentials, MECHANISMS, Needs};
 use rustls::ClientConfig;
 
 use super::response::{self, Fetch, Kind, Response, Status};
@@ -162,9 +162,15 @@ impl Session {
     }
 
     fn log_in(&mut self, credentials: &Credentials) -> Result<(), Refusal> {
-        let offered = MECHANISMS.iter().find(|mechanism| self.can(&format!("AUTH={}", mechanism.name)));
+        let offered = MECHANISMS
+            .iter()
+            .filter(|mechanism| mechanism.needs == Needs::Password)
+            .find(|mechanism| self.can(&format!("AUTH={}", mechanism.name)));
         let status = if let Some(mechanism) = offered {
-            self.authenticate(mechanism.name, (mechanism.client)(credentials.clone()))?
+            self.authenticate(
+                mechanism.name,
+                (mechanism.client)(credentials.clone(), &ClientContext::default()),
+            )?
         } else if self.can("LOGINDISABLED") {
             return Err(Refusal::Words("the server offers no way to log in that is known here".into()));
         } else {
@@ -213,7 +219,8 @@ impl Session {
                     _ => {}
                 }
             };
-            let response = BASE64.decode(challenge).ok().and_then(|challenge| exchange.respond(&challenge));
+            let response =
+                BASE64.decode(challenge).ok().and_then(|challenge| exchange.respond(&challenge).ok());
             let mut line = match response {
                 Some(response) => BASE64.encode(response.expose()).into_bytes(),
                 None => b"*".to_vec(),

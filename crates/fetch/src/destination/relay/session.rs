@@ -7,7 +7,7 @@ use restante_proto::{
     Secret,
     body::{Form, Part, Progress, Stuffer},
 };
-use restante_sasl::{Credentials, MECHANISMS};
+use restante_sasl::{ClientContext, Credentials, MECHANISMS};
 use rustls::ClientConfig;
 use smtp_proto::{
     AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_SIZE, EXT_START_TLS, EhloResponse,
@@ -190,7 +190,7 @@ impl Session {
         let Some(mechanism) = MECHANISMS.iter().find(|mechanism| offered(mechanism.name)) else {
             return Err(Refusal::Words("the server offers no way to log in that is known here"));
         };
-        let mut exchange = (mechanism.client)(credentials.clone());
+        let mut exchange = (mechanism.client)(credentials.clone(), &ClientContext::default());
         let mut line = format!("AUTH {}", mechanism.name).into_bytes();
         if let Some(initial) = exchange.initial() {
             line.push(b' ');
@@ -206,7 +206,7 @@ impl Session {
                 _ => return Err(Refusal::Said("the server refuses the login", reply)),
             }
             let challenge = BASE64.decode(reply.message.trim()).ok();
-            line = match challenge.and_then(|challenge| exchange.respond(&challenge)) {
+            line = match challenge.and_then(|challenge| exchange.respond(&challenge).ok()) {
                 Some(response) => BASE64.encode(response.expose()).into_bytes(),
                 None => b"*".to_vec(),
             };

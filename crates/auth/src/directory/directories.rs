@@ -1,0 +1,181 @@
+//! Several directories in order: the first that knows the user decides. One that fails or hangs is never passed over, since
+//! the user might be his; but where a name's domain is routed to directories, only those are asked.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use restante_proto::{Secret, UserName};
+use restante_sasl::{Needs, scram};
+use tokio::time::timeout;
+
+use super::{Check, Directory, Entry, LookupError, Task};
+use crate::scheme::StoredPassword;
+
+/// How long a directory may take for an answer, if nobody says otherwise.
+pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// A directory in its place.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its kind, for the log.
+    pub name: &'static str,
+    /// The directory.
+    pub directory: Arc<dyn Directory>,
+    /// The domains whose users it has, in lower case; all others' where it is empty.
+    pub domains: Vec<String>,
+    /// How long it may take for an answer.
+    pub patience: Duration,
+}
+
+/// Directories in order.
+#[derive(Debug)]
+pub struct Directories {
+    routes: Vec<Route>,
+    names: RandomState,
+}
+
+/// What they know of a name.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Unknown,
+    Known {
+        entry: Box<Entry>,
+        route: Route,
+    },
+    /// A password was compared.
+    Checked(Check),
+}
+
+impl Route {
+    /// A directory that has the users of all domains.
+    pub fn new(name: &'static str, directory: Arc<dyn Directory>) -> Self {
+        Self { name, directory, domains: Vec::new(), patience: PATIENCE_DEFAULT }
+    }
+
+    /// Has the directory compare a password.
+    pub(crate) async fn check(
+        &self,
+        user: &UserName,
+        password: &Secret<Vec<u8>>,
+    ) -> Result<Check, LookupError> {
+        self.bounded(self.directory.check(user, password)).await
+    }
+
+    async fn bounded<T>(&self, task: Task<'_, Result<T, LookupError>>) -> Result<T, LookupError> {
+        match timeout(self.patience, task).await {
+            Ok(answer) => answer,
+            Err(_) => Err(LookupError::Hangs { directory: self.name, patience: self.patience }),
+        }
+    }
+}
+
+impl Directories {
+    /// These, in this order.
+    pub fn new(routes: Vec<Route>) -> Self {
+        Self { routes, names: RandomState::new() }
+    }
+
+    /// One that has all users.
+    pub fn one(directory: Arc<dyn Directory>) -> Self {
+        Self::new(vec![Route::new("users", directory)])
+    }
+
+    /// Those that may know a name: those that its domain is routed to; where it is routed nowhere, those without domains.
+    fn routes_of(&self, name: &str) -> impl Iterator<Item = &Route> {
+        let domain = name.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
+        let has = |route: &Route| domain.as_ref().is_some_and(|domain| route.domains.contains(domain));
+        let routed = self.routes.iter().any(has);
+        self.routes.iter().filter(move |route| match routed {
+            true => domain.as_ref().is_some_and(|domain| route.domains.contains(domain)),
+            false => route.domains.is_empty(),
+        })
+    }
+
+    /// What is known of a user. `password` is compared by the directories that only tell so.
+    pub(crate) async fn find(
+        &self,
+        user: &UserName,
+        password: Option<&Secret<Vec<u8>>>,
+    ) -> Result<Found, LookupError> {
+        for route in self.routes_of(user.as_str()) {
+            match route.bounded(route.directory.lookup(user)).await? {
+                super::Lookup::Unknown => {}
+                super::Lookup::Known(entry) => {
+                    return Ok(Found::Known { entry, route: route.clone() });
+                }
+                super::Lookup::Ask => {
+                    let Some(password) = password else { continue };
+                    match route.check(user, password).await? {
+                        Check::Unknown => {}
+                        verdict => return Ok(Found::Checked(verdict)),
+                    }
+                }
+            }
+        }
+        Ok(Found::Unknown)
+    }
+
+    /// Whose token it is.
+    pub(crate) async fn token(
+        &self,
+        claimed: Option<&UserName>,
+        token: &Secret<String>,
+    ) -> Result<Check, LookupError> {
+        let name = claimed.map_or("", UserName::as_str);
+        let routes: Vec<_> = match claimed {
+            Some(_) => self.routes_of(name).collect(),
+            None => self.routes.iter().collect(),
+        };
+        for route in routes {
+            if !route.directory.can(Needs::Token) {
+                continue;
+            }
+            match route.bounded(route.directory.token(claimed, token)).await? {
+                Check::Unknown => {}
+                verdict => return Ok(verdict),
+            }
+        }
+        Ok(Check::Unknown)
+    }
+
+    /// Whether a mechanism that needs this can be offered. For tokens one directory is enough, since others hold no tokens;
+    /// for the rest each directory of passwords has to do, or a client would take a mechanism by which its user cannot log in.
+    pub fn can(&self, needs: Needs) -> bool {
+        match needs {
+            Needs::Token => self.routes.iter().any(|route| route.directory.can(needs)),
+            _ => {
+                let mut those = self
+                    .routes
+                    .iter()
+                    .filter(|route| {
+                        route.directory.can(Needs::Password) || !route.directory.can(Needs::Token)
+                    })
+                    .peekable();
+                those.peek().is_some() && those.all(|route| route.directory.can(needs))
+            }
+        }
+    }
+
+    pub(crate) fn stand_in(&self, name: &str) -> StoredPassword {
+        let those: Vec<_> = self.routes_of(name).filter_map(|route| route.directory.stand_in(name)).collect();
+        self.pick(name, those).unwrap_or_else(StoredPassword::stand_in)
+    }
+
+    pub(crate) fn stand_in_iterations(&self, name: &str) -> u32 {
+        let those: Vec<_> = self
+            .routes_of(name)
+            .filter(|route| route.directory.can(Needs::Password))
+            .map(|route| route.directory.stand_in_iterations(name))
+            .collect();
+        self.pick(name, those).unwrap_or(scram::ITERATIONS_DEFAULT)
+    }
+
+    fn pick<T>(&self, name: &str, mut those: Vec<T>) -> Option<T> {
+        let number = usize::try_from(self.names.hash_one(name) >> 32).unwrap_or(0);
+        let index = number.checked_rem(those.len())?;
+        Some(those.swap_remove(index))
+    }
+}
