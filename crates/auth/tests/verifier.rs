@@ -14,12 +14,12 @@ use std::{
 
 use md5::{Digest as _, Md5};
 use restante_auth::{
-    Directory, MemoryDirectory, Settings, StoredPassword, Verdict, Verifier,
-    directory::{LookupError, Task},
+    Account, Directory, Entry, MemoryDirectory, Settings, StoredPassword, Verdict, Verifier,
+    directory::{Lookup, LookupError, Task},
     scheme::PasswordHash,
 };
 use restante_proto::{Secret, UserName};
-use restante_sasl::Credentials;
+use restante_sasl::{Credentials, Needs};
 use tokio::time::Instant;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -81,12 +81,17 @@ struct CountingDirectory {
 }
 
 impl Directory for CountingDirectory {
-    fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Option<StoredPassword>, LookupError>> {
-        Box::pin(async { Ok((user.as_str() == "ann").then(|| self.ann.clone())) })
+    fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
+        let entry = || Lookup::Known(Box::new(Entry::new(user.clone(), self.ann.clone())));
+        Box::pin(async move { Ok(if user.as_str() == "ann" { entry() } else { Lookup::Unknown }) })
     }
 
-    fn stand_in(&self, _: &str) -> StoredPassword {
-        self.stand_in.clone()
+    fn can(&self, needs: Needs) -> bool {
+        needs == Needs::Password
+    }
+
+    fn stand_in(&self, _: &str) -> Option<StoredPassword> {
+        Some(self.stand_in.clone())
     }
 }
 
@@ -104,13 +109,10 @@ async fn the_owner_logs_in_at_once_under_the_folded_name() {
     let verifier = verifier();
     assert_eq!(
         timed(verifier.password("Ann", &secret("tan staaf"), PEER)).await,
-        (Verdict::Accepted(restante_auth::Account::new(name("ann"))), 0)
+        (Verdict::Accepted(Account::new(name("ann"))), 0)
     );
     let credentials = Credentials::new("ANN", secret("tan staaf"));
-    assert_eq!(
-        verifier.credentials(&credentials, PEER).await,
-        Verdict::Accepted(restante_auth::Account::new(name("ann")))
-    );
+    assert_eq!(verifier.credentials(&credentials, PEER).await, Verdict::Accepted(Account::new(name("ann"))));
 }
 
 /// Unknown, illegal and empty names, empty, overlong and wrong passwords: one hash each, one verdict, one delay.
@@ -142,7 +144,7 @@ async fn all_that_is_wrong_costs_the_same_and_looks_the_same() {
     let verifier = Verifier::new(counting(&computed, None), &Settings::default());
     assert_eq!(
         verifier.password("ann", &secret("a"), PEER).await,
-        Verdict::Accepted(restante_auth::Account::new(name("ann")))
+        Verdict::Accepted(Account::new(name("ann")))
     );
     assert_eq!(computed.load(Ordering::SeqCst), 1);
 }
@@ -155,7 +157,7 @@ async fn failures_wait_longer_and_longer_and_the_owner_never() {
     }
     for peer in [ELSEWHERE, PEER] {
         let right = timed(verifier.password("ann", &secret("tan staaf"), peer)).await;
-        assert_eq!(right, (Verdict::Accepted(restante_auth::Account::new(name("ann"))), 0));
+        assert_eq!(right, (Verdict::Accepted(Account::new(name("ann"))), 0));
     }
     // The owner was at PEER all the time, it seems: forgiven.
     assert_eq!(timed(verifier.password("ann", &secret("wrong"), PEER)).await, (REFUSED, 0));
@@ -193,7 +195,7 @@ async fn an_address_has_so_many_answers_to_wait_for() {
     let verifier = Verifier::new(ann(), &Settings { waiting_per_address: 2, ..Settings::default() });
     guess_and_hang_up(&verifier, ["a", "b", "c"].map(String::from)).await;
     let elsewhere = timed(verifier.password("ann", &secret("tan staaf"), ELSEWHERE)).await;
-    assert_eq!(elsewhere, (Verdict::Accepted(restante_auth::Account::new(name("ann"))), 0));
+    assert_eq!(elsewhere, (Verdict::Accepted(Account::new(name("ann"))), 0));
     // Noted at 1 and 2 ms, due a second or two later.
     let begin = Instant::now();
     assert!(matches!(verifier.apop("bob", "<1@x>", &[0; 16], PEER).await, Verdict::Refused { .. }));
@@ -211,12 +213,12 @@ async fn a_guesser_locks_nobody_out_behind_the_same_address() {
         let verifier = verifier();
         guess_and_hang_up(&verifier, (0..40).map(|_| guessed.to_owned())).await;
         let (verdict, waited) = timed(verifier.password("ann", &secret("tan staaf"), PEER)).await;
-        assert_eq!(verdict, Verdict::Accepted(restante_auth::Account::new(name("ann"))), "{guessed}");
+        assert_eq!(verdict, Verdict::Accepted(Account::new(name("ann"))), "{guessed}");
         assert!(waited <= 15, "{guessed}: {waited}");
         for round in 0..3 {
             guess_and_hang_up(&verifier, (0..40).map(|number| format!("nobody{round}-{number}"))).await;
             let known = timed(verifier.password("ann", &secret("tan staaf"), PEER)).await;
-            assert_eq!(known, (Verdict::Accepted(restante_auth::Account::new(name("ann"))), 0));
+            assert_eq!(known, (Verdict::Accepted(Account::new(name("ann"))), 0));
         }
     }
 }
@@ -236,7 +238,7 @@ async fn guessing_in_parallel_buys_nothing() {
     // The first failure is answered at once and gives its place to the next guess.
     assert_eq!(computed.load(Ordering::SeqCst), 4);
     let (verdict, waited) = timed(verifier.password("ann", &secret("a"), PEER)).await;
-    assert_eq!(verdict, Verdict::Accepted(restante_auth::Account::new(name("ann"))));
+    assert_eq!(verdict, Verdict::Accepted(Account::new(name("ann"))));
     assert!(waited <= 1, "{waited}");
     guesses.abort_all();
 }
@@ -257,10 +259,10 @@ async fn a_full_queue_is_busy_and_not_a_refusal() {
     assert_eq!(verifier.password("ann", &secret("a"), ELSEWHERE).await, Verdict::Busy);
     assert_eq!(verifier.password("nobody", &secret("a"), ELSEWHERE).await, Verdict::Busy);
     drop(open);
-    assert_eq!(first.await.unwrap(), Verdict::Accepted(restante_auth::Account::new(name("ann"))));
+    assert_eq!(first.await.unwrap(), Verdict::Accepted(Account::new(name("ann"))));
     assert_eq!(
         verifier.password("ann", &secret("a"), ELSEWHERE).await,
-        Verdict::Accepted(restante_auth::Account::new(name("ann")))
+        Verdict::Accepted(Account::new(name("ann")))
     );
     assert_eq!(computed.load(Ordering::SeqCst), 2);
 }
@@ -290,13 +292,17 @@ async fn hanging_up_early_is_a_failure() {
 struct BrokenDirectory;
 
 impl Directory for BrokenDirectory {
-    fn lookup<'a>(&'a self, _: &'a UserName) -> Task<'a, Result<Option<StoredPassword>, LookupError>> {
+    fn lookup<'a>(&'a self, _: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
         let source = io::Error::from(io::ErrorKind::ConnectionRefused);
         Box::pin(async { Err(LookupError::Broken { context: "asking".to_owned(), source }) })
     }
 
-    fn stand_in(&self, _: &str) -> StoredPassword {
-        StoredPassword::stand_in()
+    fn can(&self, needs: Needs) -> bool {
+        needs == Needs::Password
+    }
+
+    fn stand_in(&self, _: &str) -> Option<StoredPassword> {
+        Some(StoredPassword::stand_in())
     }
 }
 
@@ -325,7 +331,7 @@ async fn apop_by_the_example_of_rfc_1939() {
     let verifier = Verifier::new(Arc::new(directory), &Settings::default());
     assert_eq!(
         verifier.apop("MRose", STAMP, &digest, PEER).await,
-        Verdict::Accepted(restante_auth::Account::new(name("mrose")))
+        Verdict::Accepted(Account::new(name("mrose")))
     );
     assert_eq!(timed(verifier.apop("mrose", "<other@stamp>", &digest, PEER)).await, (REFUSED, 0));
     assert_eq!(timed(verifier.apop("nobody", STAMP, &digest, PEER)).await, (UNKNOWN, 1));
@@ -336,7 +342,7 @@ async fn apop_by_the_example_of_rfc_1939() {
     assert_eq!(timed(verifier.apop("../x", STAMP, &stamp_alone, PEER)).await, (UNKNOWN, 8));
     assert_eq!(
         verifier.apop("mrose", STAMP, &digest, PEER).await,
-        Verdict::Accepted(restante_auth::Account::new(name("mrose")))
+        Verdict::Accepted(Account::new(name("mrose")))
     );
 }
 

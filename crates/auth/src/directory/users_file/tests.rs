@@ -33,7 +33,7 @@ impl Place {
 }
 
 async fn knows(directory: &UsersFileDirectory, name: &str) -> bool {
-    directory.lookup(&UserName::new(name).unwrap()).await.unwrap().is_some()
+    matches!(directory.lookup(&UserName::new(name).unwrap()).await.unwrap(), Lookup::Known(_))
 }
 
 #[tokio::test(start_paused = true)]
