@@ -72,6 +72,12 @@ pub trait Directory: Send + Sync + fmt::Debug + 'static {
     fn stand_in_iterations(&self, _name: &str) -> u32 {
         scram::ITERATIONS_DEFAULT
     }
+
+    /// Looks again at what it knows, such as a file that it has read; for SIGHUP. A failure is in the log, and what was known
+    /// before stays in force.
+    fn reload(&self) -> Task<'_, ()> {
+        Box::pin(async {})
+    }
 }
 
 /// What a directory knows of a name.

@@ -89,6 +89,10 @@ impl Directory for UsersFileDirectory {
         })
     }
 
+    fn reload(&self) -> Task<'_, ()> {
+        Box::pin(Self::reload(self))
+    }
+
     fn can(&self, needs: Needs) -> bool {
         matches!(needs, Needs::Password | Needs::Certificate)
     }

@@ -81,6 +81,10 @@ pub(crate) struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Auth {
     pub(crate) users: PathBuf,
+    /// Words of `restante_auth::directory::KINDS`, each once at the most.
+    pub(crate) directories: Vec<String>,
+    /// Without it the key is the users file's.
+    pub(crate) salt_key_file: Option<PathBuf>,
     pub(crate) cleartext: Cleartext,
     pub(crate) apop: bool,
     pub(crate) cache_seconds: u32,
@@ -184,6 +188,8 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             users: PathBuf::from("/etc/restante/users"),
+            directories: vec!["users".to_owned()],
+            salt_key_file: None,
             cleartext: Cleartext::Loopback,
             apop: false,
             cache_seconds: 300,
@@ -247,6 +253,12 @@ impl Settings {
             (None, Some(_)) => vec![SocketAddr::from(([0; 8], 995))],
             (None, None) => Vec::new(),
         }
+    }
+
+    /// The users file, if it is one of the directories.
+    pub(crate) fn users_file(&self) -> Option<&Path> {
+        let is_asked = self.auth.directories.iter().any(|name| name == "users");
+        is_asked.then_some(&self.auth.users)
     }
 
     /// Where the mail is.
