@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use restante_auth::{Directories, Directory, Route, UsersFileDirectory};
+use restante_auth::{Directories, Directory, MemoryDirectory, Route, UsersFileDirectory};
 
 use crate::{
     failure::Failure,
@@ -26,9 +26,12 @@ struct Opener {
     check: fn(&Settings, &Places) -> Vec<Problem>,
 }
 
+/// The users file.
+pub(crate) const USERS: &str = "users";
+
 /// All kinds; a test holds them and `restante_auth::directory::KINDS` together.
 const OPENERS: &[Opener] = &[Opener {
-    name: "users",
+    name: USERS,
     open: users,
     is_same: |before, now| before.auth.users == now.auth.users,
     check: check::users_file,
@@ -43,6 +46,15 @@ fn openers(settings: &Settings) -> impl Iterator<Item = &'static Opener> {
 /// What is wrong with the directories that the settings name.
 pub(crate) fn check(settings: &Settings, places: &Places) -> Vec<Problem> {
     openers(settings).flat_map(|opener| (opener.check)(settings, places)).collect()
+}
+
+/// For delivering: all but the users file, in whose place nobody stands, since it is read there with more care.
+pub(crate) fn for_delivery(settings: &Settings, places: &Places) -> Result<Directories, Failure> {
+    let open = |opener: &Opener| match opener.name {
+        USERS => Ok(Route::new(USERS, Arc::new(MemoryDirectory::default()) as Arc<dyn Directory>)),
+        _ => (opener.open)(settings, places),
+    };
+    Ok(Directories::new(openers(settings).map(open).collect::<Result<_, _>>()?))
 }
 
 /// The directories of a server.
@@ -94,7 +106,7 @@ fn users(settings: &Settings, places: &Places) -> Result<Route, Failure> {
         settings::fail(places, &[places.problem("auth.users", error.to_string())])
             .hint("`restante user add NAME` makes the users file")
     })?;
-    Ok(Route::new("users", Arc::new(directory) as Arc<dyn Directory>))
+    Ok(Route::new(USERS, Arc::new(directory) as Arc<dyn Directory>))
 }
 
 #[cfg(test)]

@@ -123,9 +123,13 @@ fn seconds(digits: &[u8]) -> Option<u32> {
 
 /// The salt key, where the line is for it; `None` within where it is damaged.
 pub(super) fn salt_key(line: &[u8]) -> Option<Option<Secret<[u8; 32]>>> {
-    let text = line.strip_prefix(SALT_KEY.as_bytes())?;
-    let octets = BASE64.decode(text.trim_ascii()).map(Secret::new).ok();
-    Some(octets.and_then(|octets| <[u8; 32]>::try_from(octets.expose().as_slice()).ok().map(Secret::new)))
+    line.strip_prefix(SALT_KEY.as_bytes()).map(read_salt_key)
+}
+
+/// Reads a salt key: 32 octets in base64.
+pub fn read_salt_key(text: &[u8]) -> Option<Secret<[u8; 32]>> {
+    let octets = BASE64.decode(text.trim_ascii()).map(Secret::new).ok()?;
+    <[u8; 32]>::try_from(octets.expose().as_slice()).ok().map(Secret::new)
 }
 
 /// The line of a salt key, without its end.

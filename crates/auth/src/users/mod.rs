@@ -29,7 +29,7 @@ pub mod reading;
 mod tests;
 
 use extras::Extras;
-pub use extras::{FieldProblem, LOGIN_DELAY_MAX_SECONDS};
+pub use extras::{FieldProblem, LOGIN_DELAY_MAX_SECONDS, read_salt_key};
 
 /// The longest line, in octets.
 pub const LINE_MAX_OCTETS: usize = 4096;

@@ -180,6 +180,8 @@ struct Parts {
     settings: Settings,
     config: Config,
     directories: Opened,
+    /// What the verifier was made with.
+    verification: restante_auth::Settings,
     page: Arc<Page>,
     /// What writes transcripts, or did before a reload.
     transcripts: Option<Transcripts>,
@@ -222,13 +224,14 @@ impl Parts {
         };
         let opened = before.map(|before| (&before.settings, &before.directories));
         let directories = Opened::new(&settings, &places, opened)?;
-        let same_users = |before: &&Self| {
-            before.directories.is_same(&directories)
-                && verification(&before.settings) == verification(&settings)
-        };
+        let salt_key = settings::salt_key::read(&settings, &places)
+            .map_err(|problem| settings::fail(&places, &[problem]))?;
+        let verification = restante_auth::Settings { salt_key, ..verification(&settings) };
+        let same_users =
+            |before: &&Self| before.directories.is_same(&directories) && before.verification == verification;
         let verifier = match before.filter(same_users) {
             Some(before) => Arc::clone(&before.config.verifier),
-            None => Arc::new(Verifier::of(directories.all(), &verification(&settings))),
+            None => Arc::new(Verifier::of(directories.all(), &verification)),
         };
         let config = Config {
             settings: ServerSettings {
@@ -249,7 +252,7 @@ impl Parts {
             verifier,
             observers: observers(written_down, &page),
         };
-        Ok(Self { settings, config, directories, page, transcripts })
+        Ok(Self { settings, config, directories, verification, page, transcripts })
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     Cleartext, Settings, Store, Tls,
     admin::DEFAULT_SOCKET,
     document::{Places, Problem},
-    owner,
+    owner, salt_key,
 };
 
 pub(crate) use super::{admin::access, warnings::warnings};
@@ -122,6 +122,7 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
     problems.extend(roots(settings, places));
     problems.extend(transcripts(settings, places));
     problems.extend(access(settings, places).err());
+    problems.extend(salt_key::read(settings, places).err());
     problems.extend(sockets(settings, places));
     problems
 }

@@ -17,7 +17,7 @@ use restante_admin::Place;
 use restante_store::maildir::Template;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::failure::Failure;
+use crate::{directories::USERS, failure::Failure};
 
 pub(crate) mod admin;
 pub(crate) mod check;
@@ -25,6 +25,8 @@ pub(crate) mod document;
 pub(crate) mod keys;
 mod owner;
 pub(crate) mod render;
+pub(crate) mod salt_key;
+mod secret_file;
 #[cfg(test)]
 mod tests;
 mod warnings;
@@ -257,7 +259,7 @@ impl Settings {
 
     /// The users file, if it is one of the directories.
     pub(crate) fn users_file(&self) -> Option<&Path> {
-        let is_asked = self.auth.directories.iter().any(|name| name == "users");
+        let is_asked = self.auth.directories.iter().any(|name| name == USERS);
         is_asked.then_some(&self.auth.users)
     }
 
