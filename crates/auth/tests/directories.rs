@@ -15,7 +15,7 @@ use restante_auth::{
     directory::{Check, Lookup, LookupError, Task},
 };
 use restante_proto::{Secret, UserName};
-use restante_sasl::Needs;
+use restante_sasl::{Needs, scram::Hash};
 
 fn ready<'a>(directory: impl Directory) -> Task<'a, Arc<dyn Directory>> {
     Box::pin(async { Arc::new(directory) as Arc<dyn Directory> })
@@ -56,9 +56,28 @@ impl Fixture for UsersFiles {
     fn directory<'a>(&'a self, users: &'a [User]) -> Task<'a, Arc<dyn Directory>> {
         let file = format!("users{}", self.files.fetch_add(1, Ordering::Relaxed));
         let path = self.folder.path().join(file);
-        let line = |user: &User| format!("{}:{}\n", user.name, user.stored);
+        let keys = |user: &User| {
+            Hash::ALL
+                .map(|hash| format!(":{{{}}}{}", hash.mechanism(), user.keys(hash).text().expose()))
+                .concat()
+        };
+        let place = |user: &User| user.maildrop.map(|place| format!(":maildir={place}")).unwrap_or_default();
+        let delay = |user: &User| {
+            user.login_delay.map(|delay| format!(":login_delay={}", delay.as_secs())).unwrap_or_default()
+        };
+        let line = |user: &User| {
+            format!("{}:{}{}{}:1000{}\n", user.name, user.stored, keys(user), place(user), delay(user))
+        };
         fs::write(&path, users.iter().map(line).collect::<String>()).unwrap();
         ready(UsersFileDirectory::open(path).unwrap())
+    }
+
+    fn has_keys(&self) -> bool {
+        true
+    }
+
+    fn has_accounts(&self) -> bool {
+        true
     }
 }
 
