@@ -274,13 +274,13 @@ impl Verifier {
     /// there, or has no keys, gets some that are the same for the same name and that nobody's password fits.
     pub async fn keys(&self, user: &str, hash: scram::Hash, peer: IpAddr) -> Result<Claim, Verdict> {
         let attempt = self.record.delays.attempt(user, peer);
-        let Some(trial) = self.enter(attempt).await else { return Err(Verdict::Busy) };
+        // Until there are keys, since making them may take a thread's time. Nothing is proven then, and a client that thinks about
+        // its proof keeps nobody else out.
+        let Some(_trial) = self.enter(attempt).await else { return Err(Verdict::Busy) };
         let found = match UserName::new(user) {
             Ok(name) => self.directories.find(&name, None).await.map_err(|error| failed(&error))?,
             Err(_) => Found::Unknown,
         };
-        // Nothing is proven yet, and a client that thinks about it keeps nobody else out.
-        drop(trial);
         let known = !matches!(found, Found::Unknown);
         let claim = |keys, account| Claim { keys, user: user.to_owned(), account, known };
         let (mut account, mut plaintext) = (None, None);

@@ -19,10 +19,6 @@ use tokio::time::Instant;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-fn name(name: &str) -> UserName {
-    UserName::new(name).unwrap()
-}
-
 /// What a directory does, whoever is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Does {

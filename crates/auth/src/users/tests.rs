@@ -259,6 +259,18 @@ fn keys_are_made_with_the_password_and_go_with_it() {
 }
 
 #[test]
+fn the_longest_name_has_room_for_hash_and_keys() {
+    let longest = "a".repeat(restante_proto::user::USER_NAME_MAX_OCTETS);
+    for scheme in ["ARGON2ID", "SHA512-CRYPT"] {
+        let scheme = crate::scheme::find(scheme).unwrap();
+        let login = NewLogin::create(scheme, &b"x".to_vec().into(), true).unwrap();
+        let text = with_user(b"", &name(&longest), &login).unwrap();
+        assert!(text.split(|&octet| octet == b'\n').all(|line| line.len() < LINE_MAX_OCTETS / 4));
+        assert_eq!(errors(&text), []);
+    }
+}
+
+#[test]
 fn no_keys_are_made_of_what_scram_cannot_carry_or_does_not_need() {
     let create = |scheme: &str, password: &[u8]| {
         NewLogin::create(crate::scheme::find(scheme).unwrap(), &password.to_vec().into(), true).unwrap()

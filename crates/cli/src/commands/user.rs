@@ -161,10 +161,14 @@ impl Place {
         if let Some(users) = &self.users {
             return Ok(users.clone());
         }
-        let loaded = settings::load(&self.config);
-        loaded
-            .map(|loaded| loaded.settings.auth.users)
-            .map_err(|e| e.hint("--users FILE names the users file itself"))
+        let loaded =
+            settings::load(&self.config).map_err(|e| e.hint("--users FILE names the users file itself"))?;
+        if loaded.settings.users_file().is_none() {
+            let warning =
+                "the server does not ask the users file: [auth] directories does not name \"users\"";
+            output::warn(&[warning.to_owned()]);
+        }
+        Ok(loaded.settings.auth.users)
     }
 }
 
