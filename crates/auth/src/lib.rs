@@ -12,10 +12,14 @@ pub mod users;
 
 mod cache;
 mod delay;
+mod derived;
+mod stranger;
 mod verifier;
 
 pub use delay::network;
-pub use directory::{Account, Directories, Directory, Entry, MemoryDirectory, Route, UsersFileDirectory};
+pub use directory::{
+    Account, Directories, Directory, Entry, KeysLike, MemoryDirectory, Route, UsersFileDirectory,
+};
 pub use scheme::StoredPassword;
 pub use users::UsersFile;
 pub use verifier::{Claim, Settings, Verdict, Verifier};

@@ -5,8 +5,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use blake2::{Blake2sMac256, digest::Mac as _};
-use hmac::Hmac;
+use hmac::{Hmac, Mac as _};
 use md5::{Digest as _, Md5};
 use restante_proto::{Secret, UserName};
 use restante_sasl::{
@@ -23,12 +22,11 @@ use crate::{
         Attempt, Delays,
         rooms::{Place, Rooms},
     },
-    directory::{Check, Found, LookupError},
+    derived::Derived,
+    directory::{Check, Found, KeysLike, LookupError},
     pool::{Pool, PoolError, QUEUE_DEFAULT},
+    stranger::{self, SaltKey},
 };
-
-/// The length of a salt that is made here, in octets.
-const SALT_OCTETS: usize = 16;
 
 /// How passwords are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +47,9 @@ pub struct Settings {
     /// For how long a right password is known again without being hashed, at the address where it was right; zero:
     /// not at all. 5 minutes by default.
     pub cache: Duration,
-    /// From this the salts of those who are not there are made; random, where it is `None`, and then they change at each
-    /// start, which those of users do not.
-    pub salt_key: Option<[u8; 32]>,
+    /// From this the salts of those who are not there are made. Where it is `None`, a directory may have one; else it is
+    /// random, and then they change at each start, which those of users do not.
+    pub salt_key: Option<Secret<[u8; 32]>>,
 }
 
 impl Default for Settings {
@@ -90,7 +88,11 @@ pub enum Verdict {
 pub struct Verifier {
     directories: Directories,
     pool: Pool,
-    salt_key: [u8; 32],
+    /// The configuration's.
+    salt_key: Option<SaltKey>,
+    /// Where neither the configuration nor a directory has one.
+    random_key: SaltKey,
+    derived: Arc<Derived>,
     /// What is kept of failures and who may try, also by what runs in the pool.
     record: Arc<Record>,
 }
@@ -132,6 +134,8 @@ impl Claim {
 struct Somebody {
     /// Who it is, if somebody who could log in.
     account: Option<Account>,
+    /// Whether the name is a user's.
+    known: bool,
     /// Their password, or a stand-in.
     password: Compare,
 }
@@ -141,7 +145,7 @@ enum Compare {
     /// In the pool.
     Stored(StoredPassword),
     /// It was, by the directory.
-    Done { right: bool, known: bool },
+    Done { right: bool },
 }
 
 impl Verifier {
@@ -155,8 +159,19 @@ impl Verifier {
         let pool = Pool::new(settings.threads, settings.queue);
         let (delays, rooms) = (Delays::new(settings), Rooms::new(settings.waiting_per_address));
         let cache = Cache::new(settings.cache);
-        let salt_key = settings.salt_key.unwrap_or_else(random_key);
-        Self { directories, pool, salt_key, record: Arc::new(Record { delays, rooms, cache }) }
+        Self {
+            directories,
+            pool,
+            salt_key: settings.salt_key.clone().map(SaltKey::new),
+            random_key: SaltKey::random(),
+            derived: Arc::default(),
+            record: Arc::new(Record { delays, rooms, cache }),
+        }
+    }
+
+    fn salt_key(&self) -> SaltKey {
+        let kept = || self.directories.salt_key().map(SaltKey::new);
+        self.salt_key.clone().or_else(kept).unwrap_or_else(|| self.random_key.clone())
     }
 
     /// Whether a mechanism that needs this can be offered to all users.
@@ -172,14 +187,13 @@ impl Verifier {
         let length = password.expose().len();
         let usable = matches!(length, 1..=PASSWORD_MAX_OCTETS);
         let Some(found) = self.find(user, usable.then_some(password)).await else { return Verdict::Failed };
-        let Somebody { account, password: compare } = found;
+        let Somebody { account, known, password: compare } = found;
         let stored = match compare {
             Compare::Stored(stored) => stored,
-            Compare::Done { right, known } => {
+            Compare::Done { right } => {
                 return answer(trial.settle(account.filter(|_| right)), known).await;
             }
         };
-        let known = account.is_some();
         // No empty password ever logs in, and nothing longer is hashed than a login may be; the work is done all the
         // same.
         let folded = account.as_ref().map_or(user, |account| account.name.as_str()).to_owned();
@@ -235,7 +249,7 @@ impl Verifier {
         let Some((account, plaintext, known)) = self.plaintext(user, "CRAM-MD5").await else {
             return Verdict::Failed;
         };
-        let mac = <Hmac<Md5> as hmac::Mac>::new_from_slice(plaintext.expose());
+        let mac = Hmac::<Md5>::new_from_slice(plaintext.expose());
         let fits = mac.is_ok_and(|mac| {
             bool::from(mac.chain_update(challenge).finalize().into_bytes().as_slice().ct_eq(digest))
         });
@@ -245,8 +259,7 @@ impl Verifier {
     /// A user whose password can be read, for mechanisms that need that; `None` if a directory failed. Somebody else's
     /// password is empty, and he is no account; the flag says whether the name is a user's.
     async fn plaintext(&self, user: &str, by: &str) -> Option<(Option<Account>, Secret<Vec<u8>>, bool)> {
-        let Somebody { account, password } = self.find(user, None).await?;
-        let known = account.is_some();
+        let Somebody { account, known, password } = self.find(user, None).await?;
         let Compare::Stored(stored) = password else { return Some((None, Secret::new(Vec::new()), known)) };
         let plaintext = stored.plaintext().filter(|password| !password.expose().is_empty()).cloned();
         if let (Some(account), None) = (&account, &plaintext) {
@@ -261,29 +274,54 @@ impl Verifier {
     /// there, or has no keys, gets some that are the same for the same name and that nobody's password fits.
     pub async fn keys(&self, user: &str, hash: scram::Hash, peer: IpAddr) -> Result<Claim, Verdict> {
         let attempt = self.record.delays.attempt(user, peer);
-        let Some(trial) = self.enter(attempt).await else { return Err(Verdict::Busy) };
-        let Ok(name) = UserName::new(user) else { return Ok(self.stranger(user, hash, false)) };
-        let found = self.directories.find(&name, None).await.map_err(|error| failed(&error))?;
-        // Nothing is proven yet, and a client that thinks about it keeps nobody else out.
-        drop(trial);
-        let Found::Known { entry, .. } = found else { return Ok(self.stranger(user, hash, false)) };
-        if let Some(keys) = entry.keys_of(hash) {
-            let account = Some(entry.account.clone());
-            return Ok(Claim { keys: Arc::clone(keys), user: user.to_owned(), account, known: true });
-        }
-        let plaintext = entry.password.as_ref().and_then(StoredPassword::plaintext).cloned();
-        let Some(password) = plaintext.filter(|password| !password.expose().is_empty()) else {
-            tracing::info!(user = %name, "{} needs keys, which `restante user passwd` makes", hash.mechanism());
-            return Ok(self.stranger(user, hash, true));
+        // Until there are keys, since making them may take a thread's time. Nothing is proven then, and a client that thinks about
+        // its proof keeps nobody else out.
+        let Some(_trial) = self.enter(attempt).await else { return Err(Verdict::Busy) };
+        let found = match UserName::new(user) {
+            Ok(name) => self.directories.find(&name, None).await.map_err(|error| failed(&error))?,
+            Err(_) => Found::Unknown,
         };
-        let (salt, iterations) = (self.salt(user, hash), self.directories.stand_in_iterations(user));
-        let derived = self.pool.run(move || Keys::derive(hash, password.expose(), &salt, iterations)).await;
-        match derived {
-            Ok(Some(keys)) => {
-                let account = Some(entry.account);
-                Ok(Claim { keys: Arc::new(keys), user: user.to_owned(), account, known: true })
+        let known = !matches!(found, Found::Unknown);
+        let claim = |keys, account| Claim { keys, user: user.to_owned(), account, known };
+        let (mut account, mut plaintext) = (None, None);
+        if let Found::Known { entry, .. } = found {
+            if let Some(keys) = entry.keys_of(hash) {
+                return Ok(claim(Arc::clone(keys), Some(entry.account)));
             }
-            Ok(None) => Ok(self.stranger(user, hash, true)),
+            let stored = entry.password.as_ref();
+            plaintext =
+                stored.and_then(StoredPassword::plaintext).filter(|text| !text.expose().is_empty()).cloned();
+            if plaintext.is_some() {
+                account = Some(entry.account);
+            } else {
+                let (user, mechanism) = (entry.account.name, hash.mechanism());
+                tracing::info!(%user, "{mechanism} needs keys, which `restante user passwd` makes");
+            }
+        }
+        let key = self.salt_key();
+        let like = match plaintext {
+            Some(_) => KeysLike::DERIVED,
+            None => self.directories.stand_in_keys(user, &key.mark(user)),
+        };
+        let stand_in = Arc::new(stranger::keys(&key, user, hash, like));
+        if !like.derived {
+            return Ok(claim(stand_in, None));
+        }
+        // As many of those who are not there as there are users whose keys are made now: it takes no less time.
+        let password = plaintext.unwrap_or_else(|| key.mark(user).into_bytes().into());
+        let salt = stand_in.salt().to_vec();
+        let tag = key.derived(user, hash, password.expose());
+        if let Some(keys) = self.derived.get(&tag) {
+            return Ok(claim(if account.is_some() { keys } else { stand_in }, account));
+        }
+        let derived = Arc::clone(&self.derived);
+        let job = move || {
+            let keys = Keys::derive(hash, password.expose(), &salt, like.iterations).map(Arc::new);
+            keys.inspect(|keys| derived.insert(tag, Arc::clone(keys)))
+        };
+        match self.pool.run(job).await {
+            Ok(Some(keys)) if account.is_some() => Ok(claim(keys, account)),
+            Ok(_) => Ok(claim(stand_in, None)),
             Err(PoolError::Full) => Err(Verdict::Busy),
             Err(PoolError::Broken) => Err(Verdict::Failed),
         }
@@ -326,36 +364,6 @@ impl Verifier {
         }
     }
 
-    /// Keys for somebody who has none.
-    fn stranger(&self, user: &str, hash: scram::Hash, known: bool) -> Claim {
-        let mut noise = [0; 32];
-        noise.copy_from_slice(&self.keyed(b"keys", user, hash));
-        let iterations = self.directories.stand_in_iterations(user);
-        let keys = Keys::stand_in(hash, &noise, self.salt(user, hash), iterations);
-        Claim { keys: Arc::new(keys), user: user.to_owned(), account: None, known }
-    }
-
-    /// The salt of somebody who has none: the same for the same name.
-    fn salt(&self, user: &str, hash: scram::Hash) -> Vec<u8> {
-        let mut salt = self.keyed(b"salt", user, hash);
-        salt.truncate(SALT_OCTETS);
-        salt
-    }
-
-    fn keyed(&self, what: &[u8], user: &str, hash: scram::Hash) -> Vec<u8> {
-        let folded = user.to_ascii_lowercase();
-        let mac = <Blake2sMac256 as blake2::digest::Mac>::new_from_slice(&self.salt_key).map(|mac| {
-            mac.chain_update(what)
-                .chain_update(hash.mechanism())
-                .chain_update([0])
-                .chain_update(folded)
-                .finalize()
-                .into_bytes()
-                .to_vec()
-        });
-        mac.unwrap_or_else(|_| vec![0; 32])
-    }
-
     /// Waits for the attempt's turn; `None` if too many wait, or for too long.
     async fn enter(&self, attempt: Attempt) -> Option<Trial> {
         let place = self.record.rooms.enter(attempt).await?;
@@ -379,33 +387,38 @@ impl Verifier {
 
     /// Looks a user up, and has the password compared by a directory that does so itself; `None` if a directory failed.
     async fn find(&self, user: &str, password: Option<&Secret<Vec<u8>>>) -> Option<Somebody> {
-        let stand_in =
-            || Somebody { account: None, password: Compare::Stored(self.directories.stand_in(user)) };
+        let stand_in = || {
+            let stored = self.directories.stand_in(user, &self.salt_key().mark(user));
+            Somebody { account: None, known: false, password: Compare::Stored(stored) }
+        };
         let Ok(name) = UserName::new(user) else { return Some(stand_in()) };
         let found = self.directories.find(&name, password).await;
         let checked = match found {
             Ok(Found::Known { entry, route }) => match (entry.password, password) {
                 (Some(stored), _) => {
-                    let account = Some(entry.account);
-                    return Some(Somebody { account, password: Compare::Stored(stored) });
+                    let (account, password) = (Some(entry.account), Compare::Stored(stored));
+                    return Some(Somebody { account, known: true, password });
                 }
                 (None, Some(password)) => route.check(&name, password).await,
                 (None, None) => {
-                    let compare = Compare::Done { right: false, known: true };
-                    return Some(Somebody { account: Some(entry.account), password: compare });
+                    let password = Compare::Done { right: false };
+                    return Some(Somebody { account: None, known: true, password });
                 }
             },
             Ok(Found::Checked(check)) => Ok(check),
             Ok(Found::Unknown) => return Some(stand_in()),
+            // He is hashed for as others are, and is nobody.
+            Ok(Found::LockedOut) => return Some(Somebody { known: true, ..stand_in() }),
             Err(error) => Err(error),
         };
         match checked {
             Ok(Check::Right(account)) => Some(Somebody {
                 account: Some(*account),
-                password: Compare::Done { right: true, known: true },
+                known: true,
+                password: Compare::Done { right: true },
             }),
             Ok(Check::Wrong) => {
-                Some(Somebody { account: None, password: Compare::Done { right: false, known: true } })
+                Some(Somebody { account: None, known: true, password: Compare::Done { right: false } })
             }
             Ok(Check::Unknown) => Some(stand_in()),
             Err(error) => {
@@ -463,16 +476,6 @@ impl Drop for Trial {
 fn failed(error: &LookupError) -> Verdict {
     tracing::error!(%error, "a user could not be looked up");
     Verdict::Failed
-}
-
-/// Random octets; where there are none, the time makes them at least differ from start to start.
-fn random_key() -> [u8; 32] {
-    let mut key = [0; 32];
-    if getrandom::fill(&mut key).is_err() {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        key[..16].copy_from_slice(&now.as_nanos().to_be_bytes());
-    }
-    key
 }
 
 /// Answers when the time has come, holding no thread until then.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod accounts;
 mod commands;
+mod directories;
 mod duration;
 mod failure;
 mod logging;

@@ -93,8 +93,9 @@ fn the_default_configuration_is_sound_and_documented() {
     let taken_in = |line: &str| format!("{}\n", if is_example(&line) { &line[1..] } else { line });
     let examples: String = moved.lines().map(taken_in).collect();
     let errors = World::new(&examples).errors();
-    let [certificate, token] = errors.as_slice() else { panic!("{errors:?}") };
+    let [certificate, token, salt_key] = errors.as_slice() else { panic!("{errors:?}") };
     assert!(certificate.contains("cert.pem") && token.contains("admin-token"), "{errors:?}");
+    assert!(salt_key.contains("salt-key"), "{errors:?}");
 }
 
 #[test]
@@ -168,6 +169,35 @@ fn files_that_are_missing_or_wrong_are_told_where_they_are_named() {
     let told = world.errors().join("\n");
     let place = format!("error: {}:2: ", world.path().join("users").display());
     assert!(told.starts_with(&place) && !told.contains("secret"), "{told}");
+}
+
+#[test]
+fn a_salt_key_is_read_as_secrets_are() {
+    let world = World::new(&SOUND.replace("[auth]\n", "[auth]\nsalt_key_file = \"DIR/salt-key\"\n"));
+    let file = world.path().join("salt-key");
+    let error = || world.errors().join("\n");
+    assert!(error().starts_with("5:17:") && error().contains("openssl rand -base64 32"), "{}", error());
+    let write = |text: &str, mode: u32| {
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let key = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
+    write(key, 0o640);
+    assert!(error().contains("chmod go="), "{}", error());
+    for wrong in ["", "hunter2\n", "AAAA\n", &"A".repeat(1000)] {
+        write(wrong, 0o600);
+        assert!(error().contains("salt key") && !error().contains("hunter2"), "{}", error());
+    }
+    write(key, 0o600);
+    world.check().ok();
+}
+
+#[test]
+fn a_directory_that_there_is_none_of_is_told() {
+    let world = World::new(SOUND);
+    let text = fs::read_to_string(&world.file).unwrap();
+    fs::write(&world.file, text.replace("[auth]\n", "[auth]\ndirectories = [\"user\"]\n")).unwrap();
+    assert!(world.errors()[0].starts_with("5:16: \"user\" is no directory; did you mean \"users\"?"));
 }
 
 #[test]

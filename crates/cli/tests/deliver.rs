@@ -257,3 +257,23 @@ fn status_75_a_message_that_cannot_be_read() {
 fn help_is_no_delivery_and_no_failure() {
     assert!(binary::restante(&["deliver", "--help"]).ok().contains("75"));
 }
+
+/// Where a user's line names another place, the mail goes there.
+#[test]
+fn mail_goes_where_the_users_line_says() {
+    let world = World::new();
+    let (place, users) = (world.path("elsewhere"), world.path("users"));
+    let line = |user: &str, place: &Path| format!("{user}:{{PLAIN}}abcxyz:maildir={}\n", place.display());
+    write_settled(
+        &users,
+        &(line("ann@example.org", &place.join("ann")) + &line("root", Path::new("elsewhere"))),
+    );
+    // The folder that it is in has to be there: it may be a disk that is not mounted.
+    world.deliver("ann@example.org", MESSAGE).fails(75);
+    fs::create_dir(&place).unwrap();
+    world.deliver("ann@example.org", MESSAGE).ok();
+    assert_eq!(files(&place.join("ann/new")).len(), 1);
+    assert!(world.files().is_empty());
+    let told = world.deliver("root", MESSAGE).fails(75);
+    assert!(told.contains("no absolute path"), "{told}");
+}

@@ -11,10 +11,12 @@ use std::{
 
 use restante_auth::users::edit;
 use restante_proto::UserName;
+use restante_sasl::{MECHANISMS, Needs, scram::Hash};
 use rustix::{
     fs::{Mode, OFlags, open},
     termios::{LocalModes, tcgetattr},
 };
+use serde_json::json;
 use tempfile::TempDir;
 
 mod binary;
@@ -110,7 +112,8 @@ fn each_scheme_can_be_asked_for() {
         assert!(world.verifies(name, "abcxyz"), "{scheme}");
     }
     let listed = world.user(&["list"], "").ok();
-    assert_eq!(listed, "a  ARGON2ID\nb  SHA512-CRYPT\nc  SHA256-CRYPT\nd  PLAIN\n");
+    let schemes: Vec<_> = listed.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!(schemes, ["ARGON2ID", "SHA512-CRYPT", "SHA256-CRYPT", "PLAIN"]);
     let told = world.user(&["add", "e", "--scheme", "MD5"], "abcxyz\n").fails(2);
     assert!(told.contains("ARGON2ID"), "the schemes that there are: {told}");
 }
@@ -127,6 +130,75 @@ fn an_account_is_changed_and_removed() {
     assert!(!world.verifies("ann", "two"));
     assert!(world.user(&["remove", "ann"], "").fails(1).contains("no user ann"));
     assert!(world.user(&["passwd", "ann"], "x\n").fails(1).contains("no user ann"));
+}
+
+/// What stands in the file for a user, behind the name.
+fn line(world: &World, name: &str) -> String {
+    let text = fs::read_to_string(&world.users).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name} in {text}")).to_owned()
+}
+
+#[test]
+fn one_password_serves_all_mechanisms_but_those_that_read_it() {
+    let world = World::new();
+    world.user(&["add", "ann"], "one\n").ok();
+    world.user(&["add", "bob", "--no-scram"], "two\n").ok();
+    world.user(&["add", "carl", "--scheme", "PLAIN"], "three\n").ok();
+    let (users, _) = edit::list(world.users.as_ref()).unwrap();
+    let can = |name: &str, needs| users.entry(&UserName::new(name).unwrap()).unwrap().can(needs);
+    let list: serde_json::Value = serde_json::from_str(&world.user(&["list", "--json"], "").ok()).unwrap();
+    for (index, (name, keys, plain)) in
+        [("ann", true, false), ("bob", false, false), ("carl", true, true)].into_iter().enumerate()
+    {
+        assert!(Hash::ALL.iter().all(|hash| can(name, Needs::Keys(*hash)) == keys), "{name}");
+        let expected: Vec<_> = MECHANISMS
+            .iter()
+            .filter(|mechanism| match mechanism.needs {
+                Needs::Password => true,
+                Needs::Keys(_) => keys,
+                Needs::Plaintext => plain,
+                Needs::Token | Needs::Certificate => false,
+            })
+            .map(|mechanism| mechanism.name)
+            .chain(plain.then_some("APOP"))
+            .collect();
+        assert_eq!(list[index]["mechanisms"], json!(expected), "{name}");
+    }
+    let text = world.user(&["list"], "").ok();
+    assert!(text.starts_with("ann   ARGON2ID  ") && text.contains("PLAIN"), "{text}");
+    let (ann, key) = (line(&world, "ann"), users.salt_key().cloned());
+    assert!(key.is_some() && ann.contains(":{SCRAM-SHA-256}") && ann.contains(":{SCRAM-SHA-1}"), "{ann}");
+
+    // Further fields stay where they are, keys go with their password, and the salt key stays.
+    let text =
+        fs::read_to_string(&world.users).unwrap().replace(&ann, &format!("{ann}:1000::maildir=/m/ann"));
+    fs::write(&world.users, text).unwrap();
+    world.user(&["passwd", "ann"], "new\n").ok();
+    let changed = line(&world, "ann");
+    assert!(
+        changed.ends_with(":1000::maildir=/m/ann") && changed.matches("{SCRAM-").count() == 2,
+        "{changed}"
+    );
+    assert!(changed.split(':').zip(ann.split(':')).take(3).all(|(new, old)| new != old), "{changed}");
+    world.user(&["passwd", "ann", "--no-scram"], "newer\n").ok();
+    let changed = line(&world, "ann");
+    assert!(changed.ends_with(":1000::maildir=/m/ann") && !changed.contains("{SCRAM-"), "{changed}");
+    assert!(world.verifies("ann", "newer"));
+    assert_eq!(edit::list(world.users.as_ref()).unwrap().0.salt_key().cloned(), key);
+}
+
+#[test]
+fn damaged_keys_are_a_warning_and_the_mending_is_told() {
+    let world = World::new();
+    fs::write(&world.users, "ann:{PLAIN}abcxyz:{SCRAM-SHA-256}hunter2\n").unwrap();
+    let ran = world.user(&["list"], "");
+    let told = ran.stderr();
+    assert!(
+        told.contains("line 1") && told.contains("restante user passwd") && !told.contains("hunter2"),
+        "{told}"
+    );
+    assert!(ran.ok().starts_with("ann  PLAIN"));
 }
 
 #[test]
@@ -165,7 +237,10 @@ fn a_list_is_read_by_scripts_and_damaged_lines_are_warnings_without_their_text()
     assert!(ran.stderr().starts_with("warning: ") && ran.stderr().contains("line 3"), "{}", ran.stderr());
     assert!(!ran.stderr().contains("hunter2"));
     let list: serde_json::Value = serde_json::from_str(&ran.ok()).unwrap();
-    assert_eq!(list, serde_json::json!([{ "name": "ann", "scheme": "PLAIN", "line": 2 }]));
+    let mechanisms = list[0]["mechanisms"].clone();
+    let expected = json!([{ "name": "ann", "scheme": "PLAIN", "mechanisms": mechanisms, "line": 2 }]);
+    assert_eq!(list, expected);
+    assert!(mechanisms.as_array().unwrap().contains(&json!("PLAIN")));
     fs::write(&world.users, "").unwrap();
     assert_eq!(world.user(&["list", "--json"], "").ok(), "[]\n");
     assert_eq!(world.user(&["list"], "").ok(), "");

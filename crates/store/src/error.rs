@@ -16,8 +16,11 @@ pub enum OpenError {
         /// Whose it is.
         owner: Option<u32>,
     },
-    /// The user's name gives no place: the path template needs a domain, and the name has none.
-    #[error("the store's path needs a {{domain}}, and the user name has none")]
+    /// The user has no place: the path template needs a domain, and the name has none; or a directory names a place that the
+    /// store does not have.
+    #[error(
+        "the user has no place in the store: its path needs a {{domain}}, and the name has none, or the directory names no absolute path"
+    )]
     NoPlace,
     /// The store failed.
     #[error("{context}: {source}")]
@@ -72,8 +75,10 @@ pub struct CommitError {
 /// Why a message could not be delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
-    /// The user's name gives no place.
-    #[error("the store's path needs a {{domain}}, and the user name has none")]
+    /// As [`OpenError::NoPlace`].
+    #[error(
+        "the user has no place in the store: its path needs a {{domain}}, and the name has none, or the directory names no absolute path"
+    )]
     NoPlace,
     /// The message is longer than the store takes.
     #[error("the message is longer than {limit_octets} octets")]

@@ -46,6 +46,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Begins the delivery of one message. Blocking; nothing is seen by anybody before [`Delivery::commit`].
     fn deliver(&self, user: &UserName) -> Result<Box<dyn Delivery>, DeliverError>;
+
+    /// As [`Self::deliver`], at the place that [`Self::open_at`] opens.
+    fn deliver_at(&self, user: &UserName, place: Option<&str>) -> Result<Box<dyn Delivery>, DeliverError> {
+        match place {
+            None => self.deliver(user),
+            Some(_) => Err(DeliverError::NoPlace),
+        }
+    }
 }
 
 /// One user's mail, locked for one session: a snapshot whose indices (0-based) never change.

@@ -3,7 +3,7 @@
 
 use restante_proto::{UniqueId, UserName};
 use restante_store::{
-    MemoryStore, Store,
+    DeliverError, MemoryStore, OpenError, Store,
     conformance::{self, Fixture},
 };
 
@@ -42,4 +42,12 @@ async fn an_id_is_added_once() {
     let ids = store.unique_ids(&user);
     assert_eq!((ids.len(), &ids[0]), (2, &id));
     assert_ne!(ids[0], ids[1]);
+}
+
+#[tokio::test]
+async fn it_has_no_places() {
+    let (store, user) = (MemoryStore::new(), UserName::new("a").unwrap());
+    assert!(matches!(store.open_at(&user, Some("/a")).await, Err(OpenError::NoPlace)));
+    assert!(matches!(store.deliver_at(&user, Some("/a")), Err(DeliverError::NoPlace)));
+    assert!(store.open_at(&user, None).await.is_ok() && store.deliver_at(&user, None).is_ok());
 }

@@ -1,17 +1,13 @@
 //! Several directories in order: the first that knows the user decides. One that fails or hangs is never passed over, since
 //! the user might be his; but where a name's domain is routed to directories, only those are asked.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use restante_proto::{Secret, UserName};
-use restante_sasl::{Needs, scram};
+use restante_sasl::Needs;
 use tokio::time::timeout;
 
-use super::{Check, Directory, Entry, LookupError, Task};
+use super::{Check, Directory, Entry, KeysLike, Lookup, LookupError, Task, point};
 use crate::scheme::StoredPassword;
 
 /// How long a directory may take for an answer, if nobody says otherwise.
@@ -34,7 +30,6 @@ pub struct Route {
 #[derive(Debug)]
 pub struct Directories {
     routes: Vec<Route>,
-    names: RandomState,
 }
 
 /// What they know of a name.
@@ -45,6 +40,8 @@ pub(crate) enum Found {
         entry: Box<Entry>,
         route: Route,
     },
+    /// There is, and may not log in.
+    LockedOut,
     /// A password was compared.
     Checked(Check),
 }
@@ -53,6 +50,11 @@ impl Route {
     /// A directory that has the users of all domains.
     pub fn new(name: &'static str, directory: Arc<dyn Directory>) -> Self {
         Self { name, directory, domains: Vec::new(), patience: PATIENCE_DEFAULT }
+    }
+
+    /// What the directory knows of a user, within its time.
+    pub async fn lookup(&self, user: &UserName) -> Result<Lookup, LookupError> {
+        self.bounded(self.directory.lookup(user)).await
     }
 
     /// Has the directory compare a password.
@@ -74,8 +76,8 @@ impl Route {
 
 impl Directories {
     /// These, in this order.
-    pub fn new(routes: Vec<Route>) -> Self {
-        Self { routes, names: RandomState::new() }
+    pub const fn new(routes: Vec<Route>) -> Self {
+        Self { routes }
     }
 
     /// One that has all users.
@@ -84,7 +86,7 @@ impl Directories {
     }
 
     /// Those that may know a name: those that its domain is routed to; where it is routed nowhere, those without domains.
-    fn routes_of(&self, name: &str) -> impl Iterator<Item = &Route> {
+    pub fn routes_of(&self, name: &str) -> impl Iterator<Item = &Route> {
         let domain = name.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
         let has = |route: &Route| domain.as_ref().is_some_and(|domain| route.domains.contains(domain));
         let routed = self.routes.iter().any(has);
@@ -101,12 +103,13 @@ impl Directories {
         password: Option<&Secret<Vec<u8>>>,
     ) -> Result<Found, LookupError> {
         for route in self.routes_of(user.as_str()) {
-            match route.bounded(route.directory.lookup(user)).await? {
-                super::Lookup::Unknown => {}
-                super::Lookup::Known(entry) => {
+            match route.lookup(user).await? {
+                Lookup::Unknown => {}
+                Lookup::Known(entry) => {
                     return Ok(Found::Known { entry, route: route.clone() });
                 }
-                super::Lookup::Ask => {
+                Lookup::LockedOut(_) => return Ok(Found::LockedOut),
+                Lookup::Ask => {
                     let Some(password) = password else { continue };
                     match route.check(user, password).await? {
                         Check::Unknown => {}
@@ -159,23 +162,31 @@ impl Directories {
         }
     }
 
-    pub(crate) fn stand_in(&self, name: &str) -> StoredPassword {
-        let those: Vec<_> = self.routes_of(name).filter_map(|route| route.directory.stand_in(name)).collect();
-        self.pick(name, those).unwrap_or_else(StoredPassword::stand_in)
+    /// `mark` stands for the name: it is made of it under the salt key.
+    pub(crate) fn stand_in(&self, name: &str, mark: &str) -> StoredPassword {
+        let those: Vec<_> = self.routes_of(name).filter_map(|route| route.directory.stand_in(mark)).collect();
+        pick(mark, those).unwrap_or_else(StoredPassword::stand_in)
     }
 
-    pub(crate) fn stand_in_iterations(&self, name: &str) -> u32 {
+    /// As [`Self::stand_in`]: what the keys of somebody who is not there are like.
+    pub(crate) fn stand_in_keys(&self, name: &str, mark: &str) -> KeysLike {
         let those: Vec<_> = self
             .routes_of(name)
             .filter(|route| route.directory.can(Needs::Password))
-            .map(|route| route.directory.stand_in_iterations(name))
+            .map(|route| route.directory.stand_in_keys(mark))
             .collect();
-        self.pick(name, those).unwrap_or(scram::ITERATIONS_DEFAULT)
+        pick(mark, those).unwrap_or(KeysLike::USUAL)
     }
 
-    fn pick<T>(&self, name: &str, mut those: Vec<T>) -> Option<T> {
-        let number = usize::try_from(self.names.hash_one(name) >> 32).unwrap_or(0);
-        let index = number.checked_rem(those.len())?;
-        Some(those.swap_remove(index))
+    /// The first key that a directory keeps.
+    pub(crate) fn salt_key(&self) -> Option<Secret<[u8; 32]>> {
+        self.routes.iter().find_map(|route| route.directory.salt_key())
     }
+}
+
+fn pick<T>(mark: &str, mut those: Vec<T>) -> Option<T> {
+    // Low bits: the directory picks by the high ones.
+    let number = usize::try_from(point(mark) & 0xffff).unwrap_or(0);
+    let index = number.checked_rem(those.len())?;
+    Some(those.swap_remove(index))
 }

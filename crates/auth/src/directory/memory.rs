@@ -1,27 +1,32 @@
 //! Users in memory: for the demo and for tests.
 
-use std::{
-    collections::BTreeMap,
-    hash::{BuildHasher as _, RandomState},
-};
+use std::collections::BTreeMap;
 
 use restante_proto::UserName;
 use restante_sasl::Needs;
 
-use super::{Directory, Entry, Lookup, LookupError, Task};
+use super::{Directory, Entry, KeysLike, Lookup, LookupError, Task, point};
 use crate::scheme::StoredPassword;
 
 /// A directory that is fixed when it is made.
 #[derive(Debug, Default)]
 pub struct MemoryDirectory {
     users: BTreeMap<UserName, StoredPassword>,
-    names: RandomState,
 }
 
 impl MemoryDirectory {
     /// A directory of these users; of two with the same name the last one counts.
     pub fn new(users: impl IntoIterator<Item = (UserName, StoredPassword)>) -> Self {
-        Self { users: users.into_iter().collect(), names: RandomState::new() }
+        Self { users: users.into_iter().collect() }
+    }
+
+    fn all(&self, can: impl Fn(&StoredPassword) -> bool) -> bool {
+        !self.users.is_empty() && self.users.values().all(can)
+    }
+
+    fn picked(&self, name: &str) -> Option<&StoredPassword> {
+        let number = usize::try_from(point(name) >> 32).unwrap_or(0);
+        number.checked_rem(self.users.len()).and_then(|index| self.users.values().nth(index))
     }
 }
 
@@ -37,16 +42,23 @@ impl Directory for MemoryDirectory {
     fn can(&self, needs: Needs) -> bool {
         match needs {
             Needs::Password | Needs::Certificate => true,
-            Needs::Keys(_) | Needs::Plaintext => {
-                self.users.values().all(|password| password.plaintext().is_some())
-            }
+            Needs::Plaintext => self.all(|password| password.plaintext().is_some()),
+            Needs::Keys(hash) => self.all(|password| {
+                password.plaintext().is_some() || password.keys().is_some_and(|keys| keys.hash() == hash)
+            }),
             Needs::Token => false,
         }
     }
 
     fn stand_in(&self, name: &str) -> Option<StoredPassword> {
-        let number = usize::try_from(self.names.hash_one(name) >> 32).unwrap_or(0);
-        let picked = number.checked_rem(self.users.len()).and_then(|index| self.users.values().nth(index));
-        Some(picked.cloned().unwrap_or_else(StoredPassword::stand_in))
+        Some(self.picked(name).cloned().unwrap_or_else(StoredPassword::stand_in))
+    }
+
+    fn stand_in_keys(&self, name: &str) -> KeysLike {
+        match self.picked(name).map(|password| (password.keys(), password.plaintext())) {
+            Some((Some(keys), _)) => KeysLike::of(keys),
+            Some((None, Some(_))) => KeysLike::DERIVED,
+            _ => KeysLike::USUAL,
+        }
     }
 }

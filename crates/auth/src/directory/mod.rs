@@ -6,7 +6,9 @@ use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 use restante_proto::{Secret, UserName};
 use restante_sasl::{Needs, scram};
 
-use crate::scheme::StoredPassword;
+use blake2::Digest as _;
+
+use crate::scheme::{StoredPassword, scram::SALT_OCTETS};
 
 mod directories;
 mod memory;
@@ -63,14 +65,26 @@ pub trait Directory: Send + Sync + fmt::Debug + 'static {
 
     /// What is hashed in place of the password of somebody who is not there, so that an answer takes no less time.
     ///
-    /// The same for the same name, and of each scheme and cost as often as users have it: where a file mixes quick and
-    /// slow schemes, a quick answer must not mean «exists» nor a slow one «does not». `None` where it compares by itself.
+    /// The same for the same name ([`point`] helps), and of each scheme and cost as often as users have it: where a file mixes
+    /// quick and slow schemes, a quick answer must not mean «exists» nor a slow one «does not». `None` where it compares by
+    /// itself. What stands here and below for a name is not the client's: it is made of that under the salt key.
     fn stand_in(&self, name: &str) -> Option<StoredPassword>;
 
-    /// How many iterations the SCRAM keys of somebody who is not there have: as those of some user, the same for the same
-    /// name.
-    fn stand_in_iterations(&self, _name: &str) -> u32 {
-        scram::ITERATIONS_DEFAULT
+    /// What the SCRAM keys of somebody who is not there are like: as those of some user, the same for the same name.
+    fn stand_in_keys(&self, _name: &str) -> KeysLike {
+        KeysLike::USUAL
+    }
+
+    /// A key that stays as long as the users' salts do, if the directory keeps one: from it the salts of those who are not
+    /// there are made.
+    fn salt_key(&self) -> Option<Secret<[u8; 32]>> {
+        None
+    }
+
+    /// Looks again at what it knows, such as a file that it has read; for SIGHUP. A failure is in the log, and what was known
+    /// before stays in force.
+    fn reload(&self) -> Task<'_, ()> {
+        Box::pin(async {})
     }
 }
 
@@ -81,6 +95,8 @@ pub enum Lookup {
     Unknown,
     /// There is.
     Known(Box<Entry>),
+    /// There is, and may not log in; no other directory is asked. Mail is delivered all the same.
+    LockedOut(Box<Account>),
     /// Only a password tells: [`Directory::check`].
     Ask,
 }
@@ -131,10 +147,52 @@ impl Entry {
         Self { account: Account::new(name), password: Some(password), keys: Vec::new() }
     }
 
-    /// The keys of a hash, where the directory keeps them.
-    pub fn keys_of(&self, hash: scram::Hash) -> Option<&Arc<scram::Keys>> {
-        self.keys.iter().find(|keys| keys.hash() == hash)
+    /// Whether the user can log in by a mechanism that needs this.
+    pub fn can(&self, needs: Needs) -> bool {
+        let is_plain = || self.password.as_ref().is_some_and(|password| password.plaintext().is_some());
+        match needs {
+            Needs::Password | Needs::Certificate => true,
+            Needs::Keys(hash) => self.keys_of(hash).is_some() || is_plain(),
+            Needs::Plaintext => is_plain(),
+            Needs::Token => false,
+        }
     }
+
+    /// The keys of a hash, where the directory keeps them, or where the password is stored as such keys.
+    pub fn keys_of(&self, hash: scram::Hash) -> Option<&Arc<scram::Keys>> {
+        let stored = self.password.as_ref().and_then(StoredPassword::keys);
+        stored.into_iter().chain(&self.keys).find(|keys| keys.hash() == hash)
+    }
+}
+
+/// What a client sees of SCRAM keys before it has proven anything, and how they come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeysLike {
+    /// The number of iterations.
+    pub iterations: u32,
+    /// The length of the salt, in octets: 32 at the most.
+    pub salt_octets: usize,
+    /// Whether they are made at the login, of a password that can be read, which takes time.
+    pub derived: bool,
+}
+
+impl KeysLike {
+    /// What new keys are like.
+    pub const USUAL: Self =
+        Self { iterations: scram::ITERATIONS_DEFAULT, salt_octets: SALT_OCTETS, derived: false };
+    /// What keys are like that are made at the login.
+    pub const DERIVED: Self = Self { derived: true, ..Self::USUAL };
+
+    /// What these keys are like.
+    pub fn of(keys: &scram::Keys) -> Self {
+        Self { iterations: keys.iterations(), salt_octets: keys.salt().len(), derived: false }
+    }
+}
+
+/// A point between 0 and 2⁶⁴ that is the same for the same name, in every process: for picking one of several.
+pub fn point(name: &str) -> u64 {
+    let digest = blake2::Blake2s256::digest(name);
+    digest.iter().take(8).fold(0, |point, octet| point << 8 | u64::from(*octet))
 }
 
 /// Why a directory could not answer. It does not mean that there is no such user.

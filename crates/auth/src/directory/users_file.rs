@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use restante_proto::UserName;
-use restante_sasl::Needs;
+use restante_proto::{Secret, UserName};
+use restante_sasl::{Needs, scram::Hash};
 use tokio::{task, time::Instant};
 
-use super::{Directory, Entry, Kind, Lookup, LookupError, Task};
+use super::{Directory, KeysLike, Kind, Lookup, LookupError, Task, point};
 use crate::{
     scheme::StoredPassword,
     users::{
@@ -35,7 +35,6 @@ pub struct UsersFileDirectory {
     watched: Arc<Watched>,
     /// When a lookup last looked at the file.
     checked: Mutex<Instant>,
-    names: RandomState,
 }
 
 impl UsersFileDirectory {
@@ -46,11 +45,7 @@ impl UsersFileDirectory {
             Seen { stamp: None, first: None, trouble: None, contents: RandomState::new(), digest: None };
         let watched = Watched { path, seen: Mutex::new(seen), users: RwLock::default() };
         watched.load()?;
-        Ok(Self {
-            watched: Arc::new(watched),
-            checked: Mutex::new(Instant::now()),
-            names: RandomState::new(),
-        })
+        Ok(Self { watched: Arc::new(watched), checked: Mutex::new(Instant::now()) })
     }
 
     /// The file's path.
@@ -83,19 +78,42 @@ impl Directory for UsersFileDirectory {
             if self.is_due() {
                 self.reload().await;
             }
-            Ok(self.watched.users().get(user).map_or(Lookup::Unknown, |password| {
-                Lookup::Known(Box::new(Entry::new(user.clone(), password.clone())))
-            }))
+            let users = self.watched.users();
+            // Whose line is damaged, or locks him out, is not looked for elsewhere, where he might be let in.
+            Ok(match (users.entry(user), users.account(user)) {
+                (Some(entry), _) => Lookup::Known(Box::new(entry)),
+                (None, Some(account)) => Lookup::LockedOut(Box::new(account)),
+                (None, None) => Lookup::Unknown,
+            })
         })
     }
 
+    fn reload(&self) -> Task<'_, ()> {
+        Box::pin(Self::reload(self))
+    }
+
     fn can(&self, needs: Needs) -> bool {
-        matches!(needs, Needs::Password | Needs::Certificate)
+        match needs {
+            Needs::Password | Needs::Certificate => true,
+            Needs::Token => false,
+            Needs::Keys(_) | Needs::Plaintext => {
+                let users = self.watched.users();
+                !users.is_empty() && users.lacking(needs) == 0
+            }
+        }
     }
 
     fn stand_in(&self, name: &str) -> Option<StoredPassword> {
-        let number = usize::try_from(self.names.hash_one(name) >> 32).unwrap_or(0);
-        Some(self.watched.users().nth(number).cloned().unwrap_or_else(StoredPassword::stand_in))
+        let users = self.watched.users();
+        Some(users.password_at(point(name)).cloned().unwrap_or_else(StoredPassword::stand_in))
+    }
+
+    fn stand_in_keys(&self, name: &str) -> KeysLike {
+        self.watched.users().keys_like(point(name)).unwrap_or(KeysLike::USUAL)
+    }
+
+    fn salt_key(&self) -> Option<Secret<[u8; 32]>> {
+        self.watched.users().salt_key().cloned()
     }
 }
 
@@ -174,6 +192,12 @@ impl Watched {
             tracing::warn!("{path} can be read by everybody on this machine; `chmod 640` it");
         }
         tracing::info!(users = users.len(), "{path} loaded");
+        let (lacking, all) = (users.lacking(Needs::Keys(Hash::Sha256)), users.len());
+        if (1..all).contains(&lacking) {
+            tracing::info!(
+                "SCRAM is not offered: {lacking} of {all} users have no keys; `restante user passwd` makes them"
+            );
+        }
         *self.users.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(users);
         Ok(())
     }

@@ -9,22 +9,36 @@ use std::{fmt, sync::Arc};
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use restante_proto::Secret;
-use restante_sasl::PASSWORD_MAX_OCTETS;
+use restante_sasl::{PASSWORD_MAX_OCTETS, scram::Keys};
 
 mod argon2;
+mod bcrypt;
 mod crypt_text;
+mod pbkdf2;
 mod plain;
+pub(crate) mod scram;
 mod sha256_crypt;
 mod sha512_crypt;
 #[cfg(test)]
 mod tests;
 
 pub use argon2::{ARGON2_MEMORY_MAX_KIB, ARGON2_PARALLELISM_MAX, ARGON2_PASSES_MAX};
+pub use bcrypt::{BCRYPT_COST_MAX, BCRYPT_COST_MIN, BCRYPT_PASSWORD_MAX_OCTETS};
 pub use crypt_text::{CRYPT_PASSWORD_MAX_OCTETS, CRYPT_ROUNDS_MAX, CRYPT_ROUNDS_MIN};
+pub use pbkdf2::PBKDF2_ROUNDS_MAX;
 
 /// Every scheme there is, the default for new passwords first.
-pub const SCHEMES: &[Scheme] =
-    &[argon2::ARGON2ID, argon2::ARGON2I, sha512_crypt::SCHEME, sha256_crypt::SCHEME, plain::SCHEME];
+pub const SCHEMES: &[Scheme] = &[
+    argon2::ARGON2ID,
+    argon2::ARGON2I,
+    bcrypt::SCHEME,
+    sha512_crypt::SCHEME,
+    sha256_crypt::SCHEME,
+    pbkdf2::SCHEME,
+    scram::SHA256,
+    scram::SHA1,
+    plain::SCHEME,
+];
 
 /// The longest stored password, in octets: longer than any of ours, shorter than a users file's line.
 pub const STORED_MAX_OCTETS: usize = 4096;
@@ -32,7 +46,6 @@ pub const STORED_MAX_OCTETS: usize = 4096;
 /// Dovecot's other schemes: known by name, so that an error can say which one it was. No other text out of a damaged
 /// field is ever shown, since it might be a password.
 const UNSUPPORTED: &[&str] = &[
-    "BLF-CRYPT",
     "MD5-CRYPT",
     "DES-CRYPT",
     "SSHA512",
@@ -51,9 +64,6 @@ const UNSUPPORTED: &[&str] = &[
     "CRAM-MD5",
     "HMAC-MD5",
     "DIGEST-MD5",
-    "SCRAM-SHA-1",
-    "SCRAM-SHA-256",
-    "PBKDF2",
     "NTLM",
     "LANMAN",
     "OTP",
@@ -92,6 +102,11 @@ pub trait PasswordHash: Send + Sync {
 
     /// The password itself, where the scheme keeps it (APOP needs it). Verifying is quick then.
     fn plaintext(&self) -> Option<&Secret<Vec<u8>>> {
+        None
+    }
+
+    /// The SCRAM keys, where the scheme is made of them.
+    fn keys(&self) -> Option<&Arc<Keys>> {
         None
     }
 
@@ -146,7 +161,7 @@ pub enum SchemeError {
     Unknown,
     /// A crypt(3) hash of a kind that is not supported.
     #[error(
-        "this kind of {{CRYPT}} is not supported, only $6$ and $5$; set a new password with `restante user passwd`"
+        "this kind of {{CRYPT}} is not supported, only $2$ (bcrypt), $5$ and $6$; set a new password with `restante user passwd`"
     )]
     UnsupportedCrypt,
     /// What follows is no hash of the scheme.
@@ -190,6 +205,14 @@ pub enum CreateError {
         scheme: &'static str,
         /// The most octets that it takes.
         max: usize,
+    },
+    /// SCRAM cannot carry it: RFC 4013, by which it is prepared, forbids a character in it.
+    #[error(
+        "{{{scheme}}} takes no password with such characters: it must be UTF-8, without control characters (RFC 4013)"
+    )]
+    Unprepared {
+        /// The scheme's name.
+        scheme: &'static str,
     },
     /// No protocol could carry it.
     #[error("the password holds a NUL, a CR or an LF, which no client can send")]
@@ -276,6 +299,11 @@ impl StoredPassword {
     /// The password itself, where the scheme keeps it.
     pub fn plaintext(&self) -> Option<&Secret<Vec<u8>>> {
         self.hash.plaintext()
+    }
+
+    /// The SCRAM keys, where the scheme is made of them.
+    pub fn keys(&self) -> Option<&Arc<Keys>> {
+        self.hash.keys()
     }
 
     /// All that a right password depends on, within its scheme: see [`PasswordHash::text`].

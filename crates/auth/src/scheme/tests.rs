@@ -66,6 +66,19 @@ const VECTORS: &[(&str, &str)] = &[
     ),
     ("x", "{SHA256-CRYPT}$5$$0Uor7kq6CTPY0DtjOiw.I2DuJSUfiZxCqkrafMVjNc8"),
     ("a:b{c}", "{ClearText}a:b{c}"),
+    // Dovecot.
+    ("correct horse", "{BLF-CRYPT}$2y$05$HGfvrscgUQqc2HG4LCcNsevwgk.RgE58bkxjJBm902kto.e43..Pi"),
+    ("p\u{e4}ssw\u{f6}rd", "{crypt}$2y$04$.XGH8G1e5NEXrMuVm3NNTedNVp1SYHu33XOQX1pko5iqu3N6Xs9SG"),
+    ("correct horse", "{PBKDF2}$1$rAfH/9pm4NeXLDG9$5000$e6db869764dd6d1add2a904bbcacdb5ea986c19b"),
+    ("p\u{e4}ssw\u{f6}rd", "{PBKDF2}$1$7cw.oBG725N0n1/O$1000$b555d814c13323d536db6ded62f9f1136437b973"),
+    (
+        "correct horse",
+        "{SCRAM-SHA-1}4096,G5dKrsM/cqOxczXxZJaScQ==,b/NfxCKUFebTF1ya7FVhkD/L3QQ=,MsmVCskppbAd+M0G66JED3WIVVs=",
+    ),
+    (
+        "correct horse",
+        "{SCRAM-SHA-256}4096,ZCWa5lMSeYuSWDlDviWN5g==,uCD2QopxpLHNINFLpuvAs1e7RluhDl4AO2OeWZiWda8=,3pv9T/DQPUmEdXcBpYPYuZR1jkddfM3vdDAtfEtizeA=",
+    ),
 ];
 
 fn error(field: &str) -> SchemeError {
@@ -124,7 +137,8 @@ fn a_field_without_a_scheme_is_told_which_one_to_write() {
         ("$5$salt$digest", "SHA256-CRYPT"),
         ("$argon2id$v=19$m=1,t=1,p=1$c2FsdA$x", "ARGON2ID"),
         ("$argon2i$", "ARGON2I"),
-        ("$2y$05$x", "CRYPT"),
+        ("$2y$05$x", "BLF-CRYPT"),
+        ("$1$salt$x", "CRYPT"),
         ("hunter2", "PLAIN"),
     ] {
         assert_eq!(error(field), SchemeError::NoScheme { suggestion });
@@ -143,8 +157,20 @@ fn damaged_fields() {
         ("{PLAIN", SchemeError::Unclosed),
         ("{}x", SchemeError::Unknown),
         ("{hunter2}x", SchemeError::Unknown),
-        ("{blf-crypt}$2y$05$x", SchemeError::Unsupported { name: "BLF-CRYPT" }),
-        ("{CRYPT}$2y$05$x", SchemeError::UnsupportedCrypt),
+        ("{md5-crypt}$1$x", SchemeError::Unsupported { name: "MD5-CRYPT" }),
+        ("{CRYPT}$1$x", SchemeError::UnsupportedCrypt),
+        ("{CRYPT}$2y$05$x", SchemeError::Malformed { scheme: "BLF-CRYPT" }),
+        (
+            "{BLF-CRYPT}$2x$05$HGfvrscgUQqc2HG4LCcNsevwgk.RgE58bkxjJBm902kto.e43..Pi",
+            SchemeError::Malformed { scheme: "BLF-CRYPT" },
+        ),
+        ("{PBKDF2}$1$a$5000", SchemeError::Malformed { scheme: "PBKDF2" }),
+        (
+            "{PBKDF2}$2$a$5000$e6db869764dd6d1add2a904bbcacdb5ea986c19b",
+            SchemeError::Malformed { scheme: "PBKDF2" },
+        ),
+        ("{PBKDF2}$1$a$5000$e6db", SchemeError::Malformed { scheme: "PBKDF2" }),
+        ("{SCRAM-SHA-1}4096,AAAA,AAAA,AAAA", SchemeError::Malformed { scheme: "SCRAM-SHA-1" }),
         ("{CRYPT}", SchemeError::UnsupportedCrypt),
         ("{PLAIN.b64}*", SchemeError::Encoding),
         ("{PLAIN.hex}abc", SchemeError::Encoding),
@@ -209,6 +235,36 @@ fn what_a_file_may_ask_of_the_machine_is_bounded() {
 }
 
 #[test]
+fn rounds_of_other_schemes_are_bounded() {
+    let cost = |field: &str| matches!(error(field), SchemeError::Cost { .. });
+    for bcrypt_cost in ["03", "16", "31"] {
+        let rest = "HGfvrscgUQqc2HG4LCcNsevwgk.RgE58bkxjJBm902kto.e43..Pi";
+        assert!(cost(&format!("{{BLF-CRYPT}}$2y${bcrypt_cost}${rest}")), "{bcrypt_cost}");
+    }
+    for rounds in ["0", "1000001", "99999999999999999999"] {
+        assert!(cost(&format!("{{PBKDF2}}$1$salt${rounds}$e6db869764dd6d1add2a904bbcacdb5ea986c19b")));
+    }
+    for iterations in ["0", "4095", "1000001"] {
+        assert!(cost(&format!(
+            "{{SCRAM-SHA-1}}{iterations},G5dKrsM/cqOxczXxZJaScQ==,b/NfxCKUFebTF1ya7FVhkD/L3QQ=,MsmVCskppbAd+M0G66JED3WIVVs="
+        )));
+    }
+}
+
+/// Dovecot verifies it so, too: `doveadm pw -t` takes the first 72 octets of this password, and all 80 with more behind.
+#[test]
+fn bcrypt_hashes_of_long_passwords_are_verified_and_not_made() {
+    let stored =
+        StoredPassword::parse(b"{BLF-CRYPT}$2y$04$LKRKLJZza2XLlb4LvvsiDuBR7julyREF6XjtvlrVkmKFmxusJMgb2");
+    let stored = stored.unwrap();
+    assert!(stored.verify(&[b'a'; 72]) && stored.verify(&[b'a'; 80]) && !stored.verify(&[b'a'; 71]));
+    assert!(!stored.verify(&[&[b'a'; 80][..], b"\0"].concat()));
+    let create = |octets| create(find("BLF-CRYPT").unwrap(), &Secret::new(vec![b'a'; octets]));
+    assert!(create(BCRYPT_PASSWORD_MAX_OCTETS).is_ok());
+    assert!(matches!(create(BCRYPT_PASSWORD_MAX_OCTETS + 1), Err(CreateError::TooLongFor { .. })));
+}
+
+#[test]
 fn nothing_shows_a_password_or_a_hash() {
     let stored = StoredPassword::parse(b"{PLAIN}hunter2").unwrap();
     assert_eq!(format!("{stored:?}"), "StoredPassword({PLAIN}…)");
@@ -236,7 +292,7 @@ fn names_are_unique() {
 proptest! {
     #[test]
     fn any_field_is_read_or_refused(
-        scheme in prop::sample::select(vec!["", "{ARGON2ID}$argon2id$", "{CRYPT}$6$", "{crypt}$5$rounds=", "{PLAIN.hex}", "{plain.B64}", "{"]),
+        scheme in prop::sample::select(vec!["", "{ARGON2ID}$argon2id$", "{CRYPT}$6$", "{crypt}$5$rounds=", "{PLAIN.hex}", "{plain.B64}", "{", "{CRYPT}$2y$04$", "{PBKDF2}$1$", "{SCRAM-SHA-1}4096,"]),
         rest in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let field = [scheme.as_bytes(), &rest].concat();

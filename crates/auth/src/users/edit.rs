@@ -13,8 +13,10 @@ use std::{
 };
 
 use restante_proto::{Secret, UserName};
+use restante_sasl::scram::Hash;
 
-use super::{FILE_MAX_OCTETS, Fields, LINE_MAX_OCTETS, LineError, UsersFile};
+use super::{FILE_MAX_OCTETS, Fields, LINE_MAX_OCTETS, LineError, UsersFile, extras};
+use crate::scheme::{self, CreateError, Scheme};
 
 /// How long to wait for another command that changes the same file.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -69,12 +71,66 @@ pub enum EditError {
     },
 }
 
-/// Adds a user at the end, with a `{SCHEME}hash` of [`crate::scheme::create`]; creates the file if there is none.
-pub fn add(path: &Path, user: &UserName, password: &Secret<String>) -> Result<Added, EditError> {
+/// What a user is to log in with: a `{SCHEME}hash`, and SCRAM keys of the same password.
+#[derive(Debug)]
+pub struct NewLogin {
+    hash: Secret<String>,
+    /// As `{SCRAM-SHA-256}…`, each in a field of its own.
+    keys: Vec<Secret<String>>,
+    /// For a file that has none, so that its first keys have one.
+    salt_key: Secret<[u8; 32]>,
+}
+
+impl NewLogin {
+    /// Hashes a new password. Blocking and slow on purpose. With `keys` there are SCRAM keys beside the hash, unless the
+    /// password itself is stored, or SCRAM cannot carry it.
+    pub fn create(scheme: &Scheme, password: &Secret<Vec<u8>>, keys: bool) -> Result<Self, CreateError> {
+        let mut login = Self::from(scheme::create(scheme, password)?);
+        if !keys || scheme.name == "PLAIN" {
+            return Ok(login);
+        }
+        for hash in Hash::ALL.into_iter().filter(|hash| hash.mechanism() != scheme.name) {
+            let Some(scheme) = scheme::find(hash.mechanism()) else { continue };
+            match scheme::create(scheme, password) {
+                Ok(keys) => login.keys.push(keys),
+                Err(CreateError::Unprepared { .. }) => return Ok(Self { keys: Vec::new(), ..login }),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(CreateError::Random)?;
+        Ok(Self { salt_key: Secret::new(key), ..login })
+    }
+
+    /// Whether there are SCRAM keys.
+    pub const fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// The further fields of a line, keys in the place of keys. Keys of another password would let that one in.
+    fn fields(&self, rest: &[u8]) -> Vec<u8> {
+        let mut keys = self.keys.iter().map(|keys| keys.expose().as_bytes());
+        let old = rest.split(|&octet| octet == b':').skip(1);
+        let mut fields: Vec<_> =
+            old.filter_map(|field| if extras::is_keys(field) { keys.next() } else { Some(field) }).collect();
+        fields.extend(keys);
+        fields.into_iter().flat_map(|field| [b":", field].concat()).collect()
+    }
+}
+
+impl From<Secret<String>> for NewLogin {
+    /// A `{SCHEME}hash` alone.
+    fn from(hash: Secret<String>) -> Self {
+        Self { hash, keys: Vec::new(), salt_key: Secret::new([0; 32]) }
+    }
+}
+
+/// Adds a user at the end; creates the file if there is none.
+pub fn add(path: &Path, user: &UserName, login: &NewLogin) -> Result<Added, EditError> {
     // What no file takes must not leave an empty one behind.
-    with_user(b"", user, password)?;
+    with_user(b"", user, login)?;
     let added = create_if_missing(path)?;
-    change(path, |text| with_user(text, user, password))?;
+    change(path, |text| with_user(text, user, login))?;
     Ok(added)
 }
 
@@ -83,9 +139,9 @@ pub fn check_name(user: &UserName) -> Result<(), EditError> {
     if user.as_str().starts_with('#') { Err(EditError::Comment) } else { Ok(()) }
 }
 
-/// Gives a user another `{SCHEME}hash`.
-pub fn set_password(path: &Path, user: &UserName, password: &Secret<String>) -> Result<(), EditError> {
-    change(path, |text| with_password(text, user, password))
+/// Gives a user another password.
+pub fn set_password(path: &Path, user: &UserName, login: &NewLogin) -> Result<(), EditError> {
+    change(path, |text| with_password(text, user, login))
 }
 
 /// Removes every line of a user.
@@ -99,22 +155,23 @@ pub fn list(path: &Path) -> Result<(UsersFile, Vec<LineError>), EditError> {
 }
 
 /// The text with one user more.
-pub fn with_user(text: &[u8], user: &UserName, password: &Secret<String>) -> Result<Vec<u8>, EditError> {
+pub fn with_user(text: &[u8], user: &UserName, login: &NewLogin) -> Result<Vec<u8>, EditError> {
     check_name(user)?;
     if raw_lines(text).any(|line| is_of(line, user)) {
         return Err(EditError::Exists(user.clone()));
     }
-    let mut new = text.to_vec();
+    let mut new = with_salt_key(text, login);
+    new.extend_from_slice(text);
     if !(text.is_empty() || text.ends_with(b"\n")) {
         new.push(b'\n');
     }
-    push_line(&mut new, user.as_str().as_bytes(), password, b"\n")?;
+    push_line(&mut new, user.as_str().as_bytes(), login, b"", b"\n")?;
     Ok(new)
 }
 
 /// The text with another password for a user: in the first line of the name, which is the one that counts.
-pub fn with_password(text: &[u8], user: &UserName, password: &Secret<String>) -> Result<Vec<u8>, EditError> {
-    let mut new = Vec::with_capacity(text.len() + password.expose().len());
+pub fn with_password(text: &[u8], user: &UserName, login: &NewLogin) -> Result<Vec<u8>, EditError> {
+    let mut new = with_salt_key(text, login);
     let mut done = false;
     for line in raw_lines(text) {
         if done || !is_of(line, user) {
@@ -128,7 +185,7 @@ pub fn with_password(text: &[u8], user: &UserName, password: &Secret<String>) ->
             _ => &[],
         };
         let name = content.iter().position(|&octet| octet == b':').map_or(content, |colon| &content[..colon]);
-        push_line(&mut new, name, password, &[rest, end].concat())?;
+        push_line(&mut new, name, login, rest, end)?;
     }
     if done { Ok(new) } else { Err(EditError::NotFound(user.clone())) }
 }
@@ -139,17 +196,26 @@ pub fn without_user(text: &[u8], user: &UserName) -> Result<Vec<u8>, EditError> 
     if new.len() == text.len() { Err(EditError::NotFound(user.clone())) } else { Ok(new) }
 }
 
+/// The line of the salt key, for a text that has no such key and is to have SCRAM keys.
+fn with_salt_key(text: &[u8], login: &NewLogin) -> Vec<u8> {
+    match login.has_keys() && UsersFile::parse(text).0.salt_key().is_none() {
+        true => format!("{}\n", extras::salt_key_line(&login.salt_key)).into_bytes(),
+        false => Vec::new(),
+    }
+}
+
 fn push_line(
     new: &mut Vec<u8>,
     name: &[u8],
-    password: &Secret<String>,
+    login: &NewLogin,
     rest: &[u8],
+    end: &[u8],
 ) -> Result<(), EditError> {
-    let password = password.expose().as_bytes();
-    if name.len() + 1 + password.len() + rest.len() > LINE_MAX_OCTETS {
+    let (password, rest) = (login.hash.expose().as_bytes(), login.fields(rest));
+    if name.len() + 1 + password.len() + rest.len() + end.len() > LINE_MAX_OCTETS {
         return Err(EditError::TooLong);
     }
-    for part in [name, b":", password, rest] {
+    for part in [name, b":", password, &rest, end] {
         new.extend_from_slice(part);
     }
     Ok(())

@@ -1,22 +1,35 @@
-//! The users file: `name:{SCHEME}hash`, one user a line; `#` comments; blank lines; further fields, as Dovecot's
-//! passwd-file has them, are ignored.
+//! The users file: `name:{SCHEME}hash`, one user a line; `#` comments; blank lines; of further fields, as Dovecot's
+//! passwd-file has them, `extras.rs` knows some, and the others are ignored. The comment `#salt-key` is none: see
+//! [`UsersFile::salt_key`].
 //!
 //! Reading is pure and lives here: a damaged line is reported, by its number and without its text, and the rest works.
 //! Writing for `restante user` lives in [`edit`]; watching the file for changes lives in the directory.
 
 use std::{
-    collections::{HashMap, hash_map::Entry as Slot},
+    collections::{BTreeMap, HashMap, hash_map::Entry as Slot},
     fmt,
+    sync::Arc,
 };
 
-use restante_proto::{UserName, user::InvalidUserName};
+use restante_proto::{Secret, UserName, user::InvalidUserName};
+use restante_sasl::{
+    Needs,
+    scram::{Hash, Keys},
+};
 
-use crate::scheme::{SchemeError, StoredPassword};
+use crate::{
+    directory::{Account, Entry, KeysLike},
+    scheme::{SchemeError, StoredPassword},
+};
 
 pub mod edit;
+mod extras;
 pub mod reading;
 #[cfg(test)]
 mod tests;
+
+use extras::Extras;
+pub use extras::{FieldProblem, LOGIN_DELAY_MAX_SECONDS, read_salt_key};
 
 /// The longest line, in octets.
 pub const LINE_MAX_OCTETS: usize = 4096;
@@ -30,25 +43,42 @@ pub const LINE_ERRORS_MAX: usize = 100;
 /// What some editors put in front of a file; where files were joined it stands further down, too.
 const ENCODING_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The users of a file, and their passwords.
+/// The users of a file, and what they log in with.
 #[derive(Default)]
 pub struct UsersFile {
     /// In the order of the file.
     users: Vec<User>,
+    /// Those whose password is damaged or locks them out.
+    left_out: Vec<LeftOut>,
     by_name: HashMap<UserName, Place>,
     /// Whether some line was left out whose name is not known.
     names_are_missing: bool,
+    salt_key: Option<Secret<[u8; 32]>>,
+    /// How many users lack what a mechanism needs.
+    lacks: Lacks,
+    /// How many users' SCRAM keys are like this.
+    keys: BTreeMap<KeysLike, usize>,
 }
 
-/// Where a name is.
+/// How many users cannot log in by mechanisms that need this.
+#[derive(Clone, Copy, Default)]
+struct Lacks {
+    sha256: usize,
+    sha1: usize,
+    plaintext: usize,
+}
+
+/// Where a name is: at this index of the users, or of those who were left out.
 #[derive(Clone, Copy)]
 enum Place {
-    /// At this index of the users.
     Sound(usize),
-    /// In this line, which locks the user out.
-    LockedOut { line: usize },
-    /// In this line, whose password is damaged.
-    Damaged { line: usize },
+    LeftOut(usize),
+}
+
+struct LeftOut {
+    line: usize,
+    is_locked_out: bool,
+    extras: Extras,
 }
 
 /// What a users file knows of a name. Who cannot log in may well be there, and have mail.
@@ -72,6 +102,7 @@ pub enum Knowledge {
 struct User {
     line: usize,
     password: StoredPassword,
+    extras: Extras,
 }
 
 /// A line that was left out, and why. No text of the line is in it: a misplaced password must not reach a log.
@@ -85,9 +116,15 @@ pub struct LineError {
 }
 
 impl LineError {
-    /// Whether it is known whose line it is.
+    /// Whether it is known whose line it is, or that it is nobody's.
     pub const fn has_name(&self) -> bool {
-        matches!(self.problem, LineProblem::Password(_) | LineProblem::Duplicate { .. })
+        matches!(
+            self.problem,
+            LineProblem::Password(_)
+                | LineProblem::Duplicate { .. }
+                | LineProblem::Field(_)
+                | LineProblem::SaltKey
+        )
     }
 }
 
@@ -109,6 +146,14 @@ pub enum LineProblem {
     /// The password is none.
     #[error(transparent)]
     Password(#[from] SchemeError),
+    /// A further field is none; the user can log in all the same.
+    #[error(transparent)]
+    Field(#[from] FieldProblem),
+    /// The salt key is none.
+    #[error(
+        "what follows #salt-key is not 32 octets in base64; remove the line, and the next `restante user passwd` makes a new one"
+    )]
+    SaltKey,
     /// The name was there before.
     #[error("the user stands in line {first} already, which is the line that counts")]
     Duplicate {
@@ -148,6 +193,14 @@ impl UsersFile {
         let mut errors = Errors::default();
         for (index, line) in lines(text).enumerate() {
             let number = index + 1;
+            if let Some(key) = extras::salt_key(line) {
+                match key {
+                    Some(key) if file.salt_key.is_none() => file.salt_key = Some(key),
+                    Some(_) => {}
+                    None => errors.push(number, LineProblem::SaltKey),
+                }
+                continue;
+            }
             let fields = match Fields::of(line) {
                 Ok(None) => continue,
                 Ok(Some(fields)) => fields,
@@ -162,8 +215,11 @@ impl UsersFile {
                 errors.push(number, LineProblem::TooManyUsers);
                 break;
             }
-            if let Err(problem) = file.insert(number, fields) {
+            let (extras, wrong) = Extras::of(fields.rest);
+            if let Err(problem) = file.insert(number, fields.name, fields.password, extras) {
                 errors.push(number, problem);
+            } else if let Some(wrong) = wrong {
+                errors.push(number, wrong.into());
             }
         }
         (file, errors.list)
@@ -171,28 +227,38 @@ impl UsersFile {
 
     /// Takes a line in. The first line of a name counts even if its password is damaged: somebody who was locked out
     /// by such a line is not let in by one that was forgotten further down.
-    fn insert(&mut self, line: usize, fields: Fields<'_>) -> Result<(), LineProblem> {
-        let slot = match self.by_name.entry(fields.name) {
+    fn insert(
+        &mut self,
+        line: usize,
+        name: UserName,
+        password: &[u8],
+        extras: Extras,
+    ) -> Result<(), LineProblem> {
+        let slot = match self.by_name.entry(name) {
             Slot::Vacant(slot) => slot,
             Slot::Occupied(slot) => {
                 let first = match *slot.get() {
-                    Place::Sound(index) => self.users.get(index).map_or(0, |user| user.line),
-                    Place::LockedOut { line } | Place::Damaged { line } => line,
+                    Place::Sound(index) => self.users.get(index).map(|user| user.line),
+                    Place::LeftOut(index) => self.left_out.get(index).map(|left| left.line),
                 };
-                return Err(LineProblem::Duplicate { first });
+                return Err(LineProblem::Duplicate { first: first.unwrap_or(0) });
             }
         };
-        match StoredPassword::parse(fields.password) {
+        match StoredPassword::parse(password) {
             Ok(password) => {
                 slot.insert(Place::Sound(self.users.len()));
-                self.users.push(User { line, password });
+                let user = User { line, password, extras };
+                self.lacks.add(&user);
+                if let Some(like) = user.keys_like() {
+                    *self.keys.entry(like).or_default() += 1;
+                }
+                self.users.push(user);
                 Ok(())
             }
             Err(error) => {
-                slot.insert(match error {
-                    SchemeError::LockedOut { .. } => Place::LockedOut { line },
-                    _ => Place::Damaged { line },
-                });
+                slot.insert(Place::LeftOut(self.left_out.len()));
+                let is_locked_out = matches!(error, SchemeError::LockedOut { .. });
+                self.left_out.push(LeftOut { line, is_locked_out, extras });
                 Err(error.into())
             }
         }
@@ -206,16 +272,65 @@ impl UsersFile {
     fn at(&self, place: Place) -> Option<&User> {
         match place {
             Place::Sound(index) => self.users.get(index),
-            Place::LockedOut { .. } | Place::Damaged { .. } => None,
+            Place::LeftOut(_) => None,
         }
+    }
+
+    /// A user, and with what he logs in.
+    pub fn entry(&self, user: &UserName) -> Option<Entry> {
+        let found = self.at(*self.by_name.get(user)?)?;
+        Some(Entry {
+            account: found.extras.account(user),
+            password: Some(found.password.clone()),
+            keys: found.extras.keys.to_vec(),
+        })
+    }
+
+    /// The account of somebody who stands there, be the password sound or not.
+    pub fn account(&self, user: &UserName) -> Option<Account> {
+        let extras = match *self.by_name.get(user)? {
+            Place::Sound(index) => &self.users.get(index)?.extras,
+            Place::LeftOut(index) => &self.left_out.get(index)?.extras,
+        };
+        Some(extras.account(user))
+    }
+
+    /// What the salts of those who are not there are made from: 32 octets in base64 in a line `#salt-key …`, which
+    /// `restante user` writes. It has to stay, since the salts of users stay, too.
+    pub const fn salt_key(&self) -> Option<&Secret<[u8; 32]>> {
+        self.salt_key.as_ref()
+    }
+
+    /// How many users cannot log in by a mechanism that needs this.
+    pub const fn lacking(&self, needs: Needs) -> usize {
+        match needs {
+            Needs::Password | Needs::Certificate => 0,
+            Needs::Keys(Hash::Sha256) => self.lacks.sha256,
+            Needs::Keys(Hash::Sha1) => self.lacks.sha1,
+            Needs::Plaintext => self.lacks.plaintext,
+            Needs::Token => self.users.len(),
+        }
+    }
+
+    /// What the keys of a part of the users are like: `point` says how far into them, counted by what they are like, so
+    /// that one user more or less moves few points.
+    pub(crate) fn keys_like(&self, point: u64) -> Option<KeysLike> {
+        let index = part_of(point, self.keys.values().sum());
+        let mut before = 0;
+        self.keys.iter().find_map(|(like, count)| {
+            before += count;
+            (index < before).then_some(*like)
+        })
     }
 
     /// What the file knows of a name: whether it stands there, be the rest of its line sound or damaged.
     pub fn knows(&self, user: &UserName) -> Knowledge {
         match self.by_name.get(user) {
             Some(Place::Sound(_)) => Knowledge::User,
-            Some(Place::LockedOut { .. }) => Knowledge::LockedOut,
-            Some(&Place::Damaged { line }) => Knowledge::Damaged { line },
+            Some(&Place::LeftOut(index)) => match self.left_out.get(index) {
+                Some(&LeftOut { line, is_locked_out: false, .. }) => Knowledge::Damaged { line },
+                _ => Knowledge::LockedOut,
+            },
             None if self.names_are_missing => Knowledge::Unclear,
             None => Knowledge::Stranger,
         }
@@ -239,12 +354,43 @@ impl UsersFile {
         self.users.is_empty()
     }
 
-    /// One user's password by number, counted round: what [`crate::Directory::stand_in`] picks from.
-    pub(crate) fn nth(&self, number: usize) -> Option<&StoredPassword> {
-        number
-            .checked_rem(self.users.len())
-            .and_then(|index| self.users.get(index))
-            .map(|user| &user.password)
+    /// One user's password: what [`crate::Directory::stand_in`] picks from. `point` says how far into the file.
+    pub(crate) fn password_at(&self, point: u64) -> Option<&StoredPassword> {
+        self.users.get(part_of(point, self.users.len())).map(|user| &user.password)
+    }
+}
+
+/// `point`, a part of 2⁶⁴, as the same part of `whole`.
+fn part_of(point: u64, whole: usize) -> usize {
+    let part = (u128::from(point) * whole as u128) >> 64;
+    usize::try_from(part).unwrap_or(0)
+}
+
+impl User {
+    fn has_keys(&self, hash: Hash) -> bool {
+        self.keys(hash).is_some()
+    }
+
+    fn keys(&self, hash: Hash) -> Option<&Arc<Keys>> {
+        let first = self.password.keys().into_iter().chain(self.extras.keys.iter());
+        first.into_iter().find(|keys| keys.hash() == hash)
+    }
+
+    /// What the keys of this user are like, as a client sees them; `None` where there are none, and none are made.
+    fn keys_like(&self) -> Option<KeysLike> {
+        match Hash::ALL.into_iter().find_map(|hash| self.keys(hash)) {
+            Some(keys) => Some(KeysLike::of(keys)),
+            None => self.password.plaintext().map(|_| KeysLike::DERIVED),
+        }
+    }
+}
+
+impl Lacks {
+    fn add(&mut self, user: &User) {
+        let is_plain = user.password.plaintext().is_some();
+        self.sha256 += usize::from(!is_plain && !user.has_keys(Hash::Sha256));
+        self.sha1 += usize::from(!is_plain && !user.has_keys(Hash::Sha1));
+        self.plaintext += usize::from(!is_plain);
     }
 }
 

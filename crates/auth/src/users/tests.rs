@@ -8,9 +8,10 @@ use std::{
 
 use proptest::prelude::*;
 use restante_proto::Secret;
+use restante_sasl::scram::KeysError;
 
 use super::{
-    edit::{Added, EditError, with_password, with_user, without_user},
+    edit::{Added, EditError, NewLogin, with_password, with_user, without_user},
     reading::Reading,
     *,
 };
@@ -19,8 +20,8 @@ fn name(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-fn plain(password: &str) -> Secret<String> {
-    Secret::new(format!("{{PLAIN}}{password}"))
+fn plain(password: &str) -> NewLogin {
+    Secret::new(format!("{{PLAIN}}{password}")).into()
 }
 
 /// The names of a text, with the plain password of each.
@@ -162,6 +163,150 @@ fn changes_keep_comments_order_and_further_fields() {
         with_user(b"", &name("ann"), &plain(&"x".repeat(LINE_MAX_OCTETS))),
         Err(EditError::TooLong)
     ));
+}
+
+const SHA256: &str = "{SCRAM-SHA-256}4096,hs8pp7LjYByJlj1zKnkt4g==,x3gExjA+yEF8yYSjfWazfO0du7K5nvwHh0RwC50tsHs=,RUBl9OwMIhh+txkCqBlswjBS3MluNz7jzcYyWD0lZN0=";
+const SHA1: &str =
+    "{scram-sha-1}4096,G5dKrsM/cqOxczXxZJaScQ==,b/NfxCKUFebTF1ya7FVhkD/L3QQ=,MsmVCskppbAd+M0G66JED3WIVVs=";
+
+#[test]
+fn keys_places_and_delays_are_further_fields() {
+    let text = format!(
+        "ann:{{ARGON2ID}}$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA:1000:{SHA256}:maildir=/m/a b:{SHA1}:login_delay=60\n\
+         bob:{SHA256}::home:{SHA1}:{SHA1}\ncarl:{{PLAIN}}c:maildirs=/x:xlogin_delay=7\n!dora:{{PLAIN}}d\neve:!x:maildir=/e\n"
+    );
+    let (file, errors) = UsersFile::parse(text.as_bytes());
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let hashes = |user: &str| {
+        let entry = file.entry(&name(user)).unwrap();
+        Hash::ALL.map(|hash| entry.keys_of(hash).map(|keys| keys.iterations()))
+    };
+    assert_eq!(hashes("ann"), [Some(4096); 2]);
+    assert_eq!(hashes("bob"), [Some(4096); 2]);
+    assert_eq!(hashes("carl"), [None; 2]);
+    let ann = file.account(&name("Ann")).unwrap();
+    assert_eq!(
+        (ann.name.as_str(), ann.maildrop.as_deref(), ann.login_delay),
+        ("ann", Some("/m/a b"), Some(Duration::from_secs(60)))
+    );
+    assert_eq!(file.account(&name("carl")), Some(Account::new(name("carl"))));
+    assert_eq!(
+        file.account(&name("eve")).unwrap().maildrop.as_deref(),
+        Some("/e"),
+        "locked out, and has mail"
+    );
+    assert!(file.get(&name("bob")).unwrap().verify(b"x"), "keys are as good as a hash");
+    assert_eq!(file.lacking(Needs::Keys(Hash::Sha256)), 0);
+    assert_eq!((file.lacking(Needs::Plaintext), file.lacking(Needs::Token)), (2, 4));
+}
+
+#[test]
+fn a_damaged_field_is_left_out_and_the_user_logs_in() {
+    for (field, problem, told) in [
+        ("{SCRAM-SHA-256}hunter2", FieldProblem::Keys(KeysError::Malformed), "restante user passwd"),
+        ("{SCRAM-SHA-1}1,AAAA,AAAA,AAAA", FieldProblem::Keys(KeysError::Iterations(1)), "4096"),
+        ("{SCRAM-SHA-512}hunter2", FieldProblem::Hash, "SHA-256"),
+        ("{SCRAM-hunter2", FieldProblem::Hash, "SHA-256"),
+        ("maildir=hunter2", FieldProblem::Maildir, "absolute"),
+        ("maildir=/a/../hunter2", FieldProblem::Maildir, "absolute"),
+        ("maildir=/", FieldProblem::Maildir, "absolute"),
+        ("maildir=", FieldProblem::Maildir, "absolute"),
+        ("login_delay=hunter2", FieldProblem::LoginDelay, "86400"),
+        ("login_delay=86401", FieldProblem::LoginDelay, "86400"),
+        ("login_delay=", FieldProblem::LoginDelay, "86400"),
+    ] {
+        let text = format!("ann:{{PLAIN}}a:{field}:1000\n");
+        assert_eq!(errors(text.as_bytes()), [(1, LineProblem::Field(problem))], "{field}");
+        let (file, errors) = UsersFile::parse(text.as_bytes());
+        let entry = file.entry(&name("ann")).unwrap();
+        assert!(entry.password.unwrap().verify(b"a") && entry.keys.is_empty(), "{field}");
+        assert!(errors[0].has_name() && errors[0].to_string().contains(told), "{}", errors[0]);
+        assert!(!errors[0].to_string().contains("hunter2"), "{}", errors[0]);
+        // Mail is not looked for at another place than the one that was meant.
+        assert_eq!(entry.account.maildrop.is_some(), problem == FieldProblem::Maildir, "{field}");
+    }
+}
+
+#[test]
+fn keys_are_made_with_the_password_and_go_with_it() {
+    let login = NewLogin::create(crate::scheme::find("SHA256-CRYPT").unwrap(), &b"new".to_vec().into(), true);
+    let login = login.unwrap();
+    assert!(login.has_keys() && !format!("{login:?}").contains("$5$"));
+    let text = format!("# staff\nann:{{PLAIN}}a:{SHA1}:1000::{SHA256}:{SHA256}:maildir=/m/ann\n");
+    let new = with_password(text.as_bytes(), &name("ann"), &login).unwrap();
+    let (file, errors) = UsersFile::parse(&new);
+    assert_eq!(errors, []);
+    let entry = file.entry(&name("ann")).unwrap();
+    for hash in Hash::ALL {
+        let keys = entry.keys_of(hash).unwrap();
+        assert_eq!(Keys::derive(hash, b"new", keys.salt(), keys.iterations()).as_ref(), Some(&**keys));
+    }
+    let (head, rest) = new.split_at(new.iter().position(|&octet| octet == b'\n').unwrap() + 1);
+    assert!(head.starts_with(b"#salt-key ") && file.salt_key().is_some());
+    let rest = String::from_utf8(rest.to_vec()).unwrap();
+    let fields: Vec<_> = rest.lines().nth(1).unwrap().split(':').collect();
+    assert_eq!(fields.len(), 7, "one of the three keys too many is gone: {rest}");
+    assert!(fields[2].starts_with("{SCRAM-SHA-256}") && fields[5].starts_with("{SCRAM-SHA-1}"), "{rest}");
+    assert_eq!((fields[3], fields[4], fields[6]), ("1000", "", "maildir=/m/ann"));
+
+    // The key stays, whatever else changes; and the keys of a password go with it.
+    let again = with_user(&new, &name("bob"), &login).unwrap();
+    assert_eq!(UsersFile::parse(&again).0.salt_key(), file.salt_key());
+    assert_eq!(again.windows(9).filter(|text| text == b"#salt-key").count(), 1);
+    let without = with_password(&again, &name("ann"), &plain("old")).unwrap();
+    assert!(UsersFile::parse(&without).0.entry(&name("ann")).unwrap().keys.is_empty());
+    assert!(String::from_utf8(without).unwrap().contains("ann:{PLAIN}old:1000::maildir=/m/ann\n"));
+}
+
+#[test]
+fn the_longest_name_has_room_for_hash_and_keys() {
+    let longest = "a".repeat(restante_proto::user::USER_NAME_MAX_OCTETS);
+    for scheme in ["ARGON2ID", "SHA512-CRYPT"] {
+        let scheme = crate::scheme::find(scheme).unwrap();
+        let login = NewLogin::create(scheme, &b"x".to_vec().into(), true).unwrap();
+        let text = with_user(b"", &name(&longest), &login).unwrap();
+        assert!(text.split(|&octet| octet == b'\n').all(|line| line.len() < LINE_MAX_OCTETS / 4));
+        assert_eq!(errors(&text), []);
+    }
+}
+
+#[test]
+fn no_keys_are_made_of_what_scram_cannot_carry_or_does_not_need() {
+    let create = |scheme: &str, password: &[u8]| {
+        NewLogin::create(crate::scheme::find(scheme).unwrap(), &password.to_vec().into(), true).unwrap()
+    };
+    assert!(!create("PLAIN", b"a").has_keys(), "they are made at the login");
+    let text = with_user(b"", &name("ann"), &create("SCRAM-SHA-256", b"a")).unwrap();
+    let entry = UsersFile::parse(&text).0.entry(&name("ann")).unwrap();
+    assert_eq!((entry.keys.len(), entry.can(Needs::Keys(Hash::Sha256))), (1, true));
+}
+
+#[test]
+fn the_salt_key_is_a_comment_that_counts() {
+    let key = |text: &[u8]| UsersFile::parse(text).0.salt_key().map(|key| key.expose()[0]);
+    let line = |octet: u8| extras::salt_key_line(&Secret::new([octet; 32]));
+    assert_eq!(key(format!("# staff\n{}\r\n{}\n", line(1), line(2)).as_bytes()), Some(1));
+    assert_eq!(key(b"# salt-key AAAA\n"), None);
+    for damaged in ["#salt-key hunter2\n", "#salt-key \n", "#salt-key AAAA\n"] {
+        assert_eq!(errors(damaged.as_bytes()), [(1, LineProblem::SaltKey)]);
+        assert_eq!(key(format!("{damaged}{}", line(3)).as_bytes()), Some(3));
+    }
+}
+
+#[test]
+fn one_user_more_moves_few_stand_ins() {
+    let lines = |count: usize| -> String {
+        let keys = |number: usize| SHA256.replace("4096", if number % 3 == 0 { "4096" } else { "10000" });
+        (0..count).map(|number| format!("user{number}:{}\n", keys(number))).collect()
+    };
+    let (before, after) = (lines(100), lines(101));
+    let (before, after) = (UsersFile::parse(before.as_bytes()).0, UsersFile::parse(after.as_bytes()).0);
+    let points = (0..1000_u64).map(|number| number * (u64::MAX / 1000));
+    let moved = points.clone().filter(|point| before.keys_like(*point) != after.keys_like(*point)).count();
+    assert!(moved <= 20, "{moved}");
+    let small = points.filter(|point| before.keys_like(*point).unwrap().iterations == 4096).count();
+    assert!((330..=350).contains(&small), "as often as users have it: {small}");
+    assert_eq!(UsersFile::default().keys_like(0), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args as ClapArgs;
 use restante_admin::Doors;
-use restante_auth::{UsersFileDirectory, Verifier};
+use restante_auth::Verifier;
 use restante_server::{
     Cleartext, Config, Handle, Limits, Observer, Port, Server, Settings as ServerSettings, Transcripts,
 };
@@ -19,9 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
+    directories::Opened,
     failure::Failure,
     logging,
-    settings::{self, Loaded, Settings, document::Places},
+    settings::{self, Loaded, Settings},
 };
 
 mod demo;
@@ -121,7 +122,7 @@ async fn reload(handle: &Handle, file: &Path, parts: &Parts) -> Result<Parts, Fa
     let access = tokio::task::block_in_place(|| page::access(&loaded))?;
     let fresh = tokio::task::block_in_place(|| Parts::new(loaded.clone(), Some(parts)))?;
     handle.reload(fresh.config.clone()).await.map_err(|error| Failure::failed(error.to_string()))?;
-    fresh.directory.reload().await;
+    fresh.directories.reload().await;
     fresh.page.reload(loaded, access);
     Ok(fresh)
 }
@@ -178,7 +179,9 @@ fn serve(
 struct Parts {
     settings: Settings,
     config: Config,
-    directory: Arc<UsersFileDirectory>,
+    directories: Opened,
+    /// What the verifier was made with.
+    verification: restante_auth::Settings,
     page: Arc<Page>,
     /// What writes transcripts, or did before a reload.
     transcripts: Option<Transcripts>,
@@ -219,13 +222,16 @@ impl Parts {
             Some(before) => Arc::clone(&before.config.store),
             None => store(&settings),
         };
-        let same_users = |before: &&Self| {
-            before.settings.auth.users == settings.auth.users
-                && verification(&before.settings) == verification(&settings)
-        };
-        let (directory, verifier) = match before.filter(same_users) {
-            Some(before) => (Arc::clone(&before.directory), Arc::clone(&before.config.verifier)),
-            None => users(&settings, &places)?,
+        let opened = before.map(|before| (&before.settings, &before.directories));
+        let directories = Opened::new(&settings, &places, opened)?;
+        let salt_key = settings::salt_key::read(&settings, &places)
+            .map_err(|problem| settings::fail(&places, &[problem]))?;
+        let verification = restante_auth::Settings { salt_key, ..verification(&settings) };
+        let same_users =
+            |before: &&Self| before.directories.is_same(&directories) && before.verification == verification;
+        let verifier = match before.filter(same_users) {
+            Some(before) => Arc::clone(&before.config.verifier),
+            None => Arc::new(Verifier::of(directories.all(), &verification)),
         };
         let config = Config {
             settings: ServerSettings {
@@ -246,7 +252,7 @@ impl Parts {
             verifier,
             observers: observers(written_down, &page),
         };
-        Ok(Self { settings, config, directory, page, transcripts })
+        Ok(Self { settings, config, directories, verification, page, transcripts })
     }
 }
 
@@ -273,17 +279,6 @@ fn store(settings: &Settings) -> Arc<dyn Store> {
             Arc::new(MaildirStore::new(template, options))
         }
     }
-}
-
-fn users(settings: &Settings, places: &Places) -> Result<(Arc<UsersFileDirectory>, Arc<Verifier>), Failure> {
-    let directory = UsersFileDirectory::open(&settings.auth.users).map_err(|error| {
-        settings::fail(places, &[places.problem("auth.users", error.to_string())])
-            .hint("`restante user add NAME` makes the users file")
-    })?;
-    let directory = Arc::new(directory);
-    let verifier =
-        Verifier::new(Arc::clone(&directory) as Arc<dyn restante_auth::Directory>, &verification(settings));
-    Ok((directory, Arc::new(verifier)))
 }
 
 fn verification(settings: &Settings) -> restante_auth::Settings {

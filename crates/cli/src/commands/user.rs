@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use restante_auth::{
+    Entry, UsersFile,
     scheme::{self, SCHEMES},
-    users::edit::{self, Added, EditError},
+    users::edit::{self, Added, EditError, NewLogin},
 };
-use restante_proto::{Secret, UserName};
+use restante_proto::UserName;
+use restante_sasl::{MECHANISMS, Needs};
 use serde_json::json;
 
 use crate::{
@@ -70,13 +72,16 @@ struct Remove {
     place: Place,
 }
 
-/// Lists the accounts and how their passwords are stored
+/// Lists the accounts, how their passwords are stored, and the mechanisms that they can log in by
+///
+/// A mechanism is offered to all or to nobody, since a client does not try another: SCRAM where every account has keys or is
+/// {PLAIN}, CRAM-MD5 and APOP where every account is {PLAIN} and the configuration asks for them.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   restante user list
   restante user list --json")]
 struct List {
-    /// Prints a JSON list of objects with name, scheme and line
+    /// Prints a JSON list of objects with name, scheme, mechanisms and line
     #[arg(long)]
     json: bool,
 
@@ -93,6 +98,10 @@ struct NewPassword {
     /// How the password is stored
     #[arg(long, ignore_case = true, default_value = SCHEMES[0].name, value_parser = schemes())]
     scheme: String,
+
+    /// Makes no SCRAM keys beside the hash. Then SCRAM is offered to nobody: clients send the password, which TLS alone protects
+    #[arg(long)]
+    no_scram: bool,
 
     #[command(flatten)]
     password: PasswordArgs,
@@ -128,7 +137,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             if file.exists() && edit::list(&file).is_ok_and(|(users, _)| users.get(&new.name).is_some()) {
                 return Err(fail(EditError::Exists(new.name)));
             }
-            if edit::add(&file, &new.name, &new.stored()?).map_err(fail)? == Added::ToNewFileOfRoot {
+            if edit::add(&file, &new.name, &new.login()?).map_err(fail)? == Added::ToNewFileOfRoot {
                 let (file, colour) = (file.display(), output::stderr_takes_colour());
                 let hint = format!(
                     "root alone can read the new file {file}; if the server's user is vmail: \
@@ -140,7 +149,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         }
         Action::Passwd(Passwd { new }) => {
             let file = new.place.file()?;
-            edit::set_password(&file, &new.name, &new.stored()?).map_err(fail)
+            edit::set_password(&file, &new.name, &new.login()?).map_err(fail)
         }
         Action::Remove(Remove { name, place }) => edit::remove(&place.file()?, &name).map_err(fail),
         Action::List(List { json, place }) => list(&place.file()?, json),
@@ -152,20 +161,32 @@ impl Place {
         if let Some(users) = &self.users {
             return Ok(users.clone());
         }
-        let loaded = settings::load(&self.config);
-        loaded
-            .map(|loaded| loaded.settings.auth.users)
-            .map_err(|e| e.hint("--users FILE names the users file itself"))
+        let loaded =
+            settings::load(&self.config).map_err(|e| e.hint("--users FILE names the users file itself"))?;
+        if loaded.settings.users_file().is_none() {
+            let warning =
+                "the server does not ask the users file: [auth] directories does not name \"users\"";
+            output::warn(&[warning.to_owned()]);
+        }
+        Ok(loaded.settings.auth.users)
     }
 }
 
 impl NewPassword {
-    /// Asks for the password and makes `{SCHEME}hash` of it.
-    fn stored(&self) -> Result<Secret<String>, Failure> {
+    /// Asks for the password, and makes a hash and keys of it.
+    fn login(&self) -> Result<NewLogin, Failure> {
         let password = self.password.read_new(&format!("New password of {}", self.name))?;
         let scheme = scheme::find(&self.scheme)
             .ok_or_else(|| Failure::usage(format!("there is no password scheme {}", self.scheme)))?;
-        scheme::create(scheme, &password).map_err(|error| Failure::failed(error.to_string()))
+        let login = NewLogin::create(scheme, &password, !self.no_scram)
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let is_plain = scheme.name == "PLAIN" || scheme.name.starts_with("SCRAM-");
+        if !self.no_scram && !login.has_keys() && !is_plain {
+            let warning = "no SCRAM keys are made of this password, since SCRAM could not carry it (RFC 4013: UTF-8 without \
+                           control characters); SCRAM is offered to nobody while a user has none";
+            output::warn(&[warning.to_owned()]);
+        }
+        Ok(login)
     }
 }
 
@@ -173,15 +194,34 @@ fn list(file: &Path, as_json: bool) -> Result<(), Failure> {
     let (users, damaged) = edit::list(file).map_err(fail)?;
     let warnings: Vec<_> = damaged.iter().map(|error| format!("{}: {error}", file.display())).collect();
     output::warn(&warnings);
+    let listed =
+        || users.iter().map(|(name, stored, line)| (name, stored.scheme(), mechanisms(&users, name), line));
     if as_json {
-        let object = |(name, stored, line): (&UserName, &restante_auth::StoredPassword, usize)| json!({ "name": name.as_str(), "scheme": stored.scheme(), "line": line });
-        let list: Vec<_> = users.iter().map(object).collect();
+        let object = |(name, scheme, mechanisms, line): (&UserName, _, Vec<_>, _)| json!({ "name": name.as_str(), "scheme": scheme, "mechanisms": mechanisms, "line": line });
+        let list: Vec<_> = listed().map(object).collect();
         return output::print(&format!("{}\n", serde_json::Value::from(list)));
     }
     let widest = users.iter().map(|(name, ..)| name.as_str().chars().count()).max().unwrap_or(0);
-    let lines =
-        users.iter().map(|(name, stored, _)| format!("{:widest$}  {}\n", name.as_str(), stored.scheme()));
-    output::print(&lines.collect::<String>())
+    let scheme_widest = users.iter().map(|(_, stored, _)| stored.scheme().len()).max().unwrap_or(0);
+    let line = |(name, scheme, mechanisms, _): (&UserName, &str, Vec<&str>, usize)| {
+        // Who can log in by a mechanism can do so with its channel binding, too.
+        let shown: Vec<_> = mechanisms.into_iter().filter(|name| !name.ends_with("-PLUS")).collect();
+        format!("{:widest$}  {scheme:scheme_widest$}  {}\n", name.as_str(), shown.join(" "))
+    };
+    output::print(&listed().map(line).collect::<String>())
+}
+
+/// The mechanisms that a user's password is enough for, as far as it is stored; the one to prefer first.
+fn mechanisms(users: &UsersFile, name: &UserName) -> Vec<&'static str> {
+    let Some(entry) = users.entry(name) else { return Vec::new() };
+    let by_password = MECHANISMS.iter().filter(|mechanism| mechanism.needs != Needs::Certificate);
+    let sasl = by_password.filter(|mechanism| entry.can(mechanism.needs)).map(|mechanism| mechanism.name);
+    sasl.chain(apop(&entry)).collect()
+}
+
+/// APOP is a command of its own (RFC 1939 §7).
+fn apop(entry: &Entry) -> Option<&'static str> {
+    entry.can(Needs::Plaintext).then_some("APOP")
 }
 
 fn fail(error: EditError) -> Failure {

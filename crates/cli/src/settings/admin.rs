@@ -1,20 +1,14 @@
 //! Who may see the live page: the token's file, read as secret files are, and what to know about places that others reach.
 
-use std::{
-    fs::File,
-    io::Read,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use restante_admin::{Access, Place};
 use restante_proto::Secret;
-use zeroize::Zeroizing;
 
 use super::{
     Settings,
     document::{Places, Problem},
-    owner,
+    secret_file,
 };
 
 /// The shortest token, in octets: what nobody guesses.
@@ -44,34 +38,16 @@ fn token(path: &Path) -> Result<Secret<Vec<u8>>, String> {
     let make = || {
         format!("`(umask 077; openssl rand -hex 24 > {shown})` makes it, for the user who runs the server")
     };
-    let cannot = |error: std::io::Error| {
-        let what = match error.kind() {
-            std::io::ErrorKind::NotFound => make(),
-            std::io::ErrorKind::PermissionDenied => owner::permission(path),
-            _ => String::from("name a file with the token in its first line"),
-        };
-        format!("cannot read the token of the live page, {shown}: {error}; {what}")
-    };
-    let file = File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.mode();
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "others than its owner can open the token of the live page, {shown} (mode {:o}); `chmod go= {shown}`, and write \
-             a new one if they may have read it",
-            mode & 0o7777
-        ));
-    }
-    let mut octets = Zeroizing::new(Vec::with_capacity(TOKEN_MAX_OCTETS as usize + 1));
-    file.take(TOKEN_MAX_OCTETS + 1).read_to_end(&mut octets).map_err(cannot)?;
-    let line = octets.split(|c| *c == b'\n').next().unwrap_or_default().trim_ascii();
-    if line.len() < TOKEN_MIN_OCTETS || line.len() as u64 > TOKEN_MAX_OCTETS {
+    let line = secret_file::first_line(path, "the token of the live page", TOKEN_MAX_OCTETS, &make)?;
+    let line = line.expose();
+    if line.len() < TOKEN_MIN_OCTETS {
         return Err(format!(
             "the token in {shown} must have {TOKEN_MIN_OCTETS} to {TOKEN_MAX_OCTETS} characters; {}",
             make()
         ));
     }
     match line.iter().all(u8::is_ascii_graphic) {
-        true => Ok(Secret::new(line.to_vec())),
+        true => Ok(Secret::new(line.clone())),
         false => Err(format!(
             "the token in {shown} has characters that no request can carry; write letters and digits"
         )),

@@ -18,10 +18,11 @@ use super::{
     Cleartext, Settings, Store, Tls,
     admin::DEFAULT_SOCKET,
     document::{Places, Problem},
-    owner,
+    owner, salt_key,
 };
 
 pub(crate) use super::{admin::access, warnings::warnings};
+use crate::directories;
 
 /// Keys that must come in pairs: told here in words, because the structs cannot be made without both.
 pub(super) fn missing(places: &Places, problems: &mut Vec<Problem>) {
@@ -66,6 +67,18 @@ pub(super) fn together(settings: &Settings, places: &Places, problems: &mut Vec<
         // Port 0 is "any that is free", and may stand there twice.
         if address.port() != 0 && !seen.insert(address) {
             found(key, &format!("{address} is listed twice; remove one of them"));
+        }
+    }
+    let directories = &settings.auth.directories;
+    if directories.is_empty() {
+        found(
+            "auth.directories",
+            "without a directory nobody can log in; write [\"users\"] for the users file",
+        );
+    }
+    for (at, name) in directories.iter().enumerate() {
+        if directories.iter().take(at).any(|earlier| earlier == name) {
+            found("auth.directories", &format!("{name:?} is listed twice; remove one of them"));
         }
     }
     if places.has("store.maildir") && settings.store() == Store::Memory {
@@ -116,6 +129,17 @@ pub(crate) fn tls(settings: &Settings, places: &Places) -> Result<Option<Arc<Tls
 /// What is wrong with the files that the settings name, as this user sees them.
 pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
     let mut problems: Vec<Problem> = tls(settings, places).err().into_iter().collect();
+    problems.extend(directories::check(settings, places));
+    problems.extend(roots(settings, places));
+    problems.extend(transcripts(settings, places));
+    problems.extend(access(settings, places).err());
+    problems.extend(salt_key::read(settings, places).err());
+    problems.extend(sockets(settings, places));
+    problems
+}
+
+/// What is wrong with the users file.
+pub(crate) fn users_file(settings: &Settings, places: &Places) -> Vec<Problem> {
     let users = &settings.auth.users;
     match edit::list(users) {
         Ok((_, damaged)) => {
@@ -123,7 +147,7 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
                 elsewhere: Some((users.display().to_string(), error.line)),
                 ..places.problem("auth.users", error.problem.to_string())
             };
-            problems.extend(damaged.into_iter().map(line));
+            damaged.into_iter().map(line).collect()
         }
         Err(error) => {
             let hint = match &error {
@@ -134,14 +158,9 @@ pub(crate) fn files(settings: &Settings, places: &Places) -> Vec<Problem> {
                 },
                 _ => String::new(),
             };
-            problems.push(places.problem_of_value("auth.users", format!("{error}{hint}")));
+            vec![places.problem_of_value("auth.users", format!("{error}{hint}"))]
         }
     }
-    problems.extend(roots(settings, places));
-    problems.extend(transcripts(settings, places));
-    problems.extend(access(settings, places).err());
-    problems.extend(sockets(settings, places));
-    problems
 }
 
 /// What is wrong with the folders of admin sockets that were asked for; without the default's the server runs.

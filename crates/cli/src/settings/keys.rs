@@ -9,7 +9,10 @@ use std::{
 };
 
 use restante_admin::Place;
+use restante_auth::directory::KINDS;
 use restante_store::maildir::Template;
+
+use super::document::similar;
 
 /// A part of the file under one heading. The first has none.
 pub(crate) struct Section {
@@ -172,6 +175,21 @@ pub(crate) const SECTIONS: &[Section] = &[
                 takes: PATH,
                 default: Fallback::Value("\"/etc/restante/users\""),
                 doc: "The users file: lines of name:{SCHEME}hash, written by `restante user`. It is read again when it changes.",
+            },
+            Key {
+                name: "directories",
+                takes: Takes::List { what: "directories", check: directory },
+                default: Fallback::Value("[\"users\"]"),
+                doc: "Where users are looked up, in this order: the first that knows a name decides, and one that fails is never passed over. \"users\" is the users file; the others have a section of the same name each.",
+            },
+            Key {
+                name: "salt_key_file",
+                takes: PATH,
+                default: Fallback::Words {
+                    words: "the key that `restante user` writes at the head of the users file; without one, a new key at each start",
+                    example: "\"/etc/restante/salt-key\"",
+                },
+                doc: "A file with 32 octets in base64 in its first line; its group and others must have no rights to it (mode 0400 or 0600). From it SCRAM's salts for names that nobody has are made: they must not change while those of users stay, or they tell who is a user. Several servers for the same users need the same key.",
             },
             Key {
                 name: "cleartext",
@@ -441,6 +459,18 @@ fn template(text: &str) -> Result<(), String> {
         return Err(format!("{text:?} leads upwards; write the path without \"..\""));
     }
     absolute_path(&template.to_string())
+}
+
+fn directory(text: &str) -> Result<(), String> {
+    let names = || KINDS.iter().map(|kind| kind.name);
+    if names().any(|name| name == text) {
+        return Ok(());
+    }
+    let hint = match similar(text, names()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("the directories are {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    Err(format!("{text:?} is no directory; {hint}"))
 }
 
 fn admin_place(text: &str) -> Result<(), String> {

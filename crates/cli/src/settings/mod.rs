@@ -17,7 +17,7 @@ use restante_admin::Place;
 use restante_store::maildir::Template;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::failure::Failure;
+use crate::{directories::USERS, failure::Failure};
 
 pub(crate) mod admin;
 pub(crate) mod check;
@@ -25,6 +25,8 @@ pub(crate) mod document;
 pub(crate) mod keys;
 mod owner;
 pub(crate) mod render;
+pub(crate) mod salt_key;
+mod secret_file;
 #[cfg(test)]
 mod tests;
 mod warnings;
@@ -93,6 +95,10 @@ pub(crate) enum ClientCertificates {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Auth {
     pub(crate) users: PathBuf,
+    /// Words of `restante_auth::directory::KINDS`, each once at the most.
+    pub(crate) directories: Vec<String>,
+    /// Without it the key is the users file's.
+    pub(crate) salt_key_file: Option<PathBuf>,
     pub(crate) cleartext: Cleartext,
     pub(crate) apop: bool,
     pub(crate) mechanisms: Option<Vec<String>>,
@@ -197,6 +203,8 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             users: PathBuf::from("/etc/restante/users"),
+            directories: vec!["users".to_owned()],
+            salt_key_file: None,
             cleartext: Cleartext::Loopback,
             apop: false,
             mechanisms: None,
@@ -261,6 +269,12 @@ impl Settings {
             (None, Some(_)) => vec![SocketAddr::from(([0; 8], 995))],
             (None, None) => Vec::new(),
         }
+    }
+
+    /// The users file, if it is one of the directories.
+    pub(crate) fn users_file(&self) -> Option<&Path> {
+        let is_asked = self.auth.directories.iter().any(|name| name == USERS);
+        is_asked.then_some(&self.auth.users)
     }
 
     /// Where the mail is.

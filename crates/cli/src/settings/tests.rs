@@ -166,6 +166,27 @@ fn wrong_values_are_told_with_what_to_write() {
 }
 
 #[test]
+fn directories_are_known_and_stand_there_once() {
+    assert_eq!(
+        bad("[auth]\ndirectories = []")[0],
+        "t.toml:2:15: without a directory nobody can log in; write [\"users\"] for the users file"
+    );
+    told(
+        "[auth]\ndirectories = [\"users\", \"users\"]",
+        "t.toml:2:15: \"users\" is listed twice; remove one of them",
+    );
+    told(
+        "[auth]\ndirectories = [\"user\"]",
+        "t.toml:2:16: \"user\" is no directory; did you mean \"users\"?",
+    );
+    assert!(bad("[auth]\ndirectories = [\"zzz\"]")[0].contains("the directories are users"));
+    told(
+        "[auth]\ndirectories = \"users\"",
+        "t.toml:2:15: directories is a list; write it in brackets: [\"users\"]",
+    );
+}
+
+#[test]
 fn values_that_contradict_each_other_are_told() {
     assert!(
         bad("[listen]\npop3s = [\"[::]:995\"]")[0]

@@ -32,8 +32,12 @@ pub(crate) fn warnings(settings: &Settings, places: &Places) -> Vec<Problem> {
         let texts = certificate_texts(settings, certificate);
         found.extend(texts.into_iter().map(|text| places.problem_of_value("tls.certificate", text)));
     }
-    let text = readable(&settings.auth.users);
+    let text = settings.users_file().and_then(readable);
     found.extend(text.map(|text| places.problem_of_value("auth.users", text)));
+    if settings.users_file().is_none() && places.has("auth.users") {
+        let text = "the users file is not asked; add \"users\" to directories, or remove the key";
+        found.push(places.problem("auth.users", text));
+    }
     found.extend(without_maildrop(settings, places));
     found.extend(super::admin::warnings(settings, places));
     found
@@ -47,11 +51,11 @@ fn readable(path: &Path) -> Option<String> {
 
 /// Users who could never log in: the path needs a domain, and their name has none.
 fn without_maildrop(settings: &Settings, places: &Places) -> Vec<Problem> {
-    let (Store::Maildir(template), Ok((users, _))) = (settings.store(), edit::list(&settings.auth.users))
-    else {
+    let (Store::Maildir(template), Some(path)) = (settings.store(), settings.users_file()) else {
         return Vec::new();
     };
-    let file = settings.auth.users.display().to_string();
+    let Ok((users, _)) = edit::list(path) else { return Vec::new() };
+    let file = path.display().to_string();
     let told = |name: &str, line: usize, more: &str| {
         Problem {
         elsewhere: Some((file.clone(), line)),

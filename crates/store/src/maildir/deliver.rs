@@ -4,10 +4,8 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use restante_proto::UserName;
-
 use super::{
-    MaildirStore,
+    MaildirStore, Place,
     dir::{Fault, Missing, open_below},
     staging::{Folders, Staged},
 };
@@ -22,9 +20,8 @@ pub(super) struct MaildirDelivery {
 }
 
 impl MaildirDelivery {
-    pub(super) fn begin(store: &MaildirStore, user: &UserName) -> Result<Self, DeliverError> {
-        let path = store.template.path(user).ok_or(DeliverError::NoPlace)?;
-        let folders = Arc::new(prepare(store.template.root(), &path)?);
+    pub(super) fn begin(store: &MaildirStore, place: &Place) -> Result<Self, DeliverError> {
+        let folders = Arc::new(prepare(&place.root, &place.path)?);
         let staged = folders.begin()?;
         folders.clean();
         Ok(Self { folders, staged, received_octets: 0, limit_octets: store.options.message_limit_octets })
@@ -65,7 +62,10 @@ fn prepare(root: &Path, path: &Path) -> Result<Folders, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use restante_proto::UserName;
+
     use super::*;
+    use crate::Store as _;
 
     #[test]
     fn a_delivery_is_durable_before_it_is_seen_and_seen_before_it_is_confirmed() {
@@ -75,9 +75,9 @@ mod tests {
         let mut calls = Vec::new();
         for _ in 0..2 {
             crash::take_noted();
-            let mut delivery = MaildirDelivery::begin(&store, &UserName::new("john").unwrap()).unwrap();
+            let mut delivery = store.deliver(&UserName::new("john").unwrap()).unwrap();
             delivery.write(b"Subject: a\r\n").unwrap();
-            Box::new(delivery).commit().unwrap();
+            delivery.commit().unwrap();
             calls.push(crash::take_noted());
         }
         let message = ["write message", "fsync message", "rename message", "fsync new"];

@@ -10,7 +10,11 @@
 //! A message that is stored compressed or encrypted keeps its number and is listed by the size of its file; it is not
 //! served.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
 
 use restante_proto::UserName;
 
@@ -83,8 +87,8 @@ impl MaildirStore {
 
     /// Opens a maildrop that nobody has changed since it was open here, if nothing has to be waited for. Otherwise the
     /// lock, if it could be had.
-    fn open_at_once(&self, path: &Path) -> Result<Box<dyn Maildrop>, Result<Option<Lock>, OpenError>> {
-        match Lock::acquire_at_once(self.template.root(), path) {
+    fn open_at_once(&self, place: &Place) -> Result<Box<dyn Maildrop>, Result<Option<Lock>, OpenError>> {
+        match Lock::acquire_at_once(&place.root, &place.path) {
             None => Err(Ok(None)),
             Some(Err(error)) => Err(Err(error)),
             Some(Ok(lock)) => match Open::at_once(lock, &self.cache) {
@@ -94,20 +98,46 @@ impl MaildirStore {
         }
     }
 
-    fn open_blocking(&self, path: &Path, lock: Option<Lock>) -> Result<Box<dyn Maildrop>, OpenError> {
-        let lock = lock.map_or_else(|| Lock::acquire(self.template.root(), path), Ok)?;
+    fn open_blocking(&self, place: &Place, lock: Option<Lock>) -> Result<Box<dyn Maildrop>, OpenError> {
+        let lock = lock.map_or_else(|| Lock::acquire(&place.root, &place.path), Ok)?;
         if lock.dir().is_none() {
-            self.check_absence(path)?;
+            place.check_absence()?;
         }
         Ok(Box::new(MaildirDrop::new(Open::new(lock, Arc::clone(&self.cache))?)))
     }
+
+    /// Where a user's Maildir is: at `named`, if there is such a place, or where the template says.
+    fn place(&self, user: &UserName, named: Option<&str>) -> Option<Place> {
+        match named {
+            None => Some(Place { root: self.template.root().to_owned(), path: self.template.path(user)? }),
+            Some(named) => Place::named(named),
+        }
+    }
 }
 
-impl MaildirStore {
+/// Where a Maildir is.
+struct Place {
+    /// The folder that has to be there: where it is missing, a disk is not mounted.
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Place {
+    /// A place that a directory names: an absolute path that does not lead upwards. The folder that it is in has to be there.
+    fn named(text: &str) -> Option<Self> {
+        let named = Path::new(text);
+        let sound = named.is_absolute()
+            && named.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+            && !text.contains('\0');
+        // By its parts, so that one place has one name whatever slashes are in it.
+        let path: PathBuf = if sound { named.components().collect() } else { return None };
+        Some(Self { root: path.parent()?.to_owned(), path })
+    }
+
     /// A missing Maildir is an empty drop. But where the folder above all of them is missing too, or a symlink leads
     /// nowhere, a disk is not mounted, and clients that are told of empty drops would forget what they have.
-    fn check_absence(&self, path: &Path) -> Result<(), OpenError> {
-        let root = self.template.root();
+    fn check_absence(&self) -> Result<(), OpenError> {
+        let Self { root, path } = self;
         let there = |place: &&Path| place.symlink_metadata().is_ok();
         let deepest = path.ancestors().find(there);
         if dir::open_path(root)?.is_none() {
@@ -124,14 +154,22 @@ impl MaildirStore {
 
 impl Store for MaildirStore {
     fn open<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Box<dyn Maildrop>, OpenError>> {
+        self.open_at(user, None)
+    }
+
+    fn open_at<'a>(
+        &'a self,
+        user: &'a UserName,
+        place: Option<&'a str>,
+    ) -> Task<'a, Result<Box<dyn Maildrop>, OpenError>> {
         Box::pin(async move {
-            let path = self.template.path(user).ok_or(OpenError::NoPlace)?;
-            let lock = match self.open_at_once(&path) {
+            let place = self.place(user, place).ok_or(OpenError::NoPlace)?;
+            let lock = match self.open_at_once(&place) {
                 Ok(maildrop) => return Ok(maildrop),
                 Err(lock) => lock?,
             };
             let store = self.clone();
-            let opened = tokio::task::spawn_blocking(move || store.open_blocking(&path, lock)).await;
+            let opened = tokio::task::spawn_blocking(move || store.open_blocking(&place, lock)).await;
             opened.unwrap_or_else(|error| {
                 Err(OpenError::Broken { context: "opening a maildrop".to_owned(), source: error.into() })
             })
@@ -139,6 +177,11 @@ impl Store for MaildirStore {
     }
 
     fn deliver(&self, user: &UserName) -> Result<Box<dyn Delivery>, DeliverError> {
-        Ok(Box::new(deliver::MaildirDelivery::begin(self, user)?))
+        self.deliver_at(user, None)
+    }
+
+    fn deliver_at(&self, user: &UserName, place: Option<&str>) -> Result<Box<dyn Delivery>, DeliverError> {
+        let place = self.place(user, place).ok_or(DeliverError::NoPlace)?;
+        Ok(Box::new(deliver::MaildirDelivery::begin(self, &place)?))
     }
 }

@@ -4,10 +4,12 @@
 use restante_auth::{
     StoredPassword,
     scheme::{
-        ARGON2_MEMORY_MAX_KIB, ARGON2_PARALLELISM_MAX, ARGON2_PASSES_MAX, CRYPT_ROUNDS_MAX, CRYPT_ROUNDS_MIN,
-        SCHEMES, STORED_MAX_OCTETS, SchemeError,
+        ARGON2_MEMORY_MAX_KIB, ARGON2_PARALLELISM_MAX, ARGON2_PASSES_MAX, BCRYPT_COST_MAX, BCRYPT_COST_MIN,
+        CRYPT_ROUNDS_MAX, SCHEMES, STORED_MAX_OCTETS, SchemeError,
     },
 };
+
+use restante_sasl::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
 
 pub(super) fn run(field: &[u8]) {
     let stored = match StoredPassword::parse(field) {
@@ -22,11 +24,17 @@ pub(super) fn run(field: &[u8]) {
         ("m", 8, ARGON2_MEMORY_MAX_KIB),
         ("t", 1, ARGON2_PASSES_MAX),
         ("p", 1, ARGON2_PARALLELISM_MAX),
-        ("rounds", CRYPT_ROUNDS_MIN, CRYPT_ROUNDS_MAX),
+        // PBKDF2 has no least.
+        ("rounds", 1, CRYPT_ROUNDS_MAX),
+        ("cost", BCRYPT_COST_MIN, BCRYPT_COST_MAX),
+        ("iterations", ITERATIONS_MIN, ITERATIONS_MAX),
     ] {
         if let Some(value) = parameter(&cost, name) {
             assert!((min..=max).contains(&value), "{cost}");
         }
+    }
+    if let Some(keys) = stored.keys() {
+        assert_eq!(scheme.name, keys.hash().mechanism());
     }
     if let Some(password) = stored.plaintext() {
         let password = password.expose().as_slice();

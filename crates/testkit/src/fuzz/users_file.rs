@@ -6,10 +6,11 @@ use restante_auth::{
     UsersFile,
     users::{
         LINE_ERRORS_MAX, LineError, LineProblem,
-        edit::{EditError, with_password, with_user, without_user},
+        edit::{EditError, NewLogin, with_password, with_user, without_user},
     },
 };
 use restante_proto::{Secret, UserName};
+use restante_sasl::Needs;
 
 use super::{password_scheme::shows_nothing, split_how};
 
@@ -29,6 +30,10 @@ pub(super) fn run(data: &[u8]) {
         before = line;
         assert_eq!(UserName::new(name.as_str()).as_ref(), Ok(name));
         assert_eq!(users.get(name).map(|found| found.cost()), Some(password.cost()));
+        let entry = users.entry(name).expect("a user");
+        assert_eq!(Some(&entry.account), users.account(name).as_ref());
+        assert!(entry.keys.len() <= 2 && entry.account.name == *name);
+        assert!(entry.keys.iter().all(|keys| entry.can(Needs::Keys(keys.hash()))));
     }
     errors.iter().for_each(|error| check_error(text, error));
 
@@ -73,7 +78,7 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
 }
 
 fn edits(text: &[u8], user: &UserName) {
-    let password = Secret::new("{PLAIN}abcxyz".to_owned());
+    let password = NewLogin::from(Secret::new("{PLAIN}abcxyz".to_owned()));
     let name = user.as_str();
     let (users, _) = UsersFile::parse(text);
     let was_there = users.get(user).is_some();
@@ -99,10 +104,15 @@ fn edits(text: &[u8], user: &UserName) {
             let mut changed = old.iter().zip(&new).filter(|(old, new)| old != new);
             if let Some((old, new)) = changed.next() {
                 let fields = |line: &[u8]| {
-                    let rest = line.split(|&octet| octet == b':').skip(2).map(<[u8]>::to_vec);
+                    let content = line.strip_suffix(b"\n").unwrap_or(line);
+                    let content = content.strip_suffix(b"\r").unwrap_or(content);
+                    let rest = content.split(|&octet| octet == b':').skip(2).map(<[u8]>::to_vec);
                     rest.collect::<Vec<_>>()
                 };
-                assert_eq!(fields(old), fields(new), "further fields stay");
+                let is_keys = |field: &Vec<u8>| field.to_ascii_uppercase().starts_with(b"{SCRAM-");
+                let mut kept = fields(old);
+                kept.retain(|field| !is_keys(field));
+                assert_eq!(kept, fields(new), "further fields stay, but keys of the old password");
             }
             assert!(changed.next().is_none(), "one line");
         }

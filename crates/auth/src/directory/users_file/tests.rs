@@ -49,7 +49,8 @@ async fn a_change_is_seen_within_a_second() {
     assert!(knows(&directory, "bob").await && !knows(&directory, "ann").await);
 
     // Replaced by `restante user`: another inode.
-    edit::add(&place.path, &UserName::new("carl").unwrap(), &"{PLAIN}c".to_owned().into()).unwrap();
+    edit::add(&place.path, &UserName::new("carl").unwrap(), &Secret::new("{PLAIN}c".to_owned()).into())
+        .unwrap();
     directory.reload().await;
     assert!(knows(&directory, "carl").await);
 }

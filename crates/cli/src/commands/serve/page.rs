@@ -167,7 +167,7 @@ fn ready(Loaded { settings, places }: &Loaded) -> Result<(), String> {
 }
 
 fn users(settings: &Settings) -> Result<(), String> {
-    let file = &settings.auth.users;
+    let Some(file) = settings.users_file() else { return Ok(()) };
     let opened = File::open(file).map(drop);
     opened.map_err(|error| format!("cannot read the users file {}: {error}", file.display()))
 }

@@ -1,0 +1,278 @@
+//! Several directories: which is asked, which decides, and what a broken or silent one means.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
+
+use std::{
+    future::pending,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use restante_auth::{
+    Account, Directories, Directory, Entry, Route, Settings, StoredPassword, Verdict, Verifier,
+    directory::{Check, Lookup, LookupError, PATIENCE_DEFAULT, Task},
+};
+use restante_proto::{Secret, UserName};
+use restante_sasl::{Needs, scram::Hash};
+use tokio::time::Instant;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// What a directory does, whoever is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Does {
+    KnowsNobody,
+    /// Has everybody, with this password.
+    Stores(&'static str),
+    Compares(&'static str),
+    /// Has everybody, and leaves the password to a comparison.
+    KnowsAndCompares(&'static str),
+    /// Has everybody's token.
+    Tokens(&'static str),
+    LocksOut,
+    Fails,
+    Hangs,
+}
+
+#[derive(Debug)]
+struct Fake {
+    /// Where its users have their mail, so that it is known who let them in.
+    name: &'static str,
+    does: Does,
+    asked: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Fake {
+    fn account(&self, user: &UserName) -> Account {
+        Account { maildrop: Some(self.name.to_owned()), ..Account::new(user.clone()) }
+    }
+
+    fn verdict(&self, user: &UserName, right: bool) -> Check {
+        if right { Check::Right(Box::new(self.account(user))) } else { Check::Wrong }
+    }
+
+    async fn answer<T>(&self, answer: T) -> Result<T, LookupError> {
+        match self.does {
+            Does::Hangs => pending().await,
+            Does::Fails => Err(LookupError::Broken {
+                context: "asking".to_owned(),
+                source: io::ErrorKind::ConnectionRefused.into(),
+            }),
+            _ => Ok(answer),
+        }
+    }
+}
+
+impl Directory for Fake {
+    fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
+        self.asked.lock().unwrap().push(self.name);
+        let known = |password: Option<&str>| {
+            let stored = |text: &str| StoredPassword::parse(format!("{{PLAIN}}{text}").as_bytes()).unwrap();
+            let password = password.map(stored);
+            Lookup::Known(Box::new(Entry { account: self.account(user), password, keys: Vec::new() }))
+        };
+        let found = match self.does {
+            Does::Stores(password) => known(Some(password)),
+            Does::KnowsAndCompares(_) => known(None),
+            Does::Compares(_) => Lookup::Ask,
+            Does::LocksOut => Lookup::LockedOut(Box::new(self.account(user))),
+            _ => Lookup::Unknown,
+        };
+        Box::pin(self.answer(found))
+    }
+
+    fn check<'a>(
+        &'a self,
+        user: &'a UserName,
+        password: &'a Secret<Vec<u8>>,
+    ) -> Task<'a, Result<Check, LookupError>> {
+        let verdict = match self.does {
+            Does::Compares(right) | Does::KnowsAndCompares(right) => {
+                self.verdict(user, password.expose() == right.as_bytes())
+            }
+            _ => Check::Unknown,
+        };
+        Box::pin(self.answer(verdict))
+    }
+
+    fn token<'a>(
+        &'a self,
+        claimed: Option<&'a UserName>,
+        token: &'a Secret<String>,
+    ) -> Task<'a, Result<Check, LookupError>> {
+        self.asked.lock().unwrap().push(self.name);
+        let verdict = match (self.does, claimed) {
+            (Does::Tokens(right), Some(user)) if token.expose().starts_with(self.name) => {
+                self.verdict(user, token.expose().ends_with(right))
+            }
+            _ => Check::Unknown,
+        };
+        Box::pin(self.answer(verdict))
+    }
+
+    fn can(&self, needs: Needs) -> bool {
+        match (self.does, needs) {
+            (Does::Tokens(_), _) => needs == Needs::Token,
+            // One that is broken may have tokens, too.
+            (Does::Fails | Does::Hangs, Needs::Token) => true,
+            (Does::Stores(_), Needs::Keys(_) | Needs::Plaintext) => true,
+            _ => matches!(needs, Needs::Password | Needs::Certificate),
+        }
+    }
+
+    fn stand_in(&self, _: &str) -> Option<StoredPassword> {
+        matches!(self.does, Does::Stores(_) | Does::KnowsNobody)
+            .then(|| StoredPassword::parse(b"{PLAIN}x").unwrap())
+    }
+}
+
+/// Directories of this kind, in this order.
+struct World {
+    verifier: Verifier,
+    asked: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl World {
+    fn new(directories: &[(&'static str, Does)]) -> Self {
+        Self::routed(&directories.iter().map(|(name, does)| (*name, *does, "")).collect::<Vec<_>>())
+    }
+
+    /// With the domain that each is for.
+    fn routed(directories: &[(&'static str, Does, &str)]) -> Self {
+        let asked = Arc::default();
+        let route = |(name, does, domain): &(&'static str, Does, &str)| {
+            let fake: Arc<dyn Directory> = Arc::new(Fake { name, does: *does, asked: Arc::clone(&asked) });
+            let domains = Some((*domain).to_owned()).filter(|domain| !domain.is_empty());
+            Route { domains: domains.into_iter().collect(), ..Route::new(name, fake) }
+        };
+        let directories = Directories::new(directories.iter().map(route).collect());
+        let settings = Settings { failure_delay_first: Duration::ZERO, ..Settings::default() };
+        Self { verifier: Verifier::of(directories, &settings), asked }
+    }
+
+    /// Who lets the user in, or the verdict.
+    async fn password(&self, user: &str, password: &str) -> Result<String, Verdict> {
+        let secret = Secret::new(password.as_bytes().to_vec());
+        match self.verifier.password(user, &secret, PEER).await {
+            Verdict::Accepted(account) => Ok(account.maildrop.unwrap()),
+            other => Err(other),
+        }
+    }
+
+    fn asked(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+const REFUSED: Result<String, Verdict> = Err(Verdict::Refused { known: true });
+const UNKNOWN: Result<String, Verdict> = Err(Verdict::Refused { known: false });
+
+#[tokio::test(start_paused = true)]
+async fn the_first_that_knows_the_name_decides() {
+    let world = World::new(&[
+        ("none", Does::KnowsNobody),
+        ("first", Does::Stores("one")),
+        ("second", Does::Stores("two")),
+    ]);
+    assert_eq!(world.password("ann", "one").await, Ok("first".to_owned()));
+    assert_eq!(world.asked(), ["none", "first"]);
+    assert_eq!(world.password("ann", "two").await, REFUSED, "the second one's password is nobody's");
+    for does in [Does::Compares("one"), Does::KnowsAndCompares("one")] {
+        let world =
+            World::new(&[("none", Does::KnowsNobody), ("first", does), ("second", Does::Stores("two"))]);
+        assert_eq!(world.password("ann", "one").await, Ok("first".to_owned()), "{does:?}");
+        assert_eq!(world.password("ann", "two").await, REFUSED, "{does:?}");
+    }
+    let world = World::new(&[("first", Does::LocksOut), ("second", Does::Stores("two"))]);
+    assert_eq!(world.password("ann", "two").await, REFUSED, "who is locked out is let in nowhere");
+    let world = World::new(&[("first", Does::KnowsNobody), ("second", Does::KnowsNobody)]);
+    assert_eq!(world.password("ann", "x").await, UNKNOWN);
+    assert_eq!(World::new(&[]).password("ann", "x").await, UNKNOWN);
+}
+
+/// The user may be one of the broken one's: another must not say that there is no such user, or let somebody in under the
+/// name.
+#[tokio::test(start_paused = true)]
+async fn a_broken_directory_is_never_passed_over() {
+    for (does, seconds) in [(Does::Fails, 0), (Does::Hangs, PATIENCE_DEFAULT.as_secs())] {
+        for second in [Does::Stores("two"), Does::KnowsNobody, Does::Compares("two")] {
+            let world = World::new(&[("first", does), ("second", second)]);
+            let begin = Instant::now();
+            assert_eq!(world.password("ann", "two").await, Err(Verdict::Failed), "{does:?} {second:?}");
+            assert_eq!((begin.elapsed().as_secs(), world.asked()), (seconds, vec!["first"]));
+            let token = Secret::new("x".to_owned());
+            assert_eq!(world.verifier.token(Some("ann"), &token, PEER).await, Verdict::Failed);
+            assert_eq!(world.verifier.certificate("ann", PEER).await, Verdict::Failed);
+            assert_eq!(world.verifier.digest("ann", b"x", &[0; 16], PEER).await, Verdict::Failed);
+            let keys = world.verifier.keys("ann", Hash::Sha256, PEER).await;
+            assert_eq!(keys.err(), Some(Verdict::Failed));
+            // It is no failure of the user's, and it is not asked about what is no name.
+            assert_eq!(world.password("../ann", "two").await, UNKNOWN);
+        }
+    }
+    // Behind one that knows the user it does not matter.
+    let world = World::new(&[("first", Does::Stores("one")), ("second", Does::Fails)]);
+    assert_eq!(world.password("ann", "one").await, Ok("first".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_leads_to_its_directories_and_no_others() {
+    let world = World::routed(&[
+        ("all", Does::Stores("all"), ""),
+        ("com", Does::Stores("com"), "example.com"),
+        ("org", Does::KnowsNobody, "example.org"),
+        ("org2", Does::Stores("org"), "example.org"),
+    ]);
+    for (user, password, expected, asked) in [
+        ("ann", "all", Ok("all".to_owned()), vec!["all"]),
+        ("ann@example.net", "all", Ok("all".to_owned()), vec!["all"]),
+        ("ann@Example.COM", "com", Ok("com".to_owned()), vec!["com"]),
+        ("ann@example.com", "all", REFUSED, vec!["com"]),
+        ("ann@b@example.org", "org", Ok("org2".to_owned()), vec!["org", "org2"]),
+    ] {
+        assert_eq!(world.password(user, password).await, expected, "{user}");
+        assert_eq!(world.asked(), asked, "{user}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_go_to_those_that_know_tokens() {
+    let world = World::new(&[
+        ("users", Does::Stores("one")),
+        ("a", Does::Tokens("right")),
+        ("b", Does::Tokens("right")),
+    ]);
+    let token = async |token: &str| match world
+        .verifier
+        .token(Some("ann"), &Secret::new(token.to_owned()), PEER)
+        .await
+    {
+        Verdict::Accepted(account) => Ok(account.maildrop.unwrap()),
+        other => Err(other),
+    };
+    assert_eq!(token("b: right").await, Ok("b".to_owned()));
+    assert_eq!(world.asked(), ["a", "b"]);
+    assert_eq!(token("a: wrong").await, REFUSED);
+    assert_eq!(world.asked(), ["a"], "it was meant for the first");
+    assert_eq!(token("c: right").await, UNKNOWN);
+    // A token is no password.
+    assert_eq!(world.password("ann", "a: right").await, REFUSED);
+}
+
+#[test]
+fn what_is_offered_is_what_every_directory_of_passwords_can_do() {
+    let can = |directories: &[(&'static str, Does)]| {
+        let verifier = World::new(directories).verifier;
+        [Needs::Password, Needs::Keys(Hash::Sha256), Needs::Plaintext, Needs::Token, Needs::Certificate]
+            .map(|needs| verifier.can(needs))
+    };
+    assert_eq!(can(&[("a", Does::Stores("x"))]), [true, true, true, false, true]);
+    assert_eq!(
+        can(&[("a", Does::Stores("x")), ("b", Does::Compares("x"))]),
+        [true, false, false, false, true]
+    );
+    assert_eq!(can(&[("a", Does::Stores("x")), ("b", Does::Tokens("x"))]), [true, true, true, true, true]);
+    assert_eq!(can(&[("b", Does::Tokens("x"))]), [false, false, false, true, false]);
+    assert_eq!(can(&[]), [false; 5]);
+}

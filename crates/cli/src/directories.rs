@@ -1,0 +1,139 @@
+//! The directories that the configuration names, opened in its order. A kind is a line in [`OPENERS`] and its functions.
+//!
+//! What a directory does is `restante_auth`; the words of its section are in `settings`.
+
+use std::sync::Arc;
+
+use restante_auth::{Directories, Directory, MemoryDirectory, Route, UsersFileDirectory};
+
+use crate::{
+    failure::Failure,
+    settings::{
+        self, Settings, check,
+        document::{Places, Problem},
+    },
+};
+
+/// How a kind of directory is opened.
+struct Opener {
+    /// A word of `[auth] directories`.
+    name: &'static str,
+    /// Opens it. Blocking; called before the runtime is there, so that what needs one begins with the first question.
+    open: fn(&Settings, &Places) -> Result<Route, Failure>,
+    /// Whether nothing has changed that it was opened with, so that it stays over a reload.
+    is_same: fn(&Settings, &Settings) -> bool,
+    /// What is wrong with it, as far as that can be seen without a server running: for `restante config check`.
+    check: fn(&Settings, &Places) -> Vec<Problem>,
+}
+
+/// The users file.
+pub(crate) const USERS: &str = "users";
+
+/// All kinds; a test holds them and `restante_auth::directory::KINDS` together.
+const OPENERS: &[Opener] = &[Opener {
+    name: USERS,
+    open: users,
+    is_same: |before, now| before.auth.users == now.auth.users,
+    check: check::users_file,
+}];
+
+/// Those that the settings name, in order.
+fn openers(settings: &Settings) -> impl Iterator<Item = &'static Opener> {
+    let named = settings.auth.directories.iter();
+    named.filter_map(|name| OPENERS.iter().find(|opener| opener.name == name.as_str()))
+}
+
+/// What is wrong with the directories that the settings name.
+pub(crate) fn check(settings: &Settings, places: &Places) -> Vec<Problem> {
+    openers(settings).flat_map(|opener| (opener.check)(settings, places)).collect()
+}
+
+/// For delivering: all but the users file, in whose place nobody stands, since it is read there with more care.
+pub(crate) fn for_delivery(settings: &Settings, places: &Places) -> Result<Directories, Failure> {
+    let open = |opener: &Opener| match opener.name {
+        USERS => Ok(Route::new(USERS, Arc::new(MemoryDirectory::default()) as Arc<dyn Directory>)),
+        _ => (opener.open)(settings, places),
+    };
+    Ok(Directories::new(openers(settings).map(open).collect::<Result<_, _>>()?))
+}
+
+/// The directories of a server.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    routes: Vec<Route>,
+}
+
+impl Opened {
+    /// Opens them. One that was open `before`, and whose settings are what they were, stays.
+    pub(crate) fn new(
+        settings: &Settings,
+        places: &Places,
+        before: Option<(&Settings, &Self)>,
+    ) -> Result<Self, Failure> {
+        let kept = |opener: &Opener| {
+            let (_, opened) = before.filter(|(then, _)| (opener.is_same)(then, settings))?;
+            let is_kind = |route: &&Route| route.name == opener.name;
+            opened.routes.iter().find(is_kind).cloned()
+        };
+        let open = |opener: &'static Opener| match kept(opener) {
+            Some(route) => Ok(route),
+            None => (opener.open)(settings, places),
+        };
+        Ok(Self { routes: openers(settings).map(open).collect::<Result<_, _>>()? })
+    }
+
+    /// For a verifier.
+    pub(crate) fn all(&self) -> Directories {
+        Directories::new(self.routes.clone())
+    }
+
+    /// Whether these are the same ones, in the same order.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Route, &Route)| Arc::ptr_eq(&one.directory, &other.directory);
+        self.routes.len() == other.routes.len() && self.routes.iter().zip(&other.routes).all(same)
+    }
+
+    /// Has each of them look again at what it knows, after SIGHUP.
+    pub(crate) async fn reload(&self) {
+        for route in &self.routes {
+            route.directory.reload().await;
+        }
+    }
+}
+
+fn users(settings: &Settings, places: &Places) -> Result<Route, Failure> {
+    let directory = UsersFileDirectory::open(&settings.auth.users).map_err(|error| {
+        settings::fail(places, &[places.problem("auth.users", error.to_string())])
+            .hint("`restante user add NAME` makes the users file")
+    })?;
+    Ok(Route::new(USERS, Arc::new(directory) as Arc<dyn Directory>))
+}
+
+#[cfg(test)]
+mod tests {
+    use restante_auth::directory::KINDS;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_can_be_opened() {
+        let kinds: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(OPENERS.iter().map(|opener| opener.name).collect::<Vec<_>>(), kinds);
+    }
+
+    #[test]
+    fn what_has_not_changed_stays_over_a_reload() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = |file: &str| {
+            let path = folder.path().join(file);
+            std::fs::write(&path, "").unwrap();
+            settings::parse("t.toml", &format!("[auth]\nusers = {path:?}\n")).unwrap()
+        };
+        let (one, other) = (settings("one"), settings("other"));
+        let first = Opened::new(&one.settings, &one.places, None).unwrap();
+        let same = Opened::new(&one.settings, &one.places, Some((&one.settings, &first))).unwrap();
+        assert!(first.is_same(&same));
+        let moved = Opened::new(&other.settings, &other.places, Some((&one.settings, &first))).unwrap();
+        assert!(!first.is_same(&moved));
+    }
+}
