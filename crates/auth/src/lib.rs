@@ -12,6 +12,7 @@ pub mod users;
 
 mod cache;
 mod delay;
+mod rate;
 mod verifier;
 
 pub use delay::network;
