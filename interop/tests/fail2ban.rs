@@ -98,10 +98,14 @@ fn visit(port: u16) -> BTreeMap<String, usize> {
 
 /// The addresses that fail2ban finds in a file.
 fn found(server: &Server, file: &Path) -> BTreeMap<String, usize> {
-    let outcome = Program::new("fail2ban-regex", "fail2ban", &server.client_folder(&name(file)))
+    let folder = server.client_folder(&name(file));
+    // It runs as nobody, who has no way to where the repository may be.
+    let copy = folder.join("restante.conf");
+    server.client_file(&copy, &fs::read_to_string(filter()).expect("the filter is in the repository"));
+    let outcome = Program::new("fail2ban-regex", "fail2ban", &folder)
         .args(["--out", "ip"])
         .arg(file)
-        .arg(filter())
+        .arg(copy)
         .run()
         .succeeded();
     let mut found = BTreeMap::new();
@@ -123,7 +127,6 @@ fn check(format: &str) {
     assert!(failed.len() == CLIENTS.len() && failed.values().all(|count| *count >= 10), "{failed:?}");
     let count = failed.values().sum::<usize>();
     until(|| (server.log().matches("login failed").count() >= count).then_some(())).expect("all is logged");
-    // The test runs it as nobody, who has no way to where the repository may be.
     let log = fs::read_to_string(server.log_file()).unwrap();
     assert_eq!(found(&server, &server.log_file()), failed, "{log}");
     // As syslog and the journal show the same.
