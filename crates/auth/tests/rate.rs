@@ -1,4 +1,5 @@
-//! The limits of logins in a short time, by the verifier: who is refused, who is let in all the same, and what a flood holds.
+//! The limits of logins in a short time, by the verifier: who is refused, and who is let in all the
+//! same. What a flood holds is in `flood.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 use restante_auth::{MemoryDirectory, Settings, StoredPassword, Verdict, Verifier};
 use restante_proto::{Secret, UserName};
 use restante_sasl::scram::Hash;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::time::Instant;
 
 fn verifier(settings: &Settings) -> Arc<Verifier> {
     let users = (0..100).map(|number| {
@@ -107,34 +108,4 @@ async fn all_together_are_bounded() {
         refused += usize::from(matches!(verdict, Verdict::TooMany { .. }));
     }
     assert_eq!(refused, 10, "five seconds' worth is taken at once");
-}
-
-/// The threads of this process.
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").unwrap().count()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_flood_that_waits_for_its_answers_holds_no_thread() {
-    let settings = Settings {
-        failure_delay_first: Duration::from_secs(15),
-        failure_delay_max: Duration::from_secs(15),
-        ..limits(300, 60, 0)
-    };
-    let verifier = verifier(&settings);
-    let _warm = login(&verifier, "user0", "wrong", at(0)).await;
-    let before = threads();
-    let mut flood = JoinSet::new();
-    for number in 0..5000 {
-        let verifier = Arc::clone(&verifier);
-        flood.spawn(async move {
-            login(&verifier, &format!("user{}", number % 50), "wrong", at(number % 500)).await
-        });
-    }
-    tokio::task::yield_now().await;
-    assert_eq!(threads(), before);
-    let begun = Instant::now();
-    assert!(is_right(&login(&verifier, "user99", "right", at(10_000)).await));
-    assert_eq!(begun.elapsed(), Duration::ZERO, "others do not wait");
-    assert!(flood.len() > 1000, "they wait still");
 }

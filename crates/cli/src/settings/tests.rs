@@ -324,7 +324,7 @@ fn every_back_end_of_the_registry_has_its_key() {
 fn places_for_proxies_need_proxies() {
     told(
         "[listen]\nproxied_pop3 = [\"127.0.0.1:1110\"]",
-        "t.toml:2:1: [listen] proxied_pop3: nobody could come in here; write from where the proxies come: proxies = [\"127.0.0.1\"]",
+        "t.toml:2:16: nobody could come in here; write from where the proxies come: proxies = [\"127.0.0.1\"]",
     );
     let good =
         good("[listen]\npop3 = []\nproxied_pop3 = [\"127.0.0.1:1110\"]\nproxies = [\"10.0.0.0/8\", \"::1\"]");
