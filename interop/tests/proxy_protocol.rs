@@ -7,7 +7,7 @@ use std::{
     fs,
     fs::File,
     net::{Ipv4Addr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -139,7 +139,7 @@ impl Drop for Front {
     }
 }
 
-fn curl(server: &Server, folder: &PathBuf, scheme: &str, port: u16, password: &str) -> Program {
+fn curl(server: &Server, folder: &Path, scheme: &str, port: u16, password: &str) -> Program {
     Program::new("curl", "curl", folder)
         .args(["--disable", "--silent", "--show-error", "--interface", CLIENT, "--cacert"])
         .arg(server.authority())
@@ -155,7 +155,7 @@ fn letter() -> Letter {
 }
 
 /// Logs in rightly and wrongly; both are told by the client's address.
-fn comes_through(server: &Server, folder: &PathBuf, scheme: &str, port: u16, wrong: &str) {
+fn comes_through(server: &Server, folder: &Path, scheme: &str, port: u16, wrong: &str) {
     let (before, ended) = (server.log().len(), format!("address={CLIENT} client_port="));
     curl(server, folder, scheme, port, PASSWORD).run().succeeded();
     let new = || server.log().split_off(before);

@@ -116,9 +116,11 @@ fn calm(options: &Options) -> Vec<Cell> {
         ]),
     };
     // Names that nobody has: what is hashed in their stead takes as long.
+    let guessers = LOGINS_RATE * (seconds + CALM_LEAD_SECONDS);
     let guesses = Load {
-        users: named("nobody", LOGINS_RATE * (seconds + CALM_LEAD_SECONDS)),
-        arguments: logins.arguments.clone(),
+        users: named("nobody", guessers),
+        // Each waits for its delayed answer, and others come meanwhile.
+        arguments: [logins.arguments.clone(), words(&[("--clients", guessers.to_string())])].concat(),
         ..logins
     };
     let cell = |name: &str, what: String, disturbance| Cell {
