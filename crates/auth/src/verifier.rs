@@ -20,7 +20,7 @@ use crate::{
     Account, Directories, Directory, StoredPassword,
     cache::{Cache, Remembered, Tags},
     delay::{
-        Attempt, Delays,
+        Attempt, Delays, network,
         rooms::{Place, Rooms},
     },
     directory::{Check, Found, LookupError},
@@ -333,7 +333,9 @@ impl Verifier {
 
     /// Whose token this is. `user` is whom the client says it is.
     pub async fn token(&self, user: Option<&str>, token: &Secret<String>, peer: IpAddr) -> Verdict {
-        let attempt = self.record.delays.attempt(user.unwrap_or_default(), peer);
+        // Without a name it is somebody else at each address: nobody's guesses there are held against others elsewhere.
+        let unnamed = format!("\0{}", network(peer));
+        let attempt = self.record.delays.attempt(user.unwrap_or(&unnamed), peer);
         let trial = match self.enter(attempt).await {
             Ok(trial) => trial,
             Err(verdict) => return verdict,

@@ -109,3 +109,14 @@ async fn all_together_are_bounded() {
     }
     assert_eq!(refused, 10, "five seconds' worth is taken at once");
 }
+
+#[tokio::test(start_paused = true)]
+async fn tokens_without_a_name_are_nobodys_elsewhere() {
+    let verifier = verifier(&limits(0, 3, 0));
+    let guess = async |peer| verifier.token(None, &Secret::new("guess".to_owned()), peer).await;
+    for _ in 0..3 {
+        assert!(matches!(guess(at(1)).await, Verdict::Refused { .. }));
+    }
+    assert!(matches!(guess(at(1)).await, Verdict::TooMany { .. }));
+    assert!(matches!(guess(at(2)).await, Verdict::Refused { .. }));
+}
