@@ -31,5 +31,5 @@ pub use peers::{
 pub use poll::until;
 pub use program::{Outcome, Program, with_security};
 pub use recording::{Capture, Recording, Segment};
-pub use server::{Account, PASSWORD, Security, Server, TOKEN, USER};
+pub use server::{Account, Extra, PASSWORD, Security, Server, TOKEN, USER};
 pub use wire::messages as on_the_wire;

@@ -64,6 +64,15 @@ pub struct Account<'a> {
     pub port: u16,
 }
 
+/// What stands in a configuration beside what every server here has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extra<'a> {
+    /// Lines in `[listen]`.
+    pub listen: &'a str,
+    /// Further sections.
+    pub sections: &'a str,
+}
+
 impl Default for Account<'_> {
     fn default() -> Self {
         Self { hostname: "mail.example.org", user: USER, password: PASSWORD, port: 0 }
@@ -78,15 +87,20 @@ impl Server {
 
     /// Starts a server that can be looked at, and lets many connections in.
     pub fn watched(letters: &[Letter]) -> Self {
-        Self::launch(&Account::default(), letters, Watched::ByTcp)
+        Self::launch(&Account::default(), letters, Watched::ByTcp, &Extra::default())
     }
 
     /// Starts a server for this account.
     pub fn of(account: &Account<'_>, letters: &[Letter]) -> Self {
-        Self::launch(account, letters, Watched::No)
+        Self::launch(account, letters, Watched::No, &Extra::default())
     }
 
-    fn launch(account: &Account<'_>, letters: &[Letter], watched: Watched) -> Self {
+    /// Starts a server with more in its configuration.
+    pub fn with(extra: &Extra<'_>, letters: &[Letter]) -> Self {
+        Self::launch(&Account::default(), letters, Watched::No, extra)
+    }
+
+    fn launch(account: &Account<'_>, letters: &[Letter], watched: Watched, extra: &Extra<'_>) -> Self {
         let folder =
             tempfile::Builder::new().prefix("restante-interop-").tempdir().expect("a temporary folder");
         // Clients run as nobody: they walk through, and read the certificates.
@@ -102,7 +116,8 @@ impl Server {
         for letter in letters {
             maildir::deliver(&path("mail").join(user), letter);
         }
-        fs::write(path("restante.toml"), configuration(folder.path(), account, watched)).expect("it is ours");
+        let text = configuration(folder.path(), account, watched, extra);
+        fs::write(path("restante.toml"), text).expect("it is ours");
         fs::write(path("token"), TOKEN).expect("it is ours");
         fs::set_permissions(path("token"), fs::Permissions::from_mode(0o600)).expect("it is ours");
         let log = File::create(path("log")).expect("it is ours");
@@ -141,6 +156,18 @@ impl Server {
     /// The port for this way.
     pub fn port(&self, security: Security) -> u16 {
         if security == Security::Tls { self.pop3s } else { self.pop3 }
+    }
+
+    /// The port for clients that a proxy names.
+    pub fn proxied(&self, security: Security) -> u16 {
+        let mark = if security == Security::Tls { "(proxied pop3s)" } else { "(proxied pop3)" };
+        // Its line may come behind those that the start waits for.
+        poll::until(|| port(&self.log(), mark)).expect("it listens for proxies")
+    }
+
+    /// The file that the log goes to.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     /// The port of the live page.
@@ -275,7 +302,8 @@ enum Watched {
     ByTcp,
 }
 
-fn configuration(folder: &Path, account: &Account<'_>, watched: Watched) -> String {
+fn configuration(folder: &Path, account: &Account<'_>, watched: Watched, extra: &Extra<'_>) -> String {
+    let Extra { listen, sections } = extra;
     let Account { hostname, port, .. } = account;
     let folder = folder.display();
     let (admin, more) = match watched {
@@ -293,7 +321,7 @@ fn configuration(folder: &Path, account: &Account<'_>, watched: Watched) -> Stri
 [listen]
 pop3 = ["127.0.0.1:{port}"]
 pop3s = ["127.0.0.1:0"]
-{admin}
+{admin}{listen}
 [tls]
 certificate = "{folder}/certificate.pem"
 key = "{folder}/key.pem"
@@ -304,7 +332,8 @@ cleartext = "loopback"
 
 [store]
 maildir = "{folder}/mail/{{user}}"
-{more}"#
+{more}
+{sections}"#
     )
 }
 

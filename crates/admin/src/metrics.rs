@@ -21,7 +21,7 @@ pub use text::CONTENT_TYPE;
 const OTHER: &str = "other";
 
 const PORTS: [&str; 2] = ["pop3", "pop3s"];
-const LIMITS: [&str; 3] = ["connections", "connections_per_address", OTHER];
+const LIMITS: [&str; 4] = ["connections", "connections_per_address", "proxies", OTHER];
 const VERSIONS: [&str; 3] = ["TLSv1.2", "TLSv1.3", OTHER];
 /// `USER` is USER and PASS.
 const MECHANISMS: [&str; 13] = [
@@ -155,8 +155,8 @@ impl Observer for Metrics {
 
 const fn port_place(port: Port) -> usize {
     match port {
-        Port::Pop3 => 0,
-        Port::Pop3s => 1,
+        Port::Pop3 | Port::ProxiedPop3 => 0,
+        Port::Pop3s | Port::ProxiedPop3s => 1,
     }
 }
 

@@ -34,8 +34,8 @@ pub(crate) struct Delays {
 /// Who tries: an address (of IPv6 its /64, which is what one customer has), and a name, known or not, of fixed size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Attempt {
-    address: IpAddr,
-    user: u64,
+    pub(crate) address: IpAddr,
+    pub(crate) user: u64,
 }
 
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ pub mod users;
 mod cache;
 mod delay;
 mod derived;
+mod rate;
 mod stranger;
 mod verifier;
 

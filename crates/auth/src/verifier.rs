@@ -13,18 +13,19 @@ use restante_sasl::{
     scram::{self, Keys},
 };
 use subtle::ConstantTimeEq as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     Account, Directories, Directory, StoredPassword,
     cache::{Cache, Remembered, Tags},
     delay::{
-        Attempt, Delays,
+        Attempt, Delays, network,
         rooms::{Place, Rooms},
     },
     derived::Derived,
     directory::{Check, Found, KeysLike, LookupError},
     pool::{Pool, PoolError, QUEUE_DEFAULT},
+    rate::{Admission, Rates},
     stranger::{self, SaltKey},
 };
 
@@ -44,6 +45,14 @@ pub struct Settings {
     /// How many attempts one address may have under way, wrong ones until they are answered; more wait for a turn, and
     /// in the end it is [`Verdict::Busy`]. 16 by default.
     pub waiting_per_address: usize,
+    /// How many attempts a minute one address may make that are wrong, or under way; more are [`Verdict::TooMany`]. 0: no
+    /// limit. 300 by default.
+    pub logins_per_minute_per_address: u32,
+    /// How many failures a minute one user may have before strangers to him are [`Verdict::TooMany`]. 0: no limit. 60 by
+    /// default.
+    pub failed_logins_per_minute_per_user: u32,
+    /// How many attempts a second there may be in all. 0: no limit. 2000 by default.
+    pub logins_per_second: u32,
     /// For how long a right password is known again without being hashed, at the address where it was right; zero:
     /// not at all. 5 minutes by default.
     pub cache: Duration,
@@ -61,6 +70,9 @@ impl Default for Settings {
             failure_delay_max: Duration::from_secs(15),
             failures_forgotten_after: Duration::from_secs(600),
             waiting_per_address: 16,
+            logins_per_minute_per_address: 300,
+            failed_logins_per_minute_per_user: 60,
+            logins_per_second: 2000,
             cache: Duration::from_secs(300),
             salt_key: None,
         }
@@ -79,6 +91,11 @@ pub enum Verdict {
     },
     /// Too many passwords wait to be verified: `[SYS/TEMP]` (RFC 3206 §4).
     Busy,
+    /// There were too many logins in a short time; nobody has looked at this one: `[SYS/TEMP]`.
+    TooMany {
+        /// How many were refused at this address since it was last told, if it is to be told now. For the log alone.
+        told: Option<u64>,
+    },
     /// The directory is broken, which is in the log: `[SYS/TEMP]`.
     Failed,
 }
@@ -100,6 +117,7 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Record {
     delays: Delays,
+    rates: Rates,
     rooms: Arc<Rooms>,
     cache: Option<Cache>,
 }
@@ -111,6 +129,8 @@ struct Trial {
     /// `None` once it is settled.
     place: Option<Place>,
     remembered: Remembered,
+    /// Whether it counts at its address, even if nobody comes to a verdict.
+    spent: bool,
 }
 
 /// A SCRAM exchange whose user was looked up, so that the client's proof can be checked.
@@ -158,6 +178,7 @@ impl Verifier {
     pub fn of(directories: Directories, settings: &Settings) -> Self {
         let pool = Pool::new(settings.threads, settings.queue);
         let (delays, rooms) = (Delays::new(settings), Rooms::new(settings.waiting_per_address));
+        let rates = Rates::new(settings);
         let cache = Cache::new(settings.cache);
         Self {
             directories,
@@ -165,7 +186,7 @@ impl Verifier {
             salt_key: settings.salt_key.clone().map(SaltKey::new),
             random_key: SaltKey::random(),
             derived: Arc::default(),
-            record: Arc::new(Record { delays, rooms, cache }),
+            record: Arc::new(Record { delays, rates, rooms, cache }),
         }
     }
 
@@ -183,7 +204,10 @@ impl Verifier {
     /// password was hashed.
     pub async fn password(&self, user: &str, password: &Secret<Vec<u8>>, peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let Some(mut trial) = self.enter(attempt).await else { return Verdict::Busy };
+        let mut trial = match self.enter(attempt).await {
+            Ok(trial) => trial,
+            Err(verdict) => return verdict,
+        };
         let length = password.expose().len();
         let usable = matches!(length, 1..=PASSWORD_MAX_OCTETS);
         let Some(found) = self.find(user, usable.then_some(password)).await else { return Verdict::Failed };
@@ -230,7 +254,10 @@ impl Verifier {
     /// Only a user whose password is stored as {PLAIN} can log in so.
     pub async fn apop(&self, user: &str, stamp: &str, digest: &[u8; 16], peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        let trial = match self.enter(attempt).await {
+            Ok(trial) => trial,
+            Err(verdict) => return verdict,
+        };
         let Some((account, plaintext, known)) = self.plaintext(user, "APOP").await else {
             return Verdict::Failed;
         };
@@ -245,7 +272,10 @@ impl Verifier {
     /// password is stored as {PLAIN} can log in so.
     pub async fn digest(&self, user: &str, challenge: &[u8], digest: &[u8; 16], peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        let trial = match self.enter(attempt).await {
+            Ok(trial) => trial,
+            Err(verdict) => return verdict,
+        };
         let Some((account, plaintext, known)) = self.plaintext(user, "CRAM-MD5").await else {
             return Verdict::Failed;
         };
@@ -276,11 +306,12 @@ impl Verifier {
         let attempt = self.record.delays.attempt(user, peer);
         // Until there are keys, since making them may take a thread's time. Nothing is proven then, and a client that thinks about
         // its proof keeps nobody else out.
-        let Some(_trial) = self.enter(attempt).await else { return Err(Verdict::Busy) };
+        let mut trial = self.enter(attempt).await?;
         let found = match UserName::new(user) {
             Ok(name) => self.directories.find(&name, None).await.map_err(|error| failed(&error))?,
             Err(_) => Found::Unknown,
         };
+        trial.spent = true;
         let known = !matches!(found, Found::Unknown);
         let claim = |keys, account| Claim { keys, user: user.to_owned(), account, known };
         let (mut account, mut plaintext) = (None, None);
@@ -330,14 +361,20 @@ impl Verifier {
     /// Ends an exchange that [`Self::keys`] began: whether the client's proof was right.
     pub async fn proof(&self, claim: Claim, right: bool, peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(&claim.user, peer);
-        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        // It was counted when it began.
+        let Some(trial) = self.turn(attempt).await else { return Verdict::Busy };
         answer(trial.settle(claim.account.filter(|_| right)), claim.known).await
     }
 
     /// Whose token this is. `user` is whom the client says it is.
     pub async fn token(&self, user: Option<&str>, token: &Secret<String>, peer: IpAddr) -> Verdict {
-        let attempt = self.record.delays.attempt(user.unwrap_or_default(), peer);
-        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        // Without a name it is somebody else at each address: nobody's guesses there are held against others elsewhere.
+        let unnamed = format!("\0{}", network(peer));
+        let attempt = self.record.delays.attempt(user.unwrap_or(&unnamed), peer);
+        let trial = match self.enter(attempt).await {
+            Ok(trial) => trial,
+            Err(verdict) => return verdict,
+        };
         let Ok(claimed) = user.map(UserName::new).transpose() else {
             return answer(trial.settle(None), false).await;
         };
@@ -352,7 +389,10 @@ impl Verifier {
     /// Whether there is this user, who has shown a certificate in his name.
     pub async fn certificate(&self, user: &str, peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let Some(trial) = self.enter(attempt).await else { return Verdict::Busy };
+        let trial = match self.enter(attempt).await {
+            Ok(trial) => trial,
+            Err(verdict) => return verdict,
+        };
         let found = match UserName::new(user) {
             Ok(name) => self.directories.find(&name, None).await,
             Err(_) => Ok(Found::Unknown),
@@ -364,11 +404,22 @@ impl Verifier {
         }
     }
 
+    /// Lets an attempt in, if there are not too many, and waits for its turn.
+    async fn enter(&self, attempt: Attempt) -> Result<Trial, Verdict> {
+        let (Record { rates, rooms, .. }, now) = (&*self.record, Instant::now());
+        match rates.ask(attempt, rooms.knows(attempt, now), now) {
+            Admission::Now => {}
+            Admission::After(wait) => sleep(wait).await,
+            Admission::Refused(told) => return Err(Verdict::TooMany { told }),
+        }
+        self.turn(attempt).await.ok_or(Verdict::Busy)
+    }
+
     /// Waits for the attempt's turn; `None` if too many wait, or for too long.
-    async fn enter(&self, attempt: Attempt) -> Option<Trial> {
+    async fn turn(&self, attempt: Attempt) -> Option<Trial> {
         let place = self.record.rooms.enter(attempt).await?;
         let record = Arc::clone(&self.record);
-        Some(Trial { record, attempt, place: Some(place), remembered: Remembered::Nothing })
+        Some(Trial { record, attempt, place: Some(place), remembered: Remembered::Nothing, spent: false })
     }
 
     /// Looks whether the password was right a while ago; by the tags it can be remembered.
@@ -436,6 +487,7 @@ impl Trial {
         match accepted {
             Some(account) => {
                 self.record.delays.succeeded(self.attempt, now);
+                self.record.rates.give_back(self.attempt, now);
                 if let Some(place) = place {
                     place.succeeded(now);
                 }
@@ -455,6 +507,7 @@ impl Trial {
 
     fn fail(&self, place: Option<Place>, now: Instant) -> Instant {
         let due = self.record.delays.failed(self.attempt, now);
+        self.record.rates.failed(self.attempt, now);
         if let Some(place) = place {
             place.keep_until(due);
         }
@@ -466,8 +519,10 @@ impl Trial {
 /// wrong has learnt that all the same, by not being let in at once: it counts, or guesses would be free meanwhile.
 impl Drop for Trial {
     fn drop(&mut self) {
-        if let (Some(place), Remembered::Wrong) = (self.place.take(), self.remembered) {
-            self.fail(Some(place), Instant::now());
+        match (self.place.take(), self.remembered) {
+            (Some(place), Remembered::Wrong) => drop(self.fail(Some(place), Instant::now())),
+            (Some(_), _) if !self.spent => self.record.rates.give_back(self.attempt, Instant::now()),
+            _ => {}
         }
     }
 }

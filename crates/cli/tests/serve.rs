@@ -381,3 +381,39 @@ fn the_demo_is_for_this_machine_only() {
     let told = binary::restante(&["serve", "--demo", "--demo-pop3", "0.0.0.0:1110"]).fails(2);
     assert!(told.contains("127.0.0.1:PORT"), "{told}");
 }
+
+/// Filters of fail2ban and programs like it read this line, on machines that nobody here knows: a change of it is a change of what
+/// docs/operating.md promises, and of `contrib/fail2ban`.
+#[test]
+fn the_line_of_a_failed_login_is_frozen() {
+    for (format, expected) in [
+        (
+            "text",
+            "TIME  WARN login failed session=SESSION address=127.0.0.1 user=\"john.doe@anydomain.com\" by=\"PASS\" \
+             mechanism=\"USER\" why=\"credentials\"\n",
+        ),
+        (
+            "json",
+            "{\"timestamp\":\"TIME\",\"level\":\"WARN\",\"message\":\"login failed\",\"session\":\"SESSION\",\
+             \"address\":\"127.0.0.1\",\"user\":\"john.doe@anydomain.com\",\"by\":\"PASS\",\"mechanism\":\"USER\",\
+             \"why\":\"credentials\",\"target\":\"restante_server::login\"}\n",
+        ),
+    ] {
+        let (_folder, file) = world("X1");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{text}[log]\nformat = \"{format}\"\n")).unwrap();
+        let mut served = Served::start(&["--config", &file]);
+        let mut client = Client::connect(served.address("pop3"));
+        client.line();
+        client.say("USER john.doe@anydomain.com");
+        assert!(client.say("PASS wrong").starts_with("-ERR [AUTH]"));
+        let mut line = served.logs("login failed");
+        // What differs each time: 27 octets of a time, and the session's name.
+        let time = line.find("20").unwrap();
+        assert_eq!(line.as_bytes()[time + 26], b'Z', "{line}");
+        line.replace_range(time..time + 27, "TIME");
+        let session = line.find("-1").map(|end| end - 8..end + 2).unwrap();
+        line.replace_range(session, "SESSION");
+        assert_eq!(line, expected);
+    }
+}

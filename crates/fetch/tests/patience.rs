@@ -57,6 +57,28 @@ fn a_server_that_wants_time_between_logins_and_lists_wrong_lengths_is_asked_one_
     assert_eq!(self::desk(&server, Keep::No).run().summary().delivered, 2);
 }
 
+/// What the server did not announce it may still enforce.
+#[test]
+fn a_login_that_comes_too_soon_is_no_wrong_password_and_is_tried_again() {
+    let too_soon = Arc::new(AtomicBool::new(true));
+    let is_too_soon = Arc::clone(&too_soon);
+    let server = Pop::new("USER\nUIDL\nTOP\nRESP-CODES\nAUTH-RESP-CODE").start(move |_, line| {
+        match line.starts_with("PASS") && is_too_soon.load(Ordering::SeqCst) {
+            true => Say::This("-ERR [LOGIN-DELAY] too soon after the last login, try again in 899 s".into()),
+            false => Say::Good,
+        }
+    });
+    let desk = desk(&server, Keep::Always);
+    for _ in 0..3 {
+        let ran = fetch(&desk);
+        assert!(matches!(&ran.ended, Err(RunError::Client(_))), "{}", ran.told());
+        assert!(ran.ended.unwrap_err().is_temporary());
+    }
+    assert_eq!(desk.state().refused, None);
+    too_soon.store(false, Ordering::SeqCst);
+    assert_eq!(fetch(&desk).summary().delivered, 2);
+}
+
 #[test]
 fn a_maildrop_that_is_locked_is_no_wrong_password() {
     let locked = Arc::new(AtomicBool::new(true));

@@ -10,14 +10,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use restante_auth::Account;
 use restante_proto::{
     Marks, UserName,
     reply::{Refusal, ResponseCode},
-    server::{Answer, Ask, Transfer},
+    server::{Answer, Ask, LoginDelay, Transfer},
 };
 use restante_store::{Maildrop, OpenError, Source, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 use crate::{
     happening::{Happening, LockResult, LoginResult},
     login::Exchange,
+    login_delay::{self, LoginDelays, Visit},
     registry::{Held, Registry},
     sessions::Presence,
     tls::Channel,
@@ -36,6 +37,7 @@ use crate::{
 pub(crate) struct Asker {
     pub(crate) presence: Arc<Presence>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) login_delays: Arc<LoginDelays>,
     /// Set once a maildrop is open.
     pub(crate) logged_in: Arc<AtomicBool>,
     /// Held by whatever must end before the process does.
@@ -53,6 +55,8 @@ pub(crate) struct Asker {
 /// A maildrop and its place in the table, dropped in this order.
 #[derive(Debug)]
 pub(crate) struct Open {
+    /// First, so that who takes the session over finds it lost.
+    visit: Option<Visit>,
     maildrop: Box<dyn Maildrop>,
     held: Held,
 }
@@ -129,11 +133,13 @@ impl Asker {
 
     async fn open(&mut self) -> Answer<Source> {
         let Some(account) = self.account.clone() else { return self.not_open() };
-        let user = account.name;
+        let user = account.name.clone();
         let asked = Instant::now();
         let mut claim = self.registry.claim(&user, &self.presence);
         let mut lock = LockResult::Free;
+        // Nobody ends a session of his own for a login that comes too soon.
         if let Err(holder) = &claim
+            && self.login_delays.may_follow(&user, asked)
             && let Some(free) = holder
                 .take_over(self.presence.peer.ip(), self.presence.live.settings.limits.takeover_idle)
                 .await
@@ -149,11 +155,20 @@ impl Asker {
                 self.login(LoginResult::InUse);
                 self.in_use(&user, holder.describe())
             }
+            Ok(held) if let Some(wait) = self.login_delays.wait(&user, Instant::now()) => {
+                drop(held);
+                self.login(LoginResult::LoginDelay);
+                self.too_soon(&user, wait)
+            }
             Ok(held) => match self.presence.live.store.open_at(&user, account.maildrop.as_deref()).await {
                 Ok(maildrop) => {
                     let (messages, sizes) = (maildrop.messages(), maildrop.known_sizes());
                     let changed = maildrop.changed_unique_ids();
-                    self.open = Some(Open { maildrop, held });
+                    if let Some(own) = account.login_delay {
+                        self.login_delays.learn(own);
+                    }
+                    let visit = self.login_delays.entered(&user, self.login_delay(), Instant::now());
+                    self.open = Some(Open { visit, maildrop, held });
                     if changed > 0 {
                         self.presence.live.tell(|| Happening::UniqueIdsChanged { messages: changed });
                     }
@@ -189,6 +204,26 @@ impl Asker {
         self.presence.login(self.mechanism, result);
     }
 
+    /// How long the user who has logged in has to wait for his next login.
+    fn login_delay(&self) -> Duration {
+        let usual = self.presence.live.settings.limits.login_delay;
+        self.account.as_ref().and_then(|account| account.login_delay).unwrap_or(usual)
+    }
+
+    /// What CAPA says of that.
+    pub(crate) fn announced_delay(&self) -> Option<LoginDelay> {
+        LoginDelays::exact(self.login_delay())
+    }
+
+    fn too_soon(&self, user: &UserName, wait: Duration) -> Refusal {
+        let (user, seconds) = (user.as_str(), login_delay::seconds(wait));
+        info!(session = %self.presence.id, user, seconds, why = "too soon after the last login", "login refused");
+        Refusal::coded(
+            ResponseCode::LoginDelay,
+            format!("too soon after the last login, try again in {seconds} s"),
+        )
+    }
+
     fn in_use(&self, user: &UserName, text: String) -> Refusal {
         info!(session = %self.presence.id, user = user.as_str(), why = text.as_str(), "login refused");
         Refusal::coded(ResponseCode::InUse, text)
@@ -197,7 +232,10 @@ impl Asker {
     /// UPDATE. What is not over at once goes on in a task of its own: no disconnect, kick or drain cuts it short. The
     /// lock is free before QUIT is answered.
     async fn commit(&mut self, deleted: Marks) -> Answer<Source> {
-        let Some(Open { maildrop, held }) = self.open.take() else { return self.not_open() };
+        let Some(Open { visit, maildrop, held }) = self.open.take() else { return self.not_open() };
+        if let Some(visit) = visit {
+            visit.quit();
+        }
         let (session, count, alive) = (self.presence.id, deleted.count(), self.alive.clone());
         let user = self.account.as_ref().map(|account| account.name.as_str().to_owned());
         let (done, committed) = oneshot::channel();

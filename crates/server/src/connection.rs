@@ -28,6 +28,7 @@ use crate::{
     listen::Port,
     observe::Recording,
     outcome::{Outcome, SessionId, Why},
+    proxy::Via,
     server::{Live, Shared},
     sessions::{Doing, Present},
     settings::Cleartext,
@@ -60,6 +61,7 @@ impl Connection {
         let asker = Asker {
             presence: Arc::clone(&presence),
             registry: Arc::clone(&shared.registry),
+            login_delays: Arc::clone(&shared.login_delays),
             logged_in: Arc::clone(&logged_in),
             alive: alive.clone(),
             mechanism: "",
@@ -109,13 +111,14 @@ async fn serve(
     let live = Arc::clone(&presence.live);
     let cleartext = match live.settings.cleartext {
         Cleartext::Never => false,
-        Cleartext::Loopback => presence.peer.ip().is_loopback(),
+        // A proxy may come for anybody where it does not say for whom.
+        Cleartext::Loopback => presence.peer.ip().is_loopback() && presence.via != Via::Itself,
         Cleartext::Always => true,
     };
     let mut link = Link { tls: None, cleartext };
     match presence.port {
-        Port::Pop3 => *slot = Some(Wire::plain(stream, recording.clone())),
-        Port::Pop3s => {
+        Port::Pop3 | Port::ProxiedPop3 => *slot = Some(Wire::plain(stream, recording.clone())),
+        Port::Pop3s | Port::ProxiedPop3s => {
             presence.does(Doing::Handshake, presence.begun);
             match Box::pin(implicit_tls(stream, &live, recording)).await {
                 Err(why) => return why,
@@ -135,7 +138,8 @@ async fn serve(
         Ok(stamp) => stamp,
         Err(error) => return Why::Connection(format!("no randomness for APOP: {error}")),
     };
-    let session = Session::new(live.policy(), link, stamp);
+    let mut session = Session::new(live.policy(), link, stamp);
+    session.set_login_delay(asker.login_delays.announced(live.settings.limits.login_delay));
     // Boxed: moved around, it would have its place in each future that it passes.
     let recording = recording.clone();
     let mut driver = Box::new(Driver::new(session, asker, outcome, stage, recording));

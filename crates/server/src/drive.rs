@@ -12,7 +12,7 @@ use std::{
 use restante_proto::{
     body::Part,
     dialogue::TlsEvent,
-    server::{Ask, Next, Session, Unasked, UnaskedLogin},
+    server::{Answer, Ask, Next, Session, Unasked, UnaskedLogin},
 };
 use restante_store::Source;
 use tokio::{
@@ -309,6 +309,9 @@ impl Driver<'_> {
                 }
             }
         };
+        if matches!(answer, Answer::Opened { .. }) {
+            self.session.set_login_delay(self.asker.announced_delay());
+        }
         self.session.answer(answer, out);
         Ok(())
     }

@@ -30,7 +30,8 @@ struct Counts {
 #[derive(Debug)]
 pub(crate) struct Place {
     gate: Arc<Gate>,
-    network: IpAddr,
+    /// `None` as long as it is not known who the client of a proxy is.
+    network: Option<IpAddr>,
 }
 
 /// Which limit was reached.
@@ -73,18 +74,35 @@ impl Refusals {
 impl Gate {
     /// Lets a connection in, or says which limit it would cross.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Result<Place, Full> {
-        let network = network(address);
+        self.enter_unnamed(limits)?.named(address, limits)
+    }
+
+    /// Lets the connection of a proxy in, whose client is not known yet.
+    pub(crate) fn enter_unnamed(self: &Arc<Self>, limits: &Limits) -> Result<Place, Full> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= limits.connections {
             return Err(Full::Connections);
         }
-        let here = counts.by_network.get(&network).copied().unwrap_or(0);
-        if here >= limits.connections_per_address {
-            return Err(Full::ConnectionsPerAddress);
-        }
-        counts.by_network.insert(network, here + 1);
         counts.all += 1;
-        Ok(Place { gate: Arc::clone(self), network })
+        Ok(Place { gate: Arc::clone(self), network: None })
+    }
+}
+
+impl Place {
+    /// It is this client's, if he may have one more.
+    pub(crate) fn named(mut self, address: IpAddr, limits: &Limits) -> Result<Self, Full> {
+        let network = network(address);
+        {
+            let mut counts = self.gate.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let here = counts.by_network.get(&network).copied().unwrap_or(0);
+            if here >= limits.connections_per_address {
+                drop(counts);
+                return Err(Full::ConnectionsPerAddress);
+            }
+            counts.by_network.insert(network, here + 1);
+        }
+        self.network = Some(network);
+        Ok(self)
     }
 }
 
@@ -92,10 +110,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.gate.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1; // entered once, left once
-        if let Some(here) = counts.by_network.get_mut(&self.network) {
+        let Some(network) = self.network else { return };
+        if let Some(here) = counts.by_network.get_mut(&network) {
             *here -= 1;
             if *here == 0 {
-                counts.by_network.remove(&self.network);
+                counts.by_network.remove(&network);
             }
         }
     }

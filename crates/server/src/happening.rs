@@ -18,7 +18,7 @@ pub enum Happening<'a> {
     },
     /// A connection was not let in.
     Refused {
-        /// The setting whose limit it would have crossed: `connections` or `connections_per_address`.
+        /// The setting that kept it out: `connections`, `connections_per_address` or `proxies`.
         limit: &'static str,
     },
     /// A TLS handshake was done.
@@ -173,6 +173,10 @@ pub enum LoginResult {
     Cancelled,
     /// Too many logins were under way.
     Busy,
+    /// There were too many logins in a short time.
+    TooMany,
+    /// It came too soon after the login before it (RFC 2449 §6.5).
+    LoginDelay,
     /// The directory of users failed.
     Directory,
     /// Another session has the maildrop.
@@ -185,12 +189,14 @@ pub enum LoginResult {
 
 impl LoginResult {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Accepted,
         Self::Credentials,
         Self::Malformed,
         Self::Cancelled,
         Self::Busy,
+        Self::TooMany,
+        Self::LoginDelay,
         Self::Directory,
         Self::InUse,
         Self::Maildrop,
@@ -205,6 +211,8 @@ impl LoginResult {
             Self::Malformed => "malformed",
             Self::Cancelled => "cancelled",
             Self::Busy => "busy",
+            Self::TooMany => "too-many",
+            Self::LoginDelay => "login-delay",
             Self::Directory => "directory",
             Self::InUse => "in-use",
             Self::Maildrop => "maildrop",

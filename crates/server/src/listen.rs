@@ -30,6 +30,25 @@ pub enum Port {
     Pop3,
     /// TLS from the first octet (RFC 8314).
     Pop3s,
+    /// As [`Self::Pop3`], behind a header of the PROXY protocol. Only places have it, no session does.
+    ProxiedPop3,
+    /// As [`Self::Pop3s`], likewise.
+    ProxiedPop3s,
+}
+
+impl Port {
+    /// What is spoken behind the header of a proxy, if there is to be one.
+    pub const fn spoken(self) -> Self {
+        match self {
+            Self::Pop3 | Self::ProxiedPop3 => Self::Pop3,
+            Self::Pop3s | Self::ProxiedPop3s => Self::Pop3s,
+        }
+    }
+
+    /// Whether a header of the PROXY protocol comes first.
+    pub const fn is_proxied(self) -> bool {
+        matches!(self, Self::ProxiedPop3 | Self::ProxiedPop3s)
+    }
 }
 
 impl fmt::Display for Port {
@@ -37,6 +56,8 @@ impl fmt::Display for Port {
         f.write_str(match self {
             Self::Pop3 => "pop3",
             Self::Pop3s => "pop3s",
+            Self::ProxiedPop3 => "proxied pop3",
+            Self::ProxiedPop3s => "proxied pop3s",
         })
     }
 }
@@ -67,8 +88,13 @@ pub(crate) type Place = (Port, SocketAddr);
 /// The places of a configuration, each once. `[::]` means IPv4 too, which gets a socket of its own, so that no place
 /// depends on which others there are; but for port 0, where the system would choose two ports.
 pub(crate) fn places(settings: &Settings) -> BTreeSet<Place> {
-    let pop3 = settings.pop3.iter().map(|address| (Port::Pop3, *address));
-    let all = pop3.chain(settings.pop3s.iter().map(|address| (Port::Pop3s, *address)));
+    let lists = [
+        (Port::Pop3, &settings.pop3),
+        (Port::Pop3s, &settings.pop3s),
+        (Port::ProxiedPop3, &settings.proxied_pop3),
+        (Port::ProxiedPop3s, &settings.proxied_pop3s),
+    ];
+    let all = lists.into_iter().flat_map(|(port, list)| list.iter().map(move |address| (port, *address)));
     all.flat_map(|(port, address)| {
         let both = address.ip() == Ipv6Addr::UNSPECIFIED && address.port() != 0;
         let v4 = both.then(|| (port, SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))));

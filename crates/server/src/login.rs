@@ -171,13 +171,31 @@ impl Asker {
                     self.presence.set_tried(name);
                 }
                 let user = name.as_ref().map_or("(unknown user)", UserName::as_str);
-                warn!(session = %self.presence.id, address = %self.presence.peer.ip(), user, by, "login failed");
+                let mechanism = self.mechanism;
+                // Programs such as fail2ban read this line: docs/operating.md says what is in it.
+                warn!(
+                    session = %self.presence.id,
+                    address = %self.presence.peer.ip(),
+                    user,
+                    by,
+                    mechanism,
+                    why = "credentials",
+                    "login failed"
+                );
                 self.login(LoginResult::Credentials);
                 Answer::Refused(Refusal::credentials())
             }
             Verdict::Busy => {
                 self.login(LoginResult::Busy);
                 temporary("too many logins at once, try again later")
+            }
+            Verdict::TooMany { told } => {
+                self.login(LoginResult::TooMany);
+                if let Some(refused) = told {
+                    let (address, why) = (self.presence.peer.ip(), "too many");
+                    warn!(session = %self.presence.id, %address, refused, why, "logins refused");
+                }
+                temporary("too many logins, try again later")
             }
             Verdict::Failed => {
                 self.login(LoginResult::Directory);

@@ -91,9 +91,9 @@ impl Begun<'_> {
             joined: self.joined.map(Joined::of),
             hostname: Some(live.settings.hostname.as_str().into()),
             tls: Some(match (port, &live.tls) {
-                (Port::Pop3s, _) => TlsMode::Implicit,
-                (Port::Pop3, Some(_)) => TlsMode::Stls,
-                (Port::Pop3, None) => TlsMode::Off,
+                (Port::Pop3s | Port::ProxiedPop3s, _) => TlsMode::Implicit,
+                (Port::Pop3 | Port::ProxiedPop3, Some(_)) => TlsMode::Stls,
+                (Port::Pop3 | Port::ProxiedPop3, None) => TlsMode::Off,
             }),
             ..Head::default()
         }

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use restante_proto::{UserName, server::Close};
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::{
     happening::{EndReason, Happening},
+    proxy::Via,
     sessions::Present,
 };
 
@@ -141,12 +142,22 @@ impl Drop for Outcome {
         self.present.leave();
         let presence = self.present.presence();
         let (facts, why) = (presence.facts(), self.why.to_string());
+        if presence.via == Via::Itself && facts.commands == 0 {
+            // A proxy looks every few seconds whether the server is there.
+            debug!(session = %facts.session, address = %facts.client.ip(), "a proxy has looked");
+            return presence.live.tell(|| Happening::Ended {
+                session: &facts,
+                reason: self.why.reason(),
+                why: &why,
+            });
+        }
         // Texts are recorded as such, so that every format quotes them.
         info!(
             session = %facts.session,
             port = %facts.port,
             address = %facts.client.ip(),
             client_port = facts.client.port(),
+            proxy = presence.via.proxy().map(tracing::field::display),
             user = facts.user.as_ref().map(UserName::as_str),
             tls = facts.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)).as_deref(),
             retr = facts.retrieved,

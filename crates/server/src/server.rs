@@ -28,11 +28,13 @@ use tracing::{error, info, warn};
 use crate::{
     connection::Connection,
     drive::Stage,
-    gate::{Gate, Refusals},
+    gate::{Full, Gate, Place, Refusals},
     happening::Happening,
     listen::{self, BindError, Port},
+    login_delay::LoginDelays,
     observe::Observer,
     outcome::SessionId,
+    proxy::{self, Header, HeaderError, Via},
     registry::Registry,
     sessions::{Arrival, Kick, LockFacts, SessionFacts, Sessions, Totals},
     settings::Settings,
@@ -107,6 +109,7 @@ pub(crate) struct Shared {
     gate: Arc<Gate>,
     refusals: Refusals,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) login_delays: Arc<LoginDelays>,
     pub(crate) sessions: Arc<Sessions>,
     /// Where it listens now.
     listening: ArcSwap<Vec<(SocketAddr, Port)>>,
@@ -186,6 +189,7 @@ impl Server {
             gate: Arc::default(),
             refusals: Refusals::default(),
             registry: Arc::default(),
+            login_delays: Arc::default(),
             sessions: Arc::default(),
             listening: ArcSwap::from_pointee(addresses(&listeners)),
             stopping: AtomicBool::new(false),
@@ -419,7 +423,11 @@ async fn accept(
 ) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(stream, listen::canonical(peer), port, &shared, &stage, &alive),
+            Ok((stream, peer)) => {
+                let door = Door { port, shared: &shared, stage: &stage, alive: &alive };
+                let peer = listen::canonical(peer);
+                if port.is_proxied() { door.proxy(stream, peer) } else { door.client(stream, peer) }
+            }
             Err(error) => {
                 // Out of file descriptors, most likely: waiting lets sessions end.
                 if let Some(times) = shared.refusals.count(std::time::Instant::now()) {
@@ -431,49 +439,113 @@ async fn accept(
     }
 }
 
-fn admit(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// What a new connection comes through.
+#[derive(Clone, Copy)]
+struct Door<'a> {
     port: Port,
-    shared: &Arc<Shared>,
-    stage: &watch::Receiver<Stage>,
-    alive: &mpsc::Sender<()>,
-) {
-    let live = shared.live.load_full();
-    let place = match shared.gate.enter(peer.ip(), &live.settings.limits) {
-        Ok(place) => place,
-        Err(full) => {
-            live.tell(|| Happening::Refused { limit: full.name() });
-            if let Some(refused) = shared.refusals.count(std::time::Instant::now()) {
-                warn!(address = %peer, limit = full.name(), refused, "connections refused: too many");
-            }
-            if port == Port::Pop3 {
-                let mut out = Vec::new();
-                Refusal::coded(ResponseCode::SysTemp, "too many connections, try again later")
-                    .write(&mut out);
-                // Said if it can be said at once: a flood is not worth waiting for.
-                let _unsaid = stream.try_write(&out);
+    shared: &'a Arc<Shared>,
+    stage: &'a watch::Receiver<Stage>,
+    alive: &'a mpsc::Sender<()>,
+}
+
+impl Door<'_> {
+    /// A client has connected.
+    fn client(self, stream: TcpStream, peer: SocketAddr) {
+        let live = self.shared.live.load_full();
+        match self.shared.gate.enter(peer.ip(), &live.settings.limits) {
+            Ok(place) => self.admit(stream, peer, Via::Nobody, live, place),
+            Err(full) => self.refuse(&stream, peer, &live, full),
+        }
+    }
+
+    /// A proxy has connected, if it is one, and says for whom.
+    fn proxy(self, mut stream: TcpStream, peer: SocketAddr) {
+        let live = self.shared.live.load_full();
+        if !live.settings.proxies.iter().any(|network| network.contains(peer.ip())) {
+            live.tell(|| Happening::Refused { limit: "proxies" });
+            if let Some(refused) = self.shared.refusals.count(std::time::Instant::now()) {
+                warn!(address = %peer.ip(), limit = "proxies", refused, "connections refused: not from a proxy");
             }
             return;
         }
-    };
-    let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-    let arrival = Arrival {
-        id: SessionId { server: shared.began, number },
-        port,
-        peer,
-        server: stream.local_addr().ok().map(listen::canonical),
-        live,
-    };
-    let connection = Connection {
-        stream,
-        present: shared.sessions.enter(arrival),
-        shared: Arc::clone(shared),
-        stage: stage.clone(),
-        alive: alive.clone(),
-        place,
-    };
-    // Who hears of it finds it in the table.
-    connection.present.presence().live.tell(|| Happening::Connected { port });
-    tokio::spawn(connection.run());
+        // Those that have not said for whom they come are bounded by the number of connections, and by the time that they have.
+        let place = match self.shared.gate.enter_unnamed(&live.settings.limits) {
+            Ok(place) => place,
+            Err(full) => return self.refuse(&stream, peer, &live, full),
+        };
+        let (port, shared, mut stage, alive) =
+            (self.port, Arc::clone(self.shared), self.stage.clone(), self.alive.clone());
+        tokio::spawn(async move {
+            let patience = live.settings.limits.tls_handshake;
+            let mut ending = stage.clone();
+            let read = tokio::select! {
+                biased;
+                // It fails where the server is gone.
+                _ = ending.wait_for(|stage| *stage >= Stage::Draining) => return,
+                read = tokio::time::timeout(patience, proxy::read(&mut stream)) => read,
+            };
+            stage.mark_unchanged();
+            let door = Door { port, shared: &shared, stage: &stage, alive: &alive };
+            let (client, via) = match read {
+                Ok(Ok(Header::Client(client))) => (client, Via::Proxy(peer.ip())),
+                Ok(Ok(Header::Itself)) => (peer, Via::Itself),
+                Ok(Err(HeaderError::Nothing)) => return,
+                Ok(Err(error)) => return door.no_header(peer, &error.to_string()),
+                Err(_) => return door.no_header(peer, "it did not come in time"),
+            };
+            // What it looks at by itself is no client's.
+            let named = match via {
+                Via::Itself => Ok(place),
+                Via::Proxy(_) | Via::Nobody => place.named(client.ip(), &live.settings.limits),
+            };
+            match named {
+                Ok(place) => door.admit(stream, client, via, live, place),
+                Err(full) => door.refuse(&stream, client, &live, full),
+            }
+        });
+    }
+
+    fn no_header(self, peer: SocketAddr, why: &str) {
+        if let Some(refused) = self.shared.refusals.count(std::time::Instant::now()) {
+            warn!(address = %peer.ip(), why, refused, "connections refused: no header of a proxy");
+        }
+    }
+
+    fn refuse(self, stream: &TcpStream, peer: SocketAddr, live: &Live, full: Full) {
+        live.tell(|| Happening::Refused { limit: full.name() });
+        if let Some(refused) = self.shared.refusals.count(std::time::Instant::now()) {
+            warn!(address = %peer, limit = full.name(), refused, "connections refused: too many");
+        }
+        if self.port.spoken() == Port::Pop3 {
+            let mut out = Vec::new();
+            Refusal::coded(ResponseCode::SysTemp, "too many connections, try again later").write(&mut out);
+            // Said if it can be said at once: a flood is not worth waiting for.
+            let _unsaid = stream.try_write(&out);
+        }
+    }
+
+    fn admit(self, stream: TcpStream, peer: SocketAddr, via: Via, live: Arc<Live>, place: Place) {
+        let Self { shared, stage, alive, .. } = self;
+        let port = self.port.spoken();
+        let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let arrival = Arrival {
+            id: SessionId { server: shared.began, number },
+            port,
+            peer,
+            via,
+            server: stream.local_addr().ok().map(listen::canonical),
+            live,
+        };
+        let connection = Connection {
+            stream,
+            present: shared.sessions.enter(arrival),
+            shared: Arc::clone(shared),
+            stage: stage.clone(),
+            alive: alive.clone(),
+            place,
+        };
+        // Who hears of it finds it in the table.
+        connection.present.presence().live.tell(|| Happening::Connected { port });
+        tokio::spawn(connection.run());
+    }
 }

@@ -20,6 +20,7 @@ use crate::{
     listen::Port,
     observe::Slot,
     outcome::{SessionId, Why},
+    proxy::Via,
     server::Live,
 };
 
@@ -60,7 +61,7 @@ pub struct SessionFacts {
     pub deleted: u64,
     /// The last user whose login failed. A name that nobody has is none: it may be a password.
     pub tried: Option<UserName>,
-    /// How many logins failed, whatever the reason.
+    /// How many logins failed, whatever the reason; those that were right and came too soon did not.
     pub failed_logins: u32,
     /// How many octets the client has sent, inside of TLS.
     pub received_octets: u64,
@@ -145,6 +146,7 @@ pub(crate) struct Presence {
     pub(crate) id: SessionId,
     pub(crate) port: Port,
     pub(crate) peer: SocketAddr,
+    pub(crate) via: Via,
     pub(crate) server: Option<SocketAddr>,
     pub(crate) begun: Instant,
     pub(crate) began: SystemTime,
@@ -185,6 +187,7 @@ pub(crate) struct Arrival {
     pub(crate) id: SessionId,
     pub(crate) port: Port,
     pub(crate) peer: SocketAddr,
+    pub(crate) via: Via,
     pub(crate) server: Option<SocketAddr>,
     pub(crate) live: Arc<Live>,
 }
@@ -192,11 +195,12 @@ pub(crate) struct Arrival {
 impl Sessions {
     /// Takes a session into the table.
     pub(crate) fn enter(self: &Arc<Self>, arrival: Arrival) -> Present {
-        let Arrival { id, port, peer, server, live } = arrival;
+        let Arrival { id, port, peer, via, server, live } = arrival;
         let presence = Arc::new(Presence {
             id,
             port,
             peer,
+            via,
             server,
             begun: Instant::now(),
             began: SystemTime::now(),
@@ -323,7 +327,7 @@ impl Presence {
 
     /// A login came to its end.
     pub(crate) fn login(&self, mechanism: &'static str, result: LoginResult) {
-        if result != LoginResult::Accepted {
+        if !matches!(result, LoginResult::Accepted | LoginResult::LoginDelay) {
             self.failed_logins.fetch_add(1, Ordering::Relaxed);
         }
         self.live.tell(|| Happening::Login { mechanism, result });
@@ -424,6 +428,7 @@ impl Arrival {
             id: SessionId { server: 0x6b0a_fa0a, number: 1 },
             port: Port::Pop3,
             peer: ([127, 0, 0, 1], 50_312).into(),
+            via: Via::Nobody,
             server: None,
             live: Arc::new(Live::new(config)),
         }

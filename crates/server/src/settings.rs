@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use crate::proxy::Network;
+
 /// What the server does, apart from where mail and users are.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -11,6 +13,12 @@ pub struct Settings {
     pub pop3: Vec<SocketAddr>,
     /// Where TLS is spoken from the first octet (RFC 8314 §3.2).
     pub pop3s: Vec<SocketAddr>,
+    /// As `pop3`, behind a header of the PROXY protocol.
+    pub proxied_pop3: Vec<SocketAddr>,
+    /// As `pop3s`, likewise; the header comes before TLS.
+    pub proxied_pop3s: Vec<SocketAddr>,
+    /// From where such headers are taken; anybody else who comes to those places is sent away.
+    pub proxies: Vec<Network>,
     /// From where passwords are taken without TLS.
     pub cleartext: Cleartext,
     /// Whether APOP is offered.
@@ -29,6 +37,9 @@ impl Default for Settings {
             hostname: "localhost".into(),
             pop3: Vec::new(),
             pop3s: Vec::new(),
+            proxied_pop3: Vec::new(),
+            proxied_pop3s: Vec::new(),
+            proxies: Vec::new(),
             cleartext: Cleartext::Loopback,
             apop: false,
             mechanisms: None,
@@ -59,7 +70,7 @@ pub struct Limits {
     pub login: Duration,
     /// Without progress in either direction behind the login (RFC 1939 §3: at least ten minutes).
     pub idle: Duration,
-    /// For the TLS handshake.
+    /// For the TLS handshake, and for the header of a proxy.
     pub tls_handshake: Duration,
     /// Without progress while the client does not read.
     pub write: Duration,
@@ -68,6 +79,8 @@ pub struct Limits {
     /// How long a session of the same user from the same address must have been idle before a new login takes the
     /// maildrop over; zero means never.
     pub takeover_idle: Duration,
+    /// Between two logins of a user to whom his directory gives no time of his own (RFC 2449 §6.5); zero means none.
+    pub login_delay: Duration,
     /// Wrong passwords that end a connection.
     pub login_failures: u8,
     /// Malformed or misplaced commands in a row that end a connection.
@@ -85,6 +98,7 @@ impl Default for Limits {
             write: Duration::from_secs(300),
             drain: Duration::from_secs(10),
             takeover_idle: Duration::from_secs(60),
+            login_delay: Duration::ZERO,
             login_failures: 3,
             bad_commands: 20,
         }

@@ -95,6 +95,11 @@ impl Rooms {
         }
     }
 
+    /// Whether this user has logged in lately from this address.
+    pub(crate) fn knows(&self, attempt: Attempt, now: Instant) -> bool {
+        self.book().lately.holds(attempt, now, LATELY)
+    }
+
     fn ask(self: &Arc<Self>, attempt: Attempt, now: Instant) -> (Place, oneshot::Receiver<()>) {
         let (turn, wait) = oneshot::channel();
         let mut book = self.book();

@@ -238,6 +238,9 @@ impl Parts {
                 hostname: settings.hostname(),
                 pop3: settings.listen.pop3.clone(),
                 pop3s: settings.pop3s(),
+                proxied_pop3: settings.listen.proxied_pop3.clone(),
+                proxied_pop3s: settings.listen.proxied_pop3s.clone(),
+                proxies: settings.listen.proxies.clone(),
                 cleartext: match settings.auth.cleartext {
                     settings::Cleartext::Never => Cleartext::Never,
                     settings::Cleartext::Loopback => Cleartext::Loopback,
@@ -290,6 +293,9 @@ fn verification(settings: &Settings) -> restante_auth::Settings {
         failure_delay_max: seconds(limits.failure_delay_max_seconds),
         failures_forgotten_after: seconds(limits.failure_memory_seconds),
         waiting_per_address: limits.delayed_answers_per_address,
+        logins_per_minute_per_address: limits.logins_per_minute_per_address,
+        failed_logins_per_minute_per_user: limits.failed_logins_per_minute_per_user,
+        logins_per_second: limits.logins_per_second,
         cache: seconds(settings.auth.cache_seconds),
         salt_key: None,
     }
@@ -309,6 +315,7 @@ fn bounds(limits: &settings::Limits) -> Limits {
         write: seconds(limits.write_seconds),
         drain: seconds(limits.drain_seconds),
         takeover_idle: limits.takeover_idle_seconds().map_or(Duration::ZERO, seconds),
+        login_delay: seconds(limits.login_delay_seconds),
         login_failures: limits.login_failures,
         bad_commands: limits.bad_commands,
     }

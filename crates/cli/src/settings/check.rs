@@ -15,7 +15,7 @@ use rustix::{
 use restante_admin::Place;
 
 use super::{
-    Cleartext, Settings, Store, Tls,
+    Cleartext, Listen, Settings, Store, Tls,
     admin::DEFAULT_SOCKET,
     document::{Places, Problem},
     owner, salt_key,
@@ -53,7 +53,21 @@ pub(super) fn together(settings: &Settings, places: &Places, problems: &mut Vec<
                    or write cleartext = \"loopback\"";
         found("auth.cleartext", fix);
     }
-    if settings.listen.pop3.is_empty() && pop3s.is_empty() {
+    let Listen { pop3, proxied_pop3, proxied_pop3s, proxies, .. } = &settings.listen;
+    if settings.tls.is_none() && !proxied_pop3s.is_empty() {
+        let fix =
+            "proxied_pop3s needs a certificate; add [tls] with certificate and key, or remove proxied_pop3s";
+        found("listen.proxied_pop3s", fix);
+    }
+    for (key, list) in [("listen.proxied_pop3", proxied_pop3), ("listen.proxied_pop3s", proxied_pop3s)] {
+        if !list.is_empty() && proxies.is_empty() {
+            found(
+                key,
+                "nobody could come in here; write from where the proxies come: proxies = [\"127.0.0.1\"]",
+            );
+        }
+    }
+    if [pop3, &pop3s, proxied_pop3, proxied_pop3s].iter().all(|list| list.is_empty()) {
         found(
             "listen.pop3",
             "the server would listen nowhere; give pop3 or pop3s an address, such as \"[::]:110\"",
@@ -61,7 +75,12 @@ pub(super) fn together(settings: &Settings, places: &Places, problems: &mut Vec<
     }
     super::admin::together(settings, &mut found);
     let mut seen = BTreeSet::new();
-    let lists = [("listen.pop3", &settings.listen.pop3), ("listen.pop3s", &pop3s)];
+    let lists = [
+        ("listen.pop3", pop3),
+        ("listen.pop3s", &pop3s),
+        ("listen.proxied_pop3", proxied_pop3),
+        ("listen.proxied_pop3s", proxied_pop3s),
+    ];
     for (key, address) in lists.iter().flat_map(|(key, list)| list.iter().map(move |address| (key, address)))
     {
         // Port 0 is "any that is free", and may stand there twice.

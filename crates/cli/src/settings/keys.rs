@@ -10,6 +10,7 @@ use std::{
 
 use restante_admin::Place;
 use restante_auth::directory::KINDS;
+use restante_server::Network;
 use restante_store::maildir::Template;
 
 use super::document::similar;
@@ -91,6 +92,24 @@ pub(crate) const SECTIONS: &[Section] = &[
                     example: "[\"[::]:995\"]",
                 },
                 doc: "TLS from the first byte (RFC 8314): the recommended one.",
+            },
+            Key {
+                name: "proxied_pop3",
+                takes: ADDRESSES,
+                default: Fallback::Value("[]"),
+                doc: "As pop3, for proxies that say by the PROXY protocol (version 1 or 2) who the client is: HAProxy's `send-proxy`, nginx's `proxy_protocol on`. Without such a header nobody is served here; elsewhere none is looked at.",
+            },
+            Key {
+                name: "proxied_pop3s",
+                takes: ADDRESSES,
+                default: Fallback::Value("[]"),
+                doc: "As pop3s, likewise; the header comes before TLS.",
+            },
+            Key {
+                name: "proxies",
+                takes: Takes::List { what: "addresses or networks", check: network },
+                default: Fallback::Value("[]"),
+                doc: "From where proxies come, such as \"127.0.0.1\" or \"10.0.0.0/8\": others are not let in at proxied_pop3 and proxied_pop3s, since whoever may send a header may say that he is anybody.",
             },
             Key {
                 name: "admin",
@@ -327,6 +346,34 @@ const LIMITS: &[Key] = &[
         "Logins of one address that are verified or wait for a delayed answer at once; others there wait, and then are told to try again.",
     ),
     number(
+        "logins_per_minute_per_address",
+        0,
+        1_000_000,
+        "300",
+        "Logins a minute of one address (IPv6: of one /64) that are wrong or under way; a right one does not count. More are told to try again, but for users who have logged in there within a day. 0: no limit.",
+    ),
+    number(
+        "failed_logins_per_minute_per_user",
+        0,
+        1_000_000,
+        "60",
+        "Failed logins a minute of one user, from wherever. Beyond them his logins are told to try again where he has not logged in within a day, and wait some seconds where he has. 0: no limit.",
+    ),
+    number(
+        "logins_per_second",
+        0,
+        1_000_000,
+        "2000",
+        "Logins a second in all, with five seconds' worth at once; more are told to try again, but for users who have logged in from the same address within a day. 0: no limit.",
+    ),
+    number(
+        "login_delay_seconds",
+        0,
+        86_400,
+        "0",
+        "How long a user has to wait from one login to the next (RFC 2449 §6.5), where his directory says nothing else; 0: not at all.",
+    ),
+    number(
         "takeover_idle_seconds",
         0,
         86_400,
@@ -475,6 +522,10 @@ fn directory(text: &str) -> Result<(), String> {
 
 fn admin_place(text: &str) -> Result<(), String> {
     text.parse::<Place>().map(|_| ())
+}
+
+fn network(text: &str) -> Result<(), String> {
+    text.parse::<Network>().map(|_| ()).map_err(|error| format!("{text:?} is no network: {error}"))
 }
 
 fn socket_address(text: &str) -> Result<(), String> {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use restante_admin::Place;
+use restante_server::Network;
 use restante_store::maildir::Template;
 use serde::{Deserialize, Deserializer, de};
 
@@ -59,6 +60,10 @@ pub(crate) struct Settings {
 pub(crate) struct Listen {
     pub(crate) pop3: Vec<SocketAddr>,
     pop3s: Option<Vec<SocketAddr>>,
+    pub(crate) proxied_pop3: Vec<SocketAddr>,
+    pub(crate) proxied_pop3s: Vec<SocketAddr>,
+    #[serde(deserialize_with = "all_parsed")]
+    pub(crate) proxies: Vec<Network>,
     #[serde(deserialize_with = "one_or_list")]
     pub(crate) admin: Vec<Place>,
 }
@@ -155,6 +160,10 @@ pub(crate) struct Limits {
     pub(crate) failure_delay_max_seconds: u32,
     pub(crate) failure_memory_seconds: u32,
     pub(crate) delayed_answers_per_address: usize,
+    pub(crate) logins_per_minute_per_address: u32,
+    pub(crate) failed_logins_per_minute_per_user: u32,
+    pub(crate) logins_per_second: u32,
+    pub(crate) login_delay_seconds: u32,
     takeover_idle_seconds: u32,
     verification_threads: Option<NonZeroUsize>,
     pub(crate) verification_queue: usize,
@@ -194,6 +203,9 @@ impl Default for Listen {
         Self {
             pop3: vec![SocketAddr::from(([0; 8], 110))],
             pop3s: None,
+            proxied_pop3: Vec::new(),
+            proxied_pop3s: Vec::new(),
+            proxies: Vec::new(),
             admin: vec![Place::Unix(admin::DEFAULT_SOCKET.into())],
         }
     }
@@ -237,6 +249,10 @@ impl Default for Limits {
             failure_delay_max_seconds: 15,
             failure_memory_seconds: 600,
             delayed_answers_per_address: 16,
+            logins_per_minute_per_address: 300,
+            failed_logins_per_minute_per_user: 60,
+            logins_per_second: 2000,
+            login_delay_seconds: 0,
             takeover_idle_seconds: 60,
             verification_threads: None,
             verification_queue: 64,
@@ -383,6 +399,14 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
 /// A value that is read from its text form.
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(de::Error::custom)
+}
+
+/// A list of such values.
+fn all_parsed<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }
 
 /// One value, or a list of them.

@@ -341,3 +341,20 @@ fn every_back_end_of_the_registry_has_its_key() {
         );
     }
 }
+
+#[test]
+fn places_for_proxies_need_proxies() {
+    told(
+        "[listen]\nproxied_pop3 = [\"127.0.0.1:1110\"]",
+        "t.toml:2:16: nobody could come in here; write from where the proxies come: proxies = [\"127.0.0.1\"]",
+    );
+    let good =
+        good("[listen]\npop3 = []\nproxied_pop3 = [\"127.0.0.1:1110\"]\nproxies = [\"10.0.0.0/8\", \"::1\"]");
+    assert_eq!(good.listen.proxies.len(), 2);
+    let [wrong] = &bad("[listen]\nproxies = [\"proxy.example.org\"]")[..] else { panic!("one problem") };
+    assert!(wrong.contains("\"proxy.example.org\" is no network: names are not looked up"), "{wrong}");
+    let [tls] = &bad("[listen]\nproxied_pop3s = [\"127.0.0.1:1995\"]\nproxies = [\"::1\"]")[..] else {
+        panic!("one problem")
+    };
+    assert!(tls.contains("needs a certificate"), "{tls}");
+}

@@ -25,6 +25,15 @@ pub struct Policy {
     pub bad_commands_max: u8,
 }
 
+/// The time between two logins of a user (RFC 2449 §6.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginDelay {
+    /// Seconds; before the login the most that any user has to wait.
+    pub seconds: u32,
+    /// Whether it may be another for the user who logs in.
+    pub per_user: bool,
+}
+
 /// A SASL mechanism on offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {

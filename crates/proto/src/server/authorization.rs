@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    Answer, Ask, Close, Offer, Session, Unasked,
+    Answer, Ask, Close, LoginDelay, Offer, Session, Unasked,
     session::{Cancelled, Owed, Step},
 };
 use crate::{
@@ -165,6 +165,10 @@ impl<S> Session<S> {
             self.may_show_password().then_some(Capability::User),
             (!mechanisms.is_empty()).then_some(Capability::Sasl(mechanisms)),
             (before_login && self.policy.stls && self.link.tls.is_none()).then_some(Capability::Stls),
+            self.login_delay.map(|LoginDelay { seconds, per_user }| {
+                // RFC 2449 §6.5: once it is known who it is, it is known how long.
+                Capability::LoginDelay { seconds, per_user: per_user && before_login }
+            }),
             (!before_login).then(|| Capability::Implementation("Restante".into())),
         ];
         list.iter().flatten().for_each(|capability| capability.write(out));

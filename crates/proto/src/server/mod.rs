@@ -20,6 +20,6 @@ mod session;
 mod tally;
 mod transaction;
 
-pub use ask::{Answer, Ask, Close, Link, Next, Offer, Patience, Policy, TlsFacts, Transfer};
+pub use ask::{Answer, Ask, Close, Link, LoginDelay, Next, Offer, Patience, Policy, TlsFacts, Transfer};
 pub use session::{OUT_SOFT_MAX_OCTETS, Session, UNIQUE_ID_PAGE_MAX};
 pub use tally::{Tally, Unasked, UnaskedLogin};

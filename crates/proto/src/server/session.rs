@@ -4,7 +4,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::mem;
 
 use super::{
-    Answer, Ask, Close, Link, Next, Patience, Policy, Tally, TlsFacts, Transfer,
+    Answer, Ask, Close, Link, LoginDelay, Next, Patience, Policy, Tally, TlsFacts, Transfer,
     transaction::{IdListing, Snapshot},
 };
 use crate::{
@@ -53,6 +53,7 @@ pub struct Session<S> {
     pub(super) link: Link,
     pub(super) stamp: Option<Box<str>>,
     pub(super) user: Option<Box<str>>,
+    pub(super) login_delay: Option<LoginDelay>,
     pub(super) snapshot: Snapshot,
     pub(super) step: Step<S>,
     lines: Lines,
@@ -137,6 +138,7 @@ impl<S> Session<S> {
             link,
             stamp,
             user: None,
+            login_delay: None,
             snapshot: Snapshot::default(),
             step: Step::Greet,
             lines: Lines::default(),
@@ -150,6 +152,12 @@ impl<S> Session<S> {
             eof: false,
             draining: false,
         }
+    }
+
+    /// What CAPA announces of the time between two logins from now on; nothing if it never hears of it. It is for the driver
+    /// to hear of that anew once somebody is logged in.
+    pub fn set_login_delay(&mut self, delay: Option<LoginDelay>) {
+        self.login_delay = delay;
     }
 
     /// Goes on as far as it can with this input; what it says is appended to `out`.

@@ -11,7 +11,7 @@ use std::{
 
 use restante_auth::{MemoryDirectory, StoredPassword, Verifier};
 use restante_proto::{UniqueId, UserName};
-use restante_server::{Cleartext, Config, Handle, Limits, Observer, Port, Server, Settings, server_config};
+use restante_server::{Cleartext, Config, Handle, Observer, Port, Server, Settings, server_config};
 use restante_store::{MemoryStore, Store};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::{
@@ -58,7 +58,7 @@ impl Default for Plan {
                 cleartext: Cleartext::Loopback,
                 apop: false,
                 mechanisms: Some(vec!["PLAIN".into(), "LOGIN".into()]),
-                limits: Limits::default(),
+                ..Settings::default()
             },
             store: Arc::new(mail(&["Subject: one\n\nfirst\n", "Subject: two\n\n.second"])),
             tls: true,
@@ -256,6 +256,11 @@ pub(crate) fn log() -> Log {
 }
 
 impl Log {
+    /// What the log holds.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.lines.lock().unwrap()).into_owned()
+    }
+
     /// Waits until the log holds this text.
     pub(crate) async fn shows(&self, text: &str) {
         let seen = || String::from_utf8_lossy(&self.lines.lock().unwrap()).into_owned();

@@ -115,6 +115,14 @@ fn calm(options: &Options) -> Vec<Cell> {
             ("--duration", others),
         ]),
     };
+    // Names that nobody has: what is hashed in their stead takes as long.
+    let guessers = LOGINS_RATE * (seconds + CALM_LEAD_SECONDS);
+    let guesses = Load {
+        users: named("nobody", guessers),
+        // Each waits for its delayed answer, and others come meanwhile.
+        arguments: [logins.arguments.clone(), words(&[("--clients", guessers.to_string())])].concat(),
+        ..logins
+    };
     let cell = |name: &str, what: String, disturbance| Cell {
         name: format!("calm-{name}"),
         about: format!("small sessions, {CALM_RATE}/s, while {what}"),
@@ -131,6 +139,11 @@ fn calm(options: &Options) -> Vec<Cell> {
             "logins",
             format!("{LOGINS_RATE} logins a second with Argon2 are offered"),
             Disturbance::Load { load: logins, users: "argon", fresh: true },
+        ),
+        cell(
+            "guesses",
+            format!("{LOGINS_RATE} wrong logins a second come from fifty other addresses"),
+            Disturbance::Load { load: guesses, users: "argon", fresh: true },
         ),
         cell(
             "delete",

@@ -79,6 +79,7 @@ maildir = "{mail}/{{user}}/Maildir"
 [limits]
 connections = 50000
 connections_per_address = 50000
+logins_per_second = 0
 "#,
             plain = place.ports.plain,
             tls = place.ports.tls,

@@ -97,6 +97,7 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
             apop: false,
             mechanisms: None,
             limits: Limits::default(),
+            ..ServerSettings::default()
         },
         tls: Some(tls),
         store: Arc::new(sample()?),
