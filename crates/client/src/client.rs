@@ -36,7 +36,10 @@ pub struct Client {
     stamp: Option<String>,
     greeting: String,
     peer: Option<Peer>,
+    /// The server's name and port, as they were asked for.
+    place: (String, u16),
     cleartext_passwords: bool,
+    initial_response: bool,
     pipelining: bool,
     window: WindowMax,
     /// Sizes of the last listing, by number, for the window.
@@ -90,7 +93,8 @@ impl Client {
             .set_nodelay(true)
             .and_then(|()| Ok(Peer { client: socket.local_addr()?, server: socket.peer_addr()? }));
         let peer = prepared.map_err(|source| Error::Connect { place: place(url), source })?;
-        Self::begin(Stream::Tcp(socket), Some(peer), (url.security, &url.host, tls), options).await
+        let place = (url.host.as_str(), url.port);
+        Self::begin(Stream::Tcp(socket), Some(peer), (url.security, place, tls), options).await
     }
 
     /// A session over any byte stream: a socket of the caller's, a tunnel, a test. `host` is the name that the server's
@@ -110,13 +114,14 @@ impl Client {
         options: &Options,
     ) -> Result<Self, Error> {
         let tls = if security == Security::None { None } else { Some(options.client_config()?) };
-        Self::begin(Stream::Other(Box::new(stream)), None, (security, host, tls), options).await
+        let place = (host, security.usual_port());
+        Self::begin(Stream::Other(Box::new(stream)), None, (security, place, tls), options).await
     }
 
     async fn begin(
         stream: Stream,
         peer: Option<Peer>,
-        (security, host, tls): (Security, &str, Option<Arc<ClientConfig>>),
+        (security, (host, port), tls): (Security, (&str, u16), Option<Arc<ClientConfig>>),
         options: &Options,
     ) -> Result<Self, Error> {
         let mut client = Self {
@@ -125,7 +130,9 @@ impl Client {
             stamp: None,
             greeting: String::new(),
             peer,
+            place: (host.to_owned(), port),
             cleartext_passwords: options.cleartext_passwords,
+            initial_response: options.initial_response,
             pipelining: options.pipelining,
             window: options.window,
             sizes: Box::default(),
@@ -469,6 +476,15 @@ impl Client {
 
     pub(crate) fn stamp(&self) -> Option<&str> {
         self.stamp.as_deref()
+    }
+
+    /// The server's name and port, as they were asked for.
+    pub(crate) fn place(&self) -> (&str, u16) {
+        (&self.place.0, self.place.1)
+    }
+
+    pub(crate) const fn sends_initial_responses(&self) -> bool {
+        self.initial_response
     }
 
     pub(crate) const fn may_show_passwords(&self) -> bool {
