@@ -24,7 +24,21 @@ const PORTS: [&str; 2] = ["pop3", "pop3s"];
 const LIMITS: [&str; 3] = ["connections", "connections_per_address", OTHER];
 const VERSIONS: [&str; 3] = ["TLSv1.2", "TLSv1.3", OTHER];
 /// `USER` is USER and PASS.
-const MECHANISMS: [&str; 5] = ["USER", "APOP", "PLAIN", "LOGIN", OTHER];
+const MECHANISMS: [&str; 13] = [
+    "USER",
+    "APOP",
+    "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-1",
+    "EXTERNAL",
+    "OAUTHBEARER",
+    "XOAUTH2",
+    "CRAM-MD5",
+    "PLAIN",
+    "LOGIN",
+    OTHER,
+];
 const LOGIN_RESULTS: usize = LoginResult::ALL.len();
 /// Verbs, and one place for what is none.
 const VERBS: usize = Verb::ALL.len() + 1;

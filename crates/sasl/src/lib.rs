@@ -8,15 +8,33 @@ use std::fmt;
 
 use restante_proto::{Secret, user::USER_NAME_MAX_OCTETS};
 
+mod bearer;
 mod binding;
+mod cram_md5;
+mod external;
+mod gs2;
 mod login;
+mod oauthbearer;
 mod plain;
+mod saslprep;
 pub mod scram;
+mod xoauth2;
 
 pub use binding::ChannelBindings;
 
 /// Every mechanism there is, the one to prefer first. Configuration, CAPA and AUTH are renderings of this slice.
-pub const MECHANISMS: &[Mechanism] = &[plain::MECHANISM, login::MECHANISM];
+pub const MECHANISMS: &[Mechanism] = &[
+    scram::SHA_256_PLUS,
+    scram::SHA_1_PLUS,
+    scram::SHA_256,
+    scram::SHA_1,
+    external::MECHANISM,
+    oauthbearer::MECHANISM,
+    xoauth2::MECHANISM,
+    cram_md5::MECHANISM,
+    plain::MECHANISM,
+    login::MECHANISM,
+];
 
 /// The longest password that is taken, in octets: RFC 4616 §4 asks for 255 at least. Schemes whose cost grows with the
 /// password's length take less.
@@ -259,6 +277,16 @@ pub enum ClientError {
     /// The connection has no binding that the mechanism could use.
     #[error("this TLS connection has nothing that a channel binding could use")]
     NoBinding,
+}
+
+/// The longest reason of a refusal that is kept, in octets.
+const REFUSAL_MAX_OCTETS: usize = 64;
+
+/// What a server says of a refusal, as it may be shown: cut off, and without what is not printable.
+fn refusal_text(said: &str) -> Option<String> {
+    let shown = said.chars().take(REFUSAL_MAX_OCTETS);
+    let shown: String = shown.map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
+    (!shown.is_empty()).then_some(shown)
 }
 
 /// A name as a mechanism brings it: UTF-8 without NUL, not empty, not longer than any user name. Whether it is a

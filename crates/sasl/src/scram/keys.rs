@@ -9,6 +9,8 @@ use restante_proto::Secret;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use crate::saslprep;
+
 /// The fewest iterations that either side accepts (RFC 7677 §4).
 pub const ITERATIONS_MIN: u32 = 4096;
 /// The most iterations that either side accepts: about half a second of one core.
@@ -17,7 +19,7 @@ pub const ITERATIONS_MAX: u32 = 1_000_000;
 pub const ITERATIONS_DEFAULT: u32 = 10_000;
 
 /// The longest salt that is taken, in octets.
-const SALT_MAX_OCTETS: usize = 256;
+pub(super) const SALT_MAX_OCTETS: usize = 256;
 
 /// The hash of a SCRAM mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,7 +110,8 @@ impl Keys {
         if !fits {
             return None;
         }
-        let salted = hash.salted_password(password, salt, iterations);
+        let password = saslprep::prepare(std::str::from_utf8(password).ok()?)?;
+        let salted = hash.salted_password(password.expose().as_bytes(), salt, iterations);
         let client_key = Secret::new(hash.hmac(salted.expose(), b"Client Key"));
         Some(Self {
             hash,
