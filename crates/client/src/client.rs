@@ -34,6 +34,8 @@ pub struct Client {
     pub(crate) connection: Connection,
     capabilities: Capabilities,
     stamp: Option<String>,
+    /// There was one, before TLS.
+    stamp_in_clear: bool,
     greeting: String,
     peer: Option<Peer>,
     /// The server's name and port, as they were asked for.
@@ -128,6 +130,7 @@ impl Client {
             connection: Connection::new(stream, peer, options)?,
             capabilities: Capabilities::default(),
             stamp: None,
+            stamp_in_clear: false,
             greeting: String::new(),
             peer,
             place: (host.to_owned(), port),
@@ -166,7 +169,12 @@ impl Client {
     async fn stls(&mut self, config: Arc<ClientConfig>, host: &str) -> Result<(), Error> {
         self.connection.send(&Command::Stls).await?;
         match self.connection.next(Waiting::Answer(Verb::Stls)).await? {
-            Step::StartTls => self.connection.secure(config, host).await,
+            Step::StartTls => {
+                self.connection.secure(config, host).await?;
+                // RFC 2595 §4: what was heard in clear is not known any more.
+                self.stamp_in_clear = self.stamp.take().is_some();
+                Ok(())
+            }
             Step::Reply { asked, status } => match answer(asked, status) {
                 Err(refused) if refused.code == Some(ResponseCode::SysTemp) => Err(refused.into()),
                 Err(refused) => Err(Error::NotOffered(format!(
@@ -476,6 +484,10 @@ impl Client {
 
     pub(crate) fn stamp(&self) -> Option<&str> {
         self.stamp.as_deref()
+    }
+
+    pub(crate) const fn is_stamp_in_clear(&self) -> bool {
+        self.stamp_in_clear
     }
 
     /// The server's name and port, as they were asked for.

@@ -245,7 +245,11 @@ impl Client {
             return Err(Error::Credentials("APOP"));
         }
         let Some(stamp) = self.stamp() else {
-            return Err(Error::NotOffered("APOP: its greeting has no time stamp".into()));
+            let why = match self.is_stamp_in_clear() {
+                true => "the time stamp of its greeting came before TLS, so that anybody may have written it",
+                false => "its greeting has no time stamp",
+            };
+            return Err(Error::NotOffered(format!("APOP: {why}")));
         };
         let digest = Md5::new().chain_update(stamp).chain_update(credentials.password.expose()).finalize();
         self.connection.send(&Command::Apop(user, digest.into())).await?;
@@ -269,8 +273,8 @@ impl Client {
     }
 
     async fn sasl(&mut self, mechanism: &Mechanism, credentials: &Credentials) -> Result<(), Error> {
-        // No mechanism can carry these; whose a certificate is, it says itself.
-        let named = !credentials.user.is_empty() || credentials.kind == CredentialKind::Certificate;
+        // No mechanism can carry these; whose a token or a certificate is, it says itself.
+        let named = !credentials.user.is_empty() || credentials.kind != CredentialKind::Password;
         if !named || credentials.user.contains('\0') || credentials.password.expose().contains(&0) {
             return Err(Error::Credentials(mechanism.name));
         }
@@ -317,7 +321,10 @@ impl Client {
                         Some(why) => return Err(Error::Exchange { mechanism: mechanism.name, why }),
                     }
                     return match answer(asked, status) {
-                        Ok(_) => exchange.accepted().map_err(|_| Error::Impostor),
+                        Ok(_) => exchange.accepted().map_err(|why| match why {
+                            ClientError::Impostor => Error::Impostor,
+                            _ => Error::Protocol(Broken::SenselessChallenge),
+                        }),
                         Err(refused) => Err(refused_because(refused, exchange.refusal()).into()),
                     };
                 }

@@ -166,6 +166,11 @@ impl Accounts {
     }
 }
 
+/// Whether this way to log in rests on the client certificate.
+pub(crate) fn is_by_certificate(way: &str) -> bool {
+    way.eq_ignore_ascii_case("EXTERNAL")
+}
+
 /// What a first account looks like.
 pub(crate) const EXAMPLE: &str = "an account looks like this:\n
 [accounts.gmx]
@@ -340,7 +345,10 @@ impl Configured {
         Ok(Account {
             name: self.name.clone(),
             url: self.url.clone(),
-            credentials: Credentials::new(user, self.password()?),
+            credentials: match self.has_certificate() {
+                true => Credentials::certificate(user),
+                false => Credentials::new(user, self.password()?),
+            },
             way: self.mechanism.clone(),
             minimum: self.minimum,
             options,
@@ -354,8 +362,13 @@ impl Configured {
     }
 
     /// Whether a person may be asked for the password.
-    pub(crate) const fn asks_for_password(&self) -> bool {
-        self.password.is_none()
+    pub(crate) fn asks_for_password(&self) -> bool {
+        self.password.is_none() && !self.has_certificate()
+    }
+
+    /// Whether the login is by the client certificate (SASL EXTERNAL), so that there is no password.
+    fn has_certificate(&self) -> bool {
+        self.mechanism.as_deref().is_some_and(is_by_certificate)
     }
 
     /// What was fetched by a URL on the command line is not fetched again when the account comes into the file.
