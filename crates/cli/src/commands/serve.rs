@@ -238,7 +238,7 @@ impl Parts {
                     settings::Cleartext::Always => Cleartext::Always,
                 },
                 apop: settings.auth.apop,
-                mechanisms: None,
+                mechanisms: settings.auth.mechanisms.clone(),
                 limits: bounds(limits),
             },
             tls,

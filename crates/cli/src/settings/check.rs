@@ -6,7 +6,7 @@ use restante_auth::users::{
     LineError,
     edit::{self, EditError},
 };
-use restante_server::{TlsConfig, TlsError, server_config};
+use restante_server::{ClientCertificates, TlsConfig, TlsError, server_config_with};
 use rustix::{
     fs::{Access, AtFlags, CWD, accessat},
     io::Errno,
@@ -90,13 +90,24 @@ pub(super) fn together(settings: &Settings, places: &Places, problems: &mut Vec<
 
 /// The server's side of TLS, where there is one.
 pub(crate) fn tls(settings: &Settings, places: &Places) -> Result<Option<Arc<TlsConfig>>, Problem> {
-    let Some(Tls { certificate, key }) = &settings.tls else { return Ok(None) };
-    server_config(certificate, key).map(Some).map_err(|error| {
+    let Some(Tls { certificate, key, client_ca, client_certificates }) = &settings.tls else {
+        return Ok(None);
+    };
+    let clients = client_ca.as_ref().map(|authorities| ClientCertificates {
+        authorities: authorities.clone(),
+        required: *client_certificates == super::ClientCertificates::Required,
+    });
+    server_config_with(certificate, key, clients.as_ref()).map(Some).map_err(|error| {
         let at = match &error {
+            TlsError::Pem { path, .. } | TlsError::Authority { path, .. }
+                if Some(path) == client_ca.as_ref() =>
+            {
+                "tls.client_ca"
+            }
             TlsError::Pem { path, .. } if path == key && path != certificate => "tls.key",
             TlsError::Pem { .. } => "tls.certificate",
             TlsError::Unusable { .. } => "tls.key",
-            TlsError::Authority { .. } => "tls.certificate",
+            TlsError::Authority { .. } => "tls.client_ca",
         };
         places.problem(at, error.to_string())
     })

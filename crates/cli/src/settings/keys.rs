@@ -146,6 +146,21 @@ pub(crate) const SECTIONS: &[Section] = &[
                 default: Fallback::Words { words: "no TLS", example: "\"/etc/restante/key.pem\"" },
                 doc: "A PEM file with the certificate's private key.",
             },
+            Key {
+                name: "client_ca",
+                takes: PATH,
+                default: Fallback::Words {
+                    words: "clients are not asked for certificates",
+                    example: "\"/etc/restante/client-ca.pem\"",
+                },
+                doc: "A PEM file with the authorities that sign the certificates of users. Who shows one can log in by SASL EXTERNAL, as one of the mail addresses in it, or else as its common name.",
+            },
+            Key {
+                name: "client_certificates",
+                takes: Takes::Word(&["optional", "required"]),
+                default: Fallback::Words { words: "\"optional\"", example: "\"required\"" },
+                doc: "Whether a client without a certificate may go on, where there is a client_ca.",
+            },
         ],
     },
     Section {
@@ -169,6 +184,15 @@ pub(crate) const SECTIONS: &[Section] = &[
                 takes: Takes::Switch,
                 default: Fallback::Value("false"),
                 doc: "Offers APOP (RFC 1939 §7). It is MD5, and works only for users whose password is stored as {PLAIN}.",
+            },
+            Key {
+                name: "mechanisms",
+                takes: Takes::List { what: "SASL mechanisms", check: mechanism },
+                default: Fallback::Words {
+                    words: "those by which every user can log in; CRAM-MD5 only if it is named here",
+                    example: "[\"PLAIN\"]",
+                },
+                doc: "The SASL mechanisms that are offered. A client takes the strongest that it knows and does not try another: name one only if all of your users can log in by it. CRAM-MD5 works only for users whose password is stored as {PLAIN}.",
             },
             number(
                 "cache_seconds",
@@ -401,6 +425,14 @@ fn absolute_path(text: &str) -> Result<(), String> {
             Err(format!("{text:?} is not an absolute path; write it from the root on, with a / in front"))
         }
     }
+}
+
+fn mechanism(text: &str) -> Result<(), String> {
+    if restante_sasl::find(text).is_some() {
+        return Ok(());
+    }
+    let names: Vec<_> = restante_sasl::MECHANISMS.iter().map(|mechanism| mechanism.name).collect();
+    Err(format!("{text:?} is no mechanism that is known here; there are {}", names.join(", ")))
 }
 
 fn template(text: &str) -> Result<(), String> {

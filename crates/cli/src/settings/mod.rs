@@ -75,6 +75,18 @@ pub(crate) struct Admin {
 pub(crate) struct Tls {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+    pub(crate) client_ca: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) client_certificates: ClientCertificates,
+}
+
+/// Whether clients have to show a certificate, where an authority for that is named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientCertificates {
+    #[default]
+    Optional,
+    Required,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -83,6 +95,7 @@ pub(crate) struct Auth {
     pub(crate) users: PathBuf,
     pub(crate) cleartext: Cleartext,
     pub(crate) apop: bool,
+    pub(crate) mechanisms: Option<Vec<String>>,
     pub(crate) cache_seconds: u32,
 }
 
@@ -186,6 +199,7 @@ impl Default for Auth {
             users: PathBuf::from("/etc/restante/users"),
             cleartext: Cleartext::Loopback,
             apop: false,
+            mechanisms: None,
             cache_seconds: 300,
         }
     }

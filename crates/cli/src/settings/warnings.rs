@@ -27,7 +27,7 @@ const USERS_MAX: usize = 20;
 /// wrong, are told elsewhere.
 pub(crate) fn warnings(settings: &Settings, places: &Places) -> Vec<Problem> {
     let mut found = Vec::new();
-    if let Some(Tls { certificate, key }) = &settings.tls {
+    if let Some(Tls { certificate, key, .. }) = &settings.tls {
         found.extend(readable(key).map(|text| places.problem_of_value("tls.key", text)));
         let texts = certificate_texts(settings, certificate);
         found.extend(texts.into_iter().map(|text| places.problem_of_value("tls.certificate", text)));

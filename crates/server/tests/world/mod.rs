@@ -57,6 +57,7 @@ impl Default for Plan {
                 pop3s: vec![any],
                 cleartext: Cleartext::Loopback,
                 apop: false,
+                mechanisms: Some(vec!["PLAIN".into(), "LOGIN".into()]),
                 limits: Limits::default(),
             },
             store: Arc::new(mail(&["Subject: one\n\nfirst\n", "Subject: two\n\n.second"])),
