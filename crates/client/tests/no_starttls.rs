@@ -69,7 +69,7 @@ fn response_injection() {
     // Answers behind `+OK` to STLS, in the same segment, would answer what is asked within TLS.
     let (done, server) = attempt(Misbehaviour::StlsInjection);
     let error = done.unwrap_err();
-    assert_eq!(error.to_string(), "octets came behind the answer to STLS, before TLS");
+    assert!(error.to_string().starts_with("octets came behind the answer to STLS, before TLS"), "{error}");
     no_login(&server);
     for injected in [
         "+OK\r\n",
@@ -105,7 +105,7 @@ fn stripping() {
     for refusal in
         ["-ERR\r\n", "-ERR unknown command\r\n", "-ERR [SYS/TEMP] later\r\n", "-ERR TLS is on already\r\n"]
     {
-        let (error, said) = in_clear(&["+OK ready\r\n", refusal, "+OK\r\n"]);
+        let (error, said) = in_clear(&["+OK ready\r\n", refusal]);
         assert!(matches!(error, Error::NotOffered(_) | Error::Refused(_)), "{error}");
         assert_eq!(said, ["STLS"]);
     }
@@ -165,11 +165,26 @@ fn a_tampered_greeting_is_not_believed() {
 fn pre_authentication_is_no_login() {
     // POP3 has no PREAUTH; a server that says in clear that all is well, whatever it is asked, gets no further than STLS.
     for greeting in ["+OK john is logged in\r\n", "+OK [PREAUTH] maildrop has 1 message\r\n"] {
-        let (error, said) = in_clear(&[greeting, "+OK maildrop locked and ready\r\n", "+OK\r\n", "+OK\r\n"]);
-        assert!(matches!(error, Error::Tls(_)), "{error}");
-        assert_eq!(said[0], "STLS");
-        let rest = said[1..].concat();
-        assert!(!rest.contains("USER") && !rest.contains("PASS") && !rest.contains("AUTH"), "{rest}");
+        runtime().block_on(async {
+            let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+            let server = tokio::spawn(async move {
+                let (mut heard, mut octets) = (Vec::new(), [0; 4096]);
+                theirs.write_all(greeting.as_bytes()).await.unwrap();
+                while let Ok(count @ 1..) = theirs.read(&mut octets).await {
+                    heard.extend_from_slice(&octets[..count]);
+                    if theirs.write_all(b"+OK maildrop locked and ready\r\n").await.is_err() {
+                        break;
+                    }
+                }
+                heard
+            });
+            let options = Options { cleartext_passwords: true, ..options(None) };
+            let error = Client::over(ours, "localhost", Security::Stls, &options).await.unwrap_err();
+            assert!(matches!(error, Error::Tls(_)), "{error}");
+            let heard = String::from_utf8_lossy(&server.await.unwrap()).into_owned();
+            assert!(heard.starts_with("STLS\r\n"), "{heard}");
+            assert!(!heard.contains("USER") && !heard.contains("PASS") && !heard.contains("AUTH"), "{heard}");
+        });
     }
 }
 

@@ -301,7 +301,7 @@ fn what_was_refused_is_not_tried_in_a_weaker_way() {
     runtime().block_on(async {
         for refusal in ["-ERR [AUTH] no\r\n", "-ERR unknown command\r\n", "-ERR\r\n"] {
             let capabilities = format!("+OK\r\n{ALL}.\r\n");
-            let (stream, server) = scripted(&["+OK\r\n", &capabilities, refusal, "+OK\r\n", "+OK\r\n"]);
+            let (stream, server) = scripted(&["+OK\r\n", &capabilities, refusal]);
             let options = Options { cleartext_passwords: true, ..Options::default() };
             let mut client = harness::over(stream, &options).await.unwrap();
             let error = client.authenticate(&john()).await.unwrap_err();
@@ -341,7 +341,7 @@ fn a_wrong_password_is_refused_with_the_codes_of_the_server() {
         let mut client = connect(stream, &options).await;
         let error = client.authenticate(&Credentials::new("john", b"pen".to_vec())).await.unwrap_err();
         assert_eq!(error.code(), Some(&restante_client::ResponseCode::Auth), "{error}");
-        client.noop().await.unwrap();
+        client.refresh_capabilities().await.unwrap();
     });
 }
 
@@ -441,7 +441,7 @@ fn tokens_go_in_one_line_or_two_and_never_where_a_password_goes() {
         }
         for offer in [WEAK, NO_PLUS, "USER\r\n"] {
             let capabilities = format!("+OK\r\n{offer}.\r\n");
-            let (stream, server) = scripted(&["+OK\r\n", &capabilities, "+OK\r\n"]);
+            let (stream, server) = scripted(&["+OK\r\n", &capabilities]);
             let mut client = harness::over(stream, &options).await.unwrap();
             let error = client.authenticate(&token(40)).await.unwrap_err();
             assert!(matches!(error, Error::NotOffered(_)), "{error}");

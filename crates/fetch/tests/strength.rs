@@ -37,7 +37,9 @@ fn what_was_stronger_once_is_asked_for_ever_after() {
         let error = run(&account).ended.unwrap_err();
         assert!(matches!(error, RunError::Weaker { .. }) && !error.is_temporary(), "{error}");
         let words = error.to_string();
-        for part in ["no login as strong as scram", "it offers PLAIN", "ago a login was that strong", "between"] {
+        for part in
+            ["no login as strong as scram", "it offers PLAIN", "ago a login was that strong", "between"]
+        {
             assert!(words.contains(part), "{words}");
         }
     }

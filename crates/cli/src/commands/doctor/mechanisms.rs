@@ -154,9 +154,7 @@ pub(super) fn tried(way: &str, done: &Result<(), Error>) -> Finding {
             | Error::Credentials(_)
             | Error::Unsuitable(_)
             | Error::Exchange { why: ClientError::NoBinding, .. }),
-        ) => {
-            Finding::note(format!("{way} not tried: {error}"))
-        }
+        ) => Finding::note(format!("{way} not tried: {error}")),
         // A server may greet with a stamp, and hold no password that a digest could be made of.
         Err(error) if way == "APOP" => Finding::warning(
             format!("the greeting has a time stamp, and APOP fails: {error}"),
