@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
 mod engine;
+mod support;
 
 use engine::{account, destination, run};
 use restante_client::Strength;
