@@ -25,6 +25,12 @@ extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost, IP:127.0.0.1
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
+[client]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = clientAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
 ";
 
 /// Writes `ca.pem`, `certificate.pem`, `key.pem`, and `stranger.pem`, an authority that signed nothing.
@@ -35,6 +41,12 @@ pub(crate) fn write(folder: &Path) {
     issue(folder, "stranger.pem", "stranger.key", "/CN=Somebody else", &authority);
     let signed = ["-extensions", "server", "-CA", "ca.pem", "-CAkey", "ca.key"];
     issue(folder, "certificate.pem", "key.pem", "/CN=localhost", &signed);
+}
+
+/// Writes `client.pem` and `client.key`: a certificate of this user, signed by the same authority.
+pub(crate) fn write_client(folder: &Path, user: &str) {
+    let signed = ["-extensions", "client", "-CA", "ca.pem", "-CAkey", "ca.key"];
+    issue(folder, "client.pem", "client.key", &format!("/CN={user}"), &signed);
 }
 
 fn issue(folder: &Path, certificate: &str, key: &str, subject: &str, more: &[&str]) {

@@ -110,6 +110,9 @@ impl Failure {
             Error::Cleartext => {
                 Self::failed(error.to_string()).hint("pop3s:// is TLS from the first byte, pop3:// is STLS")
             }
+            Error::TooWeak { .. } => Self::failed(harmless_line(&error.to_string())).hint(
+                "nothing was sent: somebody between may have stripped the list, or the minimum is too high",
+            ),
             error => Self::failed(harmless_line(&error.to_string())),
         }
     }

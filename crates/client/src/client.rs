@@ -34,9 +34,14 @@ pub struct Client {
     pub(crate) connection: Connection,
     capabilities: Capabilities,
     stamp: Option<String>,
+    /// There was one, before TLS.
+    stamp_in_clear: bool,
     greeting: String,
     peer: Option<Peer>,
+    /// The server's name and port, as they were asked for.
+    place: (String, u16),
     cleartext_passwords: bool,
+    initial_response: bool,
     pipelining: bool,
     window: WindowMax,
     /// Sizes of the last listing, by number, for the window.
@@ -90,7 +95,8 @@ impl Client {
             .set_nodelay(true)
             .and_then(|()| Ok(Peer { client: socket.local_addr()?, server: socket.peer_addr()? }));
         let peer = prepared.map_err(|source| Error::Connect { place: place(url), source })?;
-        Self::begin(Stream::Tcp(socket), Some(peer), (url.security, &url.host, tls), options).await
+        let place = (url.host.as_str(), url.port);
+        Self::begin(Stream::Tcp(socket), Some(peer), (url.security, place, tls), options).await
     }
 
     /// A session over any byte stream: a socket of the caller's, a tunnel, a test. `host` is the name that the server's
@@ -110,22 +116,26 @@ impl Client {
         options: &Options,
     ) -> Result<Self, Error> {
         let tls = if security == Security::None { None } else { Some(options.client_config()?) };
-        Self::begin(Stream::Other(Box::new(stream)), None, (security, host, tls), options).await
+        let place = (host, security.usual_port());
+        Self::begin(Stream::Other(Box::new(stream)), None, (security, place, tls), options).await
     }
 
     async fn begin(
         stream: Stream,
         peer: Option<Peer>,
-        (security, host, tls): (Security, &str, Option<Arc<ClientConfig>>),
+        (security, (host, port), tls): (Security, (&str, u16), Option<Arc<ClientConfig>>),
         options: &Options,
     ) -> Result<Self, Error> {
         let mut client = Self {
             connection: Connection::new(stream, peer, options)?,
             capabilities: Capabilities::default(),
             stamp: None,
+            stamp_in_clear: false,
             greeting: String::new(),
             peer,
+            place: (host.to_owned(), port),
             cleartext_passwords: options.cleartext_passwords,
+            initial_response: options.initial_response,
             pipelining: options.pipelining,
             window: options.window,
             sizes: Box::default(),
@@ -159,7 +169,12 @@ impl Client {
     async fn stls(&mut self, config: Arc<ClientConfig>, host: &str) -> Result<(), Error> {
         self.connection.send(&Command::Stls).await?;
         match self.connection.next(Waiting::Answer(Verb::Stls)).await? {
-            Step::StartTls => self.connection.secure(config, host).await,
+            Step::StartTls => {
+                self.connection.secure(config, host).await?;
+                // RFC 2595 §4: what was heard in clear is not known any more.
+                self.stamp_in_clear = self.stamp.take().is_some();
+                Ok(())
+            }
             Step::Reply { asked, status } => match answer(asked, status) {
                 Err(refused) if refused.code == Some(ResponseCode::SysTemp) => Err(refused.into()),
                 Err(refused) => Err(Error::NotOffered(format!(
@@ -469,6 +484,19 @@ impl Client {
 
     pub(crate) fn stamp(&self) -> Option<&str> {
         self.stamp.as_deref()
+    }
+
+    pub(crate) const fn is_stamp_in_clear(&self) -> bool {
+        self.stamp_in_clear
+    }
+
+    /// The server's name and port, as they were asked for.
+    pub(crate) fn place(&self) -> (&str, u16) {
+        (&self.place.0, self.place.1)
+    }
+
+    pub(crate) const fn sends_initial_responses(&self) -> bool {
+        self.initial_response
     }
 
     pub(crate) const fn may_show_passwords(&self) -> bool {

@@ -10,6 +10,7 @@ use restante_proto::{
     phase::Phase,
     reply::Status,
 };
+use restante_sasl::ChannelBindings;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -79,6 +80,8 @@ pub(crate) struct Connection {
     usable: Use,
     recording: Option<Recording>,
     pub(crate) tls: Option<TlsInfo>,
+    /// What SASL can bind to.
+    pub(crate) bindings: ChannelBindings,
     /// Writing failed. What the server said before it closed is still read, since it often says why.
     write_failed: Option<String>,
     /// The text of the last answer, where it was a refusal: a server that closes then has often said why.
@@ -112,6 +115,7 @@ impl Connection {
             usable: Use::Busy,
             recording: options.transcript.as_ref().map(begin).transpose()?,
             tls: None,
+            bindings: ChannelBindings::default(),
             write_failed: None,
             refusal: None,
         })
@@ -354,6 +358,7 @@ impl Connection {
                     recording.tls(TlsEvent::Handshake(info.facts(host)));
                 }
                 self.tls = Some(info);
+                self.bindings = tls::bindings(stream.get_ref().1);
                 self.stream = Stream::Tls(Box::new(stream));
                 self.session.secured();
                 return Ok(());

@@ -7,8 +7,9 @@ use restante_proto::{
     reply::{self, ResponseCode},
     verb::Verb,
 };
+use restante_sasl::ClientError;
 
-use crate::tls::TlsError;
+use crate::{strength::Strength, tls::TlsError};
 
 /// Why a call failed.
 ///
@@ -25,6 +26,7 @@ use crate::tls::TlsError;
 ///         },
 ///         Error::Connect { .. } | Error::Lost(_) | Error::TimedOut(_) => "try again on a new connection",
 ///         Error::Tls(_) | Error::Cleartext | Error::NotOffered(_) => "look at the configuration",
+///         Error::TooWeak { .. } | Error::Impostor => "somebody may stand between",
 ///         _ => "report it",
 ///     }
 /// }
@@ -46,6 +48,35 @@ pub enum Error {
     /// The user name or the password cannot be sent: it is empty, or holds NUL, CR or LF.
     #[error("the user name or the password holds what cannot be sent by {0}")]
     Credentials(&'static str),
+    /// What is to be logged in with is of another kind than this way of logging in takes: a token where a password is sent, or
+    /// the other way round. Nothing was sent.
+    #[error("{0} is not for credentials of this kind")]
+    Unsuitable(&'static str),
+    /// The server offers nothing as strong as what was asked for ([`crate::Client::authenticate_at_least`]). Nothing was sent:
+    /// somebody between may have stripped its list.
+    #[error(
+        "the server offers no login as strong as {minimum}, which is the least that is accepted; {offers}"
+    )]
+    TooWeak {
+        /// What was asked for.
+        minimum: Strength,
+        /// What there is instead, in words.
+        offers: String,
+    },
+    /// The server lets us in and did not prove that it knows the password (RFC 5802 §3). The connection was closed.
+    #[error(
+        "the server did not prove that it knows this password, as this login has it: it may be an impostor, and the connection \
+         was closed"
+    )]
+    Impostor,
+    /// An exchange of AUTH was given up by us, and the connection with it.
+    #[error("AUTH {mechanism}: {why}")]
+    Exchange {
+        /// The mechanism.
+        mechanism: &'static str,
+        /// Why.
+        why: ClientError,
+    },
     /// The host has no address, or no connection could be made.
     #[error("cannot connect to {place}: {source}")]
     Connect {
@@ -94,6 +125,8 @@ impl Error {
                 | Self::NotOffered(_)
                 | Self::Cleartext
                 | Self::Credentials(_)
+                | Self::Unsuitable(_)
+                | Self::TooWeak { .. }
                 | Self::Unclear { .. }
                 | Self::NotNow(_)
         )

@@ -39,6 +39,7 @@ mod listing;
 mod login;
 mod messages;
 mod options;
+mod strength;
 pub mod tls;
 mod top;
 mod transcript;
@@ -58,7 +59,8 @@ pub use restante_proto::{
     reply::ResponseCode,
     verb::Verb,
 };
-pub use restante_sasl::Credentials;
+pub use restante_sasl::{ClientError, CredentialKind, Credentials};
+pub use strength::{NoStrength, Strength};
 pub use transcript::Transcript;
 pub use transport::{Peer, Transport};
 pub use url::{Authority, Security, Url, UrlError, percent_decode};

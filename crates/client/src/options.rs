@@ -52,6 +52,9 @@ pub struct Options {
     pub tls_config: Option<Arc<ClientConfig>>,
     /// Whether a password may go over a connection that is not encrypted.
     pub cleartext_passwords: bool,
+    /// Whether a response may go out with AUTH itself, where it fits (RFC 5034 §4). Without it each waits for the challenge: the
+    /// two lines that Microsoft's servers ask for with XOAUTH2.
+    pub initial_response: bool,
     /// What may be under way at a time, where the server offers PIPELINING.
     pub window: WindowMax,
     /// Whether PIPELINING is used where it is offered.
@@ -67,6 +70,7 @@ impl Default for Options {
             tls: TlsOptions::default(),
             tls_config: None,
             cleartext_passwords: false,
+            initial_response: true,
             window: WindowMax::default(),
             pipelining: true,
             transcript: None,

@@ -38,6 +38,16 @@ pub enum Security {
     None,
 }
 
+impl Security {
+    /// The port that is registered for it.
+    pub(crate) const fn usual_port(self) -> u16 {
+        match self {
+            Self::Implicit => 995,
+            Self::Stls | Self::None => 110,
+        }
+    }
+}
+
 /// Why a text is no URL of a POP3 server. Nothing of the text is repeated: it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlError {
@@ -114,7 +124,7 @@ impl Url {
             return Err(UrlError::Path);
         }
         let Authority { user, host, port } = Authority::of(user, place)?;
-        let default_port = if security == Security::Implicit { 995 } else { 110 };
+        let default_port = security.usual_port();
         Ok(Self { user, host, port: port.unwrap_or(default_port), security })
     }
 }

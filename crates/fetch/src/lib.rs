@@ -17,4 +17,4 @@ mod session;
 
 pub use policy::{InvalidKeep, Keep, Policy};
 pub use report::{Event, Report};
-pub use run::{Account, Mode, Patience, RunError, Stop, Summary, check, plan, run, run_with};
+pub use run::{Account, Mode, Patience, RunError, Stop, Summary, check, forget_login, plan, run, run_with};

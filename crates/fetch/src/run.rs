@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use restante_client::{Credentials, Error, Options, ResponseCode, Url, Waiting};
+use restante_client::{Credentials, Error, Options, ResponseCode, Strength, Url, Waiting};
 use tokio::sync::watch;
 
 use crate::{
@@ -40,6 +40,8 @@ pub struct Account {
     pub credentials: Credentials,
     /// How to log in; by the strongest way on offer where nothing is said.
     pub way: Option<String>,
+    /// The weakest login by password that is accepted, whatever was seen before.
+    pub minimum: Option<Strength>,
     /// How the connection is made and held.
     pub options: Options,
     /// What is kept, what is fetched.
@@ -94,6 +96,14 @@ pub enum RunError {
         /// How long, in seconds.
         seconds: u64,
     },
+    /// The server offers less than it did: somebody between may have stripped its list. Nothing was sent.
+    #[error("{error}; {} ago a login was that strong, so somebody may stand between", crate::plan::Span(*.seconds))]
+    Weaker {
+        /// How long ago that was seen first, in seconds.
+        seconds: u64,
+        /// What is missing.
+        error: Error,
+    },
     /// The server wants more time between logins (LOGIN-DELAY, RFC 2449 §6.5).
     #[error("the server wants {} between logins: too early by {}", crate::plan::Span(u64::from(*.delay)), crate::plan::Span(*.seconds))]
     TooEarly {
@@ -127,10 +137,16 @@ impl RunError {
     /// Whether it may go better in a while without anybody doing anything.
     pub const fn is_temporary(&self) -> bool {
         match self {
-            Self::Credentials(_) | Self::Held { .. } => false,
-            Self::Client(error) => {
-                !matches!(error, Error::NotOffered(_) | Error::Cleartext | Error::Credentials(_))
-            }
+            Self::Credentials(_) | Self::Held { .. } | Self::Weaker { .. } => false,
+            Self::Client(error) => !matches!(
+                error,
+                Error::NotOffered(_)
+                    | Error::Cleartext
+                    | Error::Credentials(_)
+                    | Error::Unsuitable(_)
+                    | Error::TooWeak { .. }
+                    | Error::Impostor
+            ),
             Self::Journal(error) => error.is_temporary(),
             Self::TooEarly { .. } | Self::Destination(_) | Self::Stopped => true,
         }
@@ -301,6 +317,18 @@ pub async fn check(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> R
     let plan = Plan::new(listing.entries(), shared.journal().state(), &account.policy, now());
     client.quit().await.map_err(RunError::Client)?;
     Ok(plan)
+}
+
+/// Forgets how strong logins were before: the server was changed, and offers less.
+pub async fn forget_login(account: &Account) -> Result<(), RunError> {
+    let path = account.journal.clone();
+    let forgotten = tokio::task::spawn_blocking(move || {
+        Journal::open(&path)?.append_durably(&[Record::Strength { strength: None, at: now() }])
+    });
+    match forgotten.await {
+        Ok(written) => Ok(written?),
+        Err(error) => Err(RunError::Destination(error.to_string())),
+    }
 }
 
 /// Opens the journal, and finds out what became of what was under way when the last run died.

@@ -85,25 +85,35 @@ impl Session<'_> {
 
     /// Connects, logs in and lists.
     pub(crate) async fn open(&mut self) -> Result<(Client, Listing), RunError> {
-        let Account { url, credentials, way, .. } = self.account;
+        let Account { url, credentials, way, minimum, .. } = self.account;
         let mut options = self.account.options.clone();
         options.pipelining = self.pipelines();
+        let seen = self.shared.journal().state().strength;
+        let minimum = (*minimum).max(seen.map(|(strength, _)| strength));
         let opened = self.stop.or(async {
             let mut client = Client::connect(url, &options).await.map_err(RunError::Client)?;
             let entered = match way {
-                None => client.authenticate(credentials).await,
-                Some(way) => client.authenticate_with(way, credentials).await,
+                None => client.authenticate_at_least(credentials, minimum).await,
+                // What is named is what is wanted.
+                Some(way) => {
+                    client.authenticate_with(way, credentials).await.map(|()| Client::strength_of(way))
+                }
             };
-            entered.map_err(|error| {
+            let strength = entered.map_err(|error| {
+                if let (Error::TooWeak { minimum, .. }, Some((strength, at))) = (&error, seen)
+                    && *minimum == strength
+                {
+                    return RunError::Weaker { seconds: now().saturating_sub(at), error };
+                }
                 let was_right = self.shared.journal().state().login.is_some();
                 match is_credentials(&error, client.capabilities().auth_resp_code(), was_right) {
                     true => RunError::Credentials(error),
                     false => RunError::Client(error),
                 }
             })?;
-            Ok(client)
+            Ok((client, strength))
         });
-        let mut client = match opened.await {
+        let (mut client, strength) = match opened.await {
             // They were right a moment ago.
             Err(RunError::Credentials(error)) if self.lessons.logged_in => {
                 return Err(RunError::Client(error));
@@ -115,6 +125,10 @@ impl Session<'_> {
             opened => opened?,
         };
         self.shared.journal().append(&[Record::Login { at: now() }])?;
+        if strength > seen.map(|(strength, _)| strength) {
+            // Only what worked is remembered: what a list says can be forged both ways.
+            self.shared.journal().append(&[Record::Strength { strength, at: now() }])?;
+        }
         self.lessons.logged_in = true;
         let tls = client.tls().and_then(|tls| tls.version.clone());
         self.event(&Event::Connected { server: url.to_string(), tls });

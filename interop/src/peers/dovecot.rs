@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use super::{Kind, PASSWORD, Place, Security, Service, USER};
+use crate::authority;
 
 /// The program, where Debian has it.
 const PROGRAM: &str = "/usr/sbin/dovecot";
@@ -37,6 +38,41 @@ const COMMON: Kind = Kind {
 /// Dovecot with a log of every octet, once before the login and once behind it.
 pub static DOVECOT_RAWLOG: Kind =
     Kind { name: "Dovecot with rawlogs", configure: configure_rawlog, ..COMMON };
+
+/// Dovecot 2.3 with every mechanism that a password or a client certificate can be used with.
+pub static DOVECOT_SASL: Kind = Kind {
+    name: "Dovecot with SCRAM",
+    configure: configure_sasl,
+    mechanisms: &["USER", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"],
+    lacks: "SCRAM-SHA-256-PLUS",
+    ..COMMON
+};
+
+/// The certificate of [`USER`] and its key are `client.pem` and `client.key`.
+fn configure_sasl(place: &Place) {
+    authority::write_client(place.folder.path(), USER);
+    // Our client reads them as whoever runs the test.
+    place.give(&place.file("client.key"));
+    let own = configuration(place).replace(
+        "auth_mechanisms = plain login\n",
+        "auth_mechanisms = plain login apop cram-md5 scram-sha-1 scram-sha-256 external\n",
+    );
+    let settings = format!(
+        r#"{own}ssl_ca = <{authority}
+ssl_require_crl = no
+ssl_verify_client_cert = yes
+ssl_cert_username_field = commonName
+auth_ssl_username_from_cert = yes
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+"#,
+        authority = place.show("ca.pem"),
+    );
+    place.write("dovecot.conf", &settings);
+}
 
 /// Where the program behind the login writes its rawlogs.
 pub const RAWLOG: &str = "rawlog";

@@ -14,7 +14,7 @@ use std::{
 };
 
 use restante_client::{
-    Credentials, Options, Security, Timeouts, Transcript, Url,
+    Client, Credentials, Options, Security, Strength, Timeouts, Transcript, Url,
     tls::{Identity, Pin, TlsOptions, Trust, Version},
 };
 use restante_fetch::{Account, Keep, Policy, destination};
@@ -55,6 +55,7 @@ pub(crate) struct AccountKeys {
     pub(crate) max_size: Option<String>,
     pub(crate) every: Option<String>,
     pub(crate) mechanism: Option<String>,
+    pub(crate) minimum: Option<String>,
     pub(crate) timeout: Option<String>,
     pub(crate) pipelining: Option<bool>,
     pub(crate) ca_file: Option<PathBuf>,
@@ -96,6 +97,7 @@ pub(crate) struct Configured {
     /// The journal of the runs that named the URL on the command line.
     former: Option<PathBuf>,
     mechanism: Option<String>,
+    minimum: Option<Strength>,
     options: Options,
     password: Option<Source>,
     to_password: Option<Source>,
@@ -164,6 +166,11 @@ impl Accounts {
     }
 }
 
+/// Whether this way to log in rests on the client certificate.
+pub(crate) fn is_by_certificate(way: &str) -> bool {
+    way.eq_ignore_ascii_case("EXTERNAL")
+}
+
 /// What a first account looks like.
 pub(crate) const EXAMPLE: &str = "an account looks like this:\n
 [accounts.gmx]
@@ -226,12 +233,21 @@ impl AccountKeys {
             options.timeouts = Timeouts { answer, ..options.timeouts };
         }
         if let Some(mechanism) = &self.mechanism
-            && !restante_client::Client::ways_to_log_in().any(|way| way.eq_ignore_ascii_case(mechanism))
+            && !Client::ways_to_log_in().any(|way| way.eq_ignore_ascii_case(mechanism))
         {
-            let ways: Vec<&str> = restante_client::Client::ways_to_log_in().collect();
+            let ways: Vec<&str> = Client::ways_to_log_in().collect();
             return Err(Failure::usage(format!(
                 "mechanism: there is no «{mechanism}»; there are {}",
                 ways.join(", ")
+            )));
+        }
+        let minimum = self.minimum.as_deref().map(str::parse::<Strength>).transpose();
+        let minimum = minimum.map_err(|error| Failure::usage(format!("minimum: {error}")))?;
+        if let (Some(minimum), Some(mechanism)) = (minimum, &self.mechanism)
+            && Client::strength_of(mechanism).is_some_and(|strength| strength < minimum)
+        {
+            return Err(Failure::usage(format!(
+                "mechanism: {mechanism} is weaker than the minimum, {minimum}"
             )));
         }
         Ok(Configured {
@@ -243,6 +259,7 @@ impl AccountKeys {
             journal,
             former: None,
             mechanism: self.mechanism.clone(),
+            minimum,
             options,
             password: one(
                 "password",
@@ -328,8 +345,12 @@ impl Configured {
         Ok(Account {
             name: self.name.clone(),
             url: self.url.clone(),
-            credentials: Credentials::new(user, self.password()?),
+            credentials: match self.has_certificate() {
+                true => Credentials::certificate(user),
+                false => Credentials::new(user, self.password()?),
+            },
             way: self.mechanism.clone(),
+            minimum: self.minimum,
             options,
             policy: self.policy.clone(),
             destination,
@@ -341,8 +362,13 @@ impl Configured {
     }
 
     /// Whether a person may be asked for the password.
-    pub(crate) const fn asks_for_password(&self) -> bool {
-        self.password.is_none()
+    pub(crate) fn asks_for_password(&self) -> bool {
+        self.password.is_none() && !self.has_certificate()
+    }
+
+    /// Whether the login is by the client certificate (SASL EXTERNAL), so that there is no password.
+    fn has_certificate(&self) -> bool {
+        self.mechanism.as_deref().is_some_and(is_by_certificate)
     }
 
     /// What was fetched by a URL on the command line is not fetched again when the account comes into the file.

@@ -227,6 +227,12 @@ fn shown(name: &str, state: &State, now: u64) -> (Value, String) {
             ago(at)
         ));
     }
+    if let Some((strength, at)) = state.strength {
+        text.push_str(&format!(
+            "  logins are as strong as {strength} since {}, and none weaker is accepted\n",
+            ago(at)
+        ));
+    }
     if open > 0 {
         text.push_str(&format!("  {open} messages were on their way when the last run ended; the next one finds out what became of them\n"));
     }
@@ -245,6 +251,7 @@ fn shown(name: &str, state: &State, now: u64) -> (Value, String) {
     }
     let object = json!({
         "account": name, "runs": true, "login": state.login, "delivered_last": last, "on_server": here, "gone": deleted, "open": open,
+        "strength": state.strength.map(|(strength, at)| json!({"word": strength.word(), "at": at})),
         "refused": state.refused.map(|(at, times)| json!({"at": at, "times": times})),
         "stuck": stuck_json,
     });

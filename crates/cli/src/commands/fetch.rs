@@ -52,6 +52,10 @@ pub(crate) struct Args {
     #[arg(long)]
     retry_login: bool,
 
+    /// Forgets how strong logins were so far: the server was changed, and offers less
+    #[arg(long, conflicts_with = "plan")]
+    forget_login: bool,
+
     /// The accounts' file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -84,9 +88,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", help_heading = "With a URL")]
     max_size: Option<String>,
 
-    /// Logs in this way: PLAIN, LOGIN, USER or APOP, instead of the strongest on offer
+    /// Logs in this way: a SASL mechanism, USER or APOP, instead of the strongest on offer
     #[arg(long, value_name = "NAME", help_heading = "With a URL")]
     mechanism: Option<String>,
+
+    /// Logs in by nothing weaker: password, scram or scram-plus [default: as strong as the logins before]
+    #[arg(long, value_name = "STRENGTH", help_heading = "With a URL")]
+    minimum: Option<String>,
 
     /// How long to wait for an answer, or for more of it [default: 3m]
     #[arg(long, value_name = "TIME", help_heading = "With a URL")]
@@ -168,6 +176,12 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
                 failed = args.every.is_none();
                 opened.push((configured, Err(failure)));
             }
+        }
+    }
+    if args.forget_login {
+        for account in opened.iter().filter_map(|(_, account)| account.as_ref().ok()) {
+            let forgotten = runtime::block_on(Threads::One, restante_fetch::forget_login(account))?;
+            forgotten.map_err(|error| told(&account.name, &error))?;
         }
     }
     let threads = if opened.len() > 1 { Threads::Many } else { Threads::One };
@@ -272,6 +286,7 @@ impl Args {
             ("--keep", self.keep.is_some()),
             ("--max-size", self.max_size.is_some()),
             ("--mechanism", self.mechanism.is_some()),
+            ("--minimum", self.minimum.is_some()),
             ("--timeout", self.timeout.is_some()),
             ("--no-pipelining", self.no_pipelining),
             ("--password-command, --password-env or --password-file", self.password.source().is_some()),
@@ -310,6 +325,7 @@ impl Args {
             keep: self.keep.clone().map_or_else(KeepKey::default, KeepKey::Text),
             max_size: self.max_size.clone(),
             mechanism: self.mechanism.clone(),
+            minimum: self.minimum.clone(),
             timeout: self.timeout.clone(),
             pipelining: self.no_pipelining.then_some(false),
             to_password_command: self.to_password_command.clone(),
@@ -327,6 +343,9 @@ pub(super) fn told(name: &str, error: &RunError) -> Failure {
         RunError::Client(error) => Failure::from_client(error),
         RunError::Credentials(error) => Failure::failed(harmless_line(&error.to_string()))
             .hint("is the password right? It is tried again later and later, or at once with --retry-login"),
+        error @ RunError::Weaker { .. } => Failure::failed(harmless_line(&error.to_string())).hint(
+            "nothing was sent. If the server was changed by those who run it, «restante fetch --forget-login» takes what it offers now",
+        ),
         error @ RunError::Held { .. } => Failure::failed(harmless_line(&error.to_string()))
             .hint("«restante account check» tries at once, and so does --retry-login"),
         error => Failure::failed(harmless_line(&error.to_string())),

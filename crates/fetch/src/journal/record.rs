@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use restante_client::Strength;
 use restante_proto::UniqueId;
 use sha2::{Digest as _, Sha256};
 use twox_hash::XxHash3_64;
@@ -142,6 +143,13 @@ pub enum Record {
         /// When.
         at: u64,
     },
+    /// The strongest login by password that succeeded so far; nothing where that is to be forgotten.
+    Strength {
+        /// How strong.
+        strength: Option<Strength>,
+        /// When.
+        at: u64,
+    },
     /// The server refused the credentials.
     Refused {
         /// When.
@@ -181,6 +189,7 @@ impl Record {
             | Self::Failed { at, .. }
             | Self::Gone { at, .. }
             | Self::Login { at }
+            | Self::Strength { at, .. }
             | Self::Refused { at }
             | Self::OneByOne { at } => Some(*at),
             Self::Undone { .. }
@@ -234,6 +243,9 @@ impl Record {
             Self::Settled => write!(text, "settled -"),
             Self::Synced => write!(text, "synced -"),
             Self::Login { at } => write!(text, "login {at}"),
+            Self::Strength { strength, at } => {
+                write!(text, "strength {} {at}", strength.map_or("-", Strength::word))
+            }
             Self::Refused { at } => write!(text, "refused {at}"),
             Self::Delay { seconds } => write!(text, "delay {seconds}"),
             Self::OneByOne { at } => write!(text, "one-by-one {at}"),
@@ -288,6 +300,13 @@ impl Record {
             "settled" => next().filter(|&rest| rest == "-").map(|_| Self::Settled)?,
             "synced" => next().filter(|&rest| rest == "-").map(|_| Self::Synced)?,
             "login" => Self::Login { at: next()?.parse().ok()? },
+            "strength" => {
+                let strength = match next()? {
+                    "-" => None,
+                    word => Some(word.parse().ok()?),
+                };
+                Self::Strength { strength, at: next()?.parse().ok()? }
+            }
             "refused" => Self::Refused { at: next()?.parse().ok()? },
             "delay" => Self::Delay { seconds: next()?.parse().ok()? },
             "one-by-one" => Self::OneByOne { at: next()?.parse().ok()? },
@@ -397,6 +416,8 @@ mod tests {
             Record::Synced,
             Record::Settled,
             Record::Login { at: 5 },
+            Record::Strength { strength: Some(Strength::Bound), at: 5 },
+            Record::Strength { strength: None, at: 5 },
             Record::Refused { at: 6 },
             Record::Delay { seconds: 900 },
             Record::OneByOne { at: 7 },

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use restante_client::Strength;
+
 use super::{Key, Record};
 use crate::destination::Token;
 
@@ -17,6 +19,8 @@ pub struct State {
     pub newest: u64,
     /// The last login that succeeded, in seconds since 1970.
     pub login: Option<u64>,
+    /// How strong the strongest login by password was, and when that was seen first, in seconds since 1970.
+    pub strength: Option<(Strength, u64)>,
     /// When the server refused the credentials last, and how often in a row.
     pub refused: Option<(u64, u32)>,
     /// How many seconds the server wants between logins.
@@ -152,12 +156,17 @@ impl State {
                 }
             }
             Record::Account { user, host, to } => {
+                // Another server need not offer what this one did.
+                if self.account.as_ref().is_some_and(|before| before.host != *host) {
+                    self.strength = None;
+                }
                 self.account = Some(Bound { user: user.clone(), host: host.clone(), to: to.clone() });
             }
             Record::Synced => {}
             Record::Moved => self.moved = true,
             Record::Settled => self.moved = false,
             Record::Login { at } => (self.login, self.refused) = (Some(*at), None),
+            Record::Strength { strength, at } => self.strength = strength.map(|strength| (strength, *at)),
             Record::Refused { at } => {
                 let before = self.refused.map_or(0, |(_, times)| times);
                 self.refused = Some((*at, before.saturating_add(1)));
@@ -195,6 +204,7 @@ impl State {
     pub(super) fn records_len(&self) -> usize {
         let of_account = usize::from(self.login.is_some())
             + usize::from(self.account.is_some())
+            + usize::from(self.strength.is_some())
             + usize::from(self.moved)
             + usize::from(self.delay.is_some())
             + usize::from(self.one_by_one.is_some())
@@ -257,6 +267,7 @@ impl State {
         }));
         records.extend(self.moved.then_some(Record::Moved));
         records.extend(self.login.map(|at| Record::Login { at }));
+        records.extend(self.strength.map(|(strength, at)| Record::Strength { strength: Some(strength), at }));
         if let Some((at, times)) = self.refused {
             records.extend((0..times.min(ATTEMPTS_KEPT_MAX)).map(|_| Record::Refused { at }));
         }

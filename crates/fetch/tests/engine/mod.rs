@@ -156,6 +156,7 @@ pub(crate) fn account(
         url: url(server),
         credentials: Credentials::new(USER, PASSWORD.as_bytes().to_vec()),
         way: None,
+        minimum: None,
         options: Options { cleartext_passwords: true, timeouts, ..Options::default() },
         policy: Policy { keep, max_octets: None },
         destination,

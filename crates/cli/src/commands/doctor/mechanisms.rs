@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use restante_client::{Client, Error, Offer, Transcript};
+use restante_client::{Client, ClientError, Error, Offer, Transcript};
 
 use super::check::Finding;
 use crate::accounts;
@@ -148,9 +148,13 @@ impl Offered {
 pub(super) fn tried(way: &str, done: &Result<(), Error>) -> Finding {
     match done {
         Ok(()) => Finding::ok(format!("{way} works too")),
-        Err(error @ (Error::Cleartext | Error::NotOffered(_) | Error::Credentials(_))) => {
-            Finding::note(format!("{way} not tried: {error}"))
-        }
+        Err(
+            error @ (Error::Cleartext
+            | Error::NotOffered(_)
+            | Error::Credentials(_)
+            | Error::Unsuitable(_)
+            | Error::Exchange { why: ClientError::NoBinding, .. }),
+        ) => Finding::note(format!("{way} not tried: {error}")),
         // A server may greet with a stamp, and hold no password that a digest could be made of.
         Err(error) if way == "APOP" => Finding::warning(
             format!("the greeting has a time stamp, and APOP fails: {error}"),

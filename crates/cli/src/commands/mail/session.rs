@@ -54,6 +54,9 @@ impl SessionArgs {
         let Some(user) = url.user.as_deref() else {
             return Err(Failure::usage("the URL names no user").hint("name one: pop3s://user@host"));
         };
+        if self.mechanism.as_deref().is_some_and(accounts::is_by_certificate) {
+            return Ok(Credentials::certificate(user));
+        }
         let password = self.password.read_known(&format!("Password of {user}"))?;
         Ok(Credentials::new(user, password.expose().clone()))
     }
