@@ -190,7 +190,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 takes: Takes::List { what: "SASL mechanisms", check: mechanism },
                 default: Fallback::Words {
                     words: "those by which every user can log in; CRAM-MD5 only if it is named here",
-                    example: "[\"PLAIN\"]",
+                    example: "[\"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\"]",
                 },
                 doc: "The SASL mechanisms that are offered. A client takes the strongest that it knows and does not try another: name one only if all of your users can log in by it. CRAM-MD5 works only for users whose password is stored as {PLAIN}.",
             },
