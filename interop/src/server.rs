@@ -78,15 +78,23 @@ impl Server {
 
     /// Starts a server that can be looked at, and lets many connections in.
     pub fn watched(letters: &[Letter]) -> Self {
-        Self::launch(&Account::default(), letters, Watched::ByTcp)
+        Self::launch(&Account::default(), letters, Watched::ByTcp, "")
+    }
+
+    /// Starts a server that offers these ways to log in, and no other SASL mechanism; `APOP` is one, too.
+    pub fn offering(ways: &[&str], letters: &[Letter]) -> Self {
+        let apop = ways.contains(&"APOP");
+        let mechanisms: Vec<&&str> = ways.iter().filter(|way| **way != "APOP").collect();
+        let auth = format!("apop = {apop}\nmechanisms = {mechanisms:?}\n");
+        Self::launch(&Account::default(), letters, Watched::No, &auth)
     }
 
     /// Starts a server for this account.
     pub fn of(account: &Account<'_>, letters: &[Letter]) -> Self {
-        Self::launch(account, letters, Watched::No)
+        Self::launch(account, letters, Watched::No, "")
     }
 
-    fn launch(account: &Account<'_>, letters: &[Letter], watched: Watched) -> Self {
+    fn launch(account: &Account<'_>, letters: &[Letter], watched: Watched, auth: &str) -> Self {
         let folder =
             tempfile::Builder::new().prefix("restante-interop-").tempdir().expect("a temporary folder");
         // Clients run as nobody: they walk through, and read the certificates.
@@ -102,7 +110,8 @@ impl Server {
         for letter in letters {
             maildir::deliver(&path("mail").join(user), letter);
         }
-        fs::write(path("restante.toml"), configuration(folder.path(), account, watched)).expect("it is ours");
+        fs::write(path("restante.toml"), configuration(folder.path(), account, watched, auth))
+            .expect("it is ours");
         fs::write(path("token"), TOKEN).expect("it is ours");
         fs::set_permissions(path("token"), fs::Permissions::from_mode(0o600)).expect("it is ours");
         let log = File::create(path("log")).expect("it is ours");
@@ -275,7 +284,7 @@ enum Watched {
     ByTcp,
 }
 
-fn configuration(folder: &Path, account: &Account<'_>, watched: Watched) -> String {
+fn configuration(folder: &Path, account: &Account<'_>, watched: Watched, auth: &str) -> String {
     let Account { hostname, port, .. } = account;
     let folder = folder.display();
     let (admin, more) = match watched {
@@ -301,7 +310,7 @@ key = "{folder}/key.pem"
 [auth]
 users = "{folder}/users"
 cleartext = "loopback"
-
+{auth}
 [store]
 maildir = "{folder}/mail/{{user}}"
 {more}"#
