@@ -1,8 +1,8 @@
 //! GNU SASL, with OpenSSL for TLS: an independent SCRAM with channel binding. The script beside this test puts the two together by
 //! Python's ctypes, for none of the mail clients here has -PLUS.
 //!
-//! What it shows: that the exporter of TLS 1.3 (RFC 9266) is the same on both sides, that a binding of another connection is
-//! refused, and that a client with a binding that takes a mechanism without one is told that the list was changed.
+//! What it shows: that the exporter of TLS 1.3 (RFC 9266) is the same on both sides, and that a binding of another connection is
+//! refused. GNU SASL never says `y`: with a binding at hand it takes no mechanism without (seen in 2.2.0).
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a panic is the report
 
 use restante_interop::{Outcome, PASSWORD, Program, Security, Server, USER, corpus};
@@ -94,16 +94,5 @@ fn scram_without_a_binding_works_with_tls_and_without() {
             is_let_in(client(&server, version, mechanism, PASSWORD, "none"));
         }
     }
-    server.stop();
-}
-
-/// GNU SASL says `y` where it could bind and is told to take a mechanism that does not (RFC 5802 §6).
-#[test]
-fn a_client_that_saw_no_plus_is_refused_where_it_was_offered() {
-    let server = start();
-    is_refused(client(&server, "1.3", "SCRAM-SHA-256", PASSWORD, "own"));
-    server.stop();
-    let server = Server::offering(&["SCRAM-SHA-256"], &corpus());
-    is_let_in(client(&server, "1.3", "SCRAM-SHA-256", PASSWORD, "own"));
     server.stop();
 }

@@ -202,9 +202,9 @@ async fn scram_works_in_clear_where_passwords_do_not() {
 #[tokio::test]
 async fn somebody_who_is_not_there_looks_like_somebody_who_is() {
     let running = start();
-    let mut client = connect(running.pop3).await;
     let mut challenges = Vec::new();
     for user in [USER, "nobody", "Nobody", "somebody", USER] {
+        let mut client = connect(running.pop3).await;
         let first = BASE64.encode(format!("n,,n={user},r=abc"));
         let line = client.say(&format!("AUTH SCRAM-SHA-256 {first}")).await;
         let challenge = BASE64.decode(line.strip_prefix("+ ").unwrap()).unwrap();
