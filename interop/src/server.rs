@@ -67,6 +67,8 @@ pub struct Account<'a> {
 /// What stands in a configuration beside what every server here has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extra<'a> {
+    /// More keys of `[auth]`.
+    pub auth: &'a str,
     /// Lines in `[listen]`.
     pub listen: &'a str,
     /// Further sections.
@@ -88,6 +90,14 @@ impl Server {
     /// Starts a server that can be looked at, and lets many connections in.
     pub fn watched(letters: &[Letter]) -> Self {
         Self::launch(&Account::default(), letters, Watched::ByTcp, &Extra::default())
+    }
+
+    /// Starts a server that offers these ways to log in, and no other SASL mechanism; `APOP` is one, too.
+    pub fn offering(ways: &[&str], letters: &[Letter]) -> Self {
+        let apop = ways.contains(&"APOP");
+        let mechanisms: Vec<&&str> = ways.iter().filter(|way| **way != "APOP").collect();
+        let auth = format!("apop = {apop}\nmechanisms = {mechanisms:?}\n");
+        Self::with(&Extra { auth: &auth, ..Extra::default() }, letters)
     }
 
     /// Starts a server for this account.
@@ -303,7 +313,7 @@ enum Watched {
 }
 
 fn configuration(folder: &Path, account: &Account<'_>, watched: Watched, extra: &Extra<'_>) -> String {
-    let Extra { listen, sections } = extra;
+    let Extra { listen, auth, sections } = extra;
     let Account { hostname, port, .. } = account;
     let folder = folder.display();
     let (admin, more) = match watched {
@@ -329,7 +339,7 @@ key = "{folder}/key.pem"
 [auth]
 users = "{folder}/users"
 cleartext = "loopback"
-
+{auth}
 [store]
 maildir = "{folder}/mail/{{user}}"
 {more}

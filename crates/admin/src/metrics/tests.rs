@@ -36,7 +36,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 fn everything_that_happens_is_counted_under_its_labels() {
     let metrics = Metrics::new("0.1.0");
     let known = TlsFacts { version: "TLSv1.3".into(), cipher: "a".into(), ..TlsFacts::default() };
-    let strange = TlsFacts { version: "SSLv2\"} 1".into(), cipher: "a".into() };
+    let strange = TlsFacts { version: "SSLv2\"} 1".into(), cipher: "a".into(), ..TlsFacts::default() };
     let waited = Duration::from_millis(30);
     let happenings = [
         Happening::Connected { port: Port::Pop3s },
