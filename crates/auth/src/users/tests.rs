@@ -296,7 +296,8 @@ fn the_salt_key_is_a_comment_that_counts() {
 #[test]
 fn one_user_more_moves_few_stand_ins() {
     let lines = |count: usize| -> String {
-        let keys = |number: usize| SHA256.replace("4096", if number % 3 == 0 { "4096" } else { "10000" });
+        let keys =
+            |number: usize| SHA256.replace("4096", if number.is_multiple_of(3) { "4096" } else { "10000" });
         (0..count).map(|number| format!("user{number}:{}\n", keys(number))).collect()
     };
     let (before, after) = (lines(100), lines(101));
