@@ -122,7 +122,7 @@ fn name(file: &Path) -> String {
 fn check(format: &str) {
     let sections = format!("[limits]\nfailure_delay_seconds = 0\n\n[log]\nformat = \"{format}\"\n");
     let listen = "proxied_pop3 = [\"127.0.0.1:0\"]\nproxies = [\"127.0.0.1\"]\n";
-    let server = Server::with(&Extra { listen, sections: &sections }, &[] as &[Letter]);
+    let server = Server::with(&Extra { listen, sections: &sections, ..Extra::default() }, &[] as &[Letter]);
     let failed = visit(server.proxied(Security::Plain));
     assert!(failed.len() == CLIENTS.len() && failed.values().all(|count| *count >= 10), "{failed:?}");
     let count = failed.values().sum::<usize>();
