@@ -14,9 +14,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use restante_auth::{
     Directory, MemoryDirectory, StoredPassword, Verifier,
-    directory::{self, LookupError},
+    directory::{self, Lookup, LookupError},
 };
 use restante_proto::{UserName, phase::Phase, verb::Verb};
+use restante_sasl::Needs;
 use restante_server::{Begun, Doing, EndReason, Happening, LoginResult, Observer, Server, Watch};
 use restante_store::{DeliverError, Delivery, Maildrop, OpenError, Store, Task};
 use rustls::version::TLS13;
@@ -128,10 +129,7 @@ async fn the_time_of_a_message_is_the_time_until_it_was_sent() {
 struct Users(MemoryDirectory);
 
 impl Directory for Users {
-    fn lookup<'a>(
-        &'a self,
-        user: &'a UserName,
-    ) -> directory::Task<'a, Result<Option<StoredPassword>, LookupError>> {
+    fn lookup<'a>(&'a self, user: &'a UserName) -> directory::Task<'a, Result<Lookup, LookupError>> {
         if user.as_str() == "lost" {
             let source = std::io::Error::other("it burnt down");
             return Box::pin(std::future::ready(Err(LookupError::Broken {
@@ -142,7 +140,11 @@ impl Directory for Users {
         self.0.lookup(user)
     }
 
-    fn stand_in(&self, name: &str) -> StoredPassword {
+    fn can(&self, needs: Needs) -> bool {
+        self.0.can(needs)
+    }
+
+    fn stand_in(&self, name: &str) -> Option<StoredPassword> {
         self.0.stand_in(name)
     }
 }
