@@ -10,7 +10,9 @@
 
 mod authority;
 mod browser;
+pub mod daemon;
 mod demo;
+pub mod directory;
 mod fetch;
 mod letters;
 pub mod maildir;

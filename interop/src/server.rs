@@ -73,6 +73,10 @@ pub struct Extra<'a> {
     pub listen: &'a str,
     /// Further sections.
     pub sections: &'a str,
+    /// Who else has an empty maildrop.
+    pub users: &'a [&'a str],
+    /// What stands in the place of `/etc/pam.d`.
+    pub pam: Option<&'a Path>,
 }
 
 impl Default for Account<'_> {
@@ -110,6 +114,25 @@ impl Server {
         Self::launch(&Account::default(), letters, Watched::No, extra)
     }
 
+    /// Starts a server that asks these directories, in this order, and has an empty maildrop for each of `users`. `sections` is
+    /// more of its configuration. [`USER`] is in the users file.
+    pub fn asking(directories: &[&str], sections: &str, users: &[&str]) -> Self {
+        Self::asking_with(None, directories, sections, users)
+    }
+
+    /// The same, with this folder in the place of `/etc/pam.d`, which nobody else sees: as root alone.
+    pub fn asking_pam(pam: &Path, directories: &[&str], sections: &str, users: &[&str]) -> Self {
+        assert!(program::is_root(), "a service of PAM needs root: run this test as root");
+        Self::asking_with(Some(pam), directories, sections, users)
+    }
+
+    fn asking_with(pam: Option<&Path>, directories: &[&str], sections: &str, users: &[&str]) -> Self {
+        let auth = format!("directories = {directories:?}\n");
+        let sections = format!("[limits]\nfailure_delay_seconds = 0\n\n{sections}");
+        let extra = Extra { auth: &auth, sections: &sections, users, pam, ..Extra::default() };
+        Self::with(&extra, &[])
+    }
+
     fn launch(account: &Account<'_>, letters: &[Letter], watched: Watched, extra: &Extra<'_>) -> Self {
         let folder =
             tempfile::Builder::new().prefix("restante-interop-").tempdir().expect("a temporary folder");
@@ -126,12 +149,26 @@ impl Server {
         for letter in letters {
             maildir::deliver(&path("mail").join(user), letter);
         }
+        for user in extra.users {
+            for part in ["tmp", "new", "cur"] {
+                fs::create_dir_all(path("mail").join(user).join(part)).expect("it is ours");
+            }
+        }
         let text = configuration(folder.path(), account, watched, extra);
         fs::write(path("restante.toml"), text).expect("it is ours");
         fs::write(path("token"), TOKEN).expect("it is ours");
         fs::set_permissions(path("token"), fs::Permissions::from_mode(0o600)).expect("it is ours");
         let log = File::create(path("log")).expect("it is ours");
-        let child = Command::new(binary())
+        let mut command = match extra.pam {
+            None => Command::new(binary()),
+            Some(pam) => {
+                let mut command = Command::new("unshare");
+                let script = "mount --bind \"$1\" /etc/pam.d && shift && exec \"$@\"";
+                command.args(["--mount", "sh", "-c", script, "sh"]).arg(pam).arg(binary());
+                command
+            }
+        };
+        let child = command
             .args(["serve", "--config"])
             .arg(path("restante.toml"))
             .stdin(Stdio::null())
@@ -313,7 +350,7 @@ enum Watched {
 }
 
 fn configuration(folder: &Path, account: &Account<'_>, watched: Watched, extra: &Extra<'_>) -> String {
-    let Extra { listen, auth, sections } = extra;
+    let Extra { listen, auth, sections, .. } = extra;
     let Account { hostname, port, .. } = account;
     let folder = folder.display();
     let (admin, more) = match watched {
@@ -355,7 +392,9 @@ pub(crate) fn binary() -> &'static Path {
             return PathBuf::from(path);
         }
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo).args(["build", "--quiet", "--package", "restante"]).status();
+        let status = Command::new(cargo)
+            .args(["build", "--quiet", "--package", "restante", "--features", "pam"])
+            .status();
         assert!(status.is_ok_and(|status| status.success()), "the server does not build");
         // The tests stand in deps/, beside it.
         let test = env::current_exe().expect("this test is a file");

@@ -111,12 +111,15 @@ fn freestanding() -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is off by default, since it needs libpam to build.
+const PAM: &str = "restante/pam";
+
 /// One run for each test file, so that none can be empty unnoticed; the server is built once, beforehand. All of it is
 /// built as a part of the whole workspace: a package by itself would have other features of other people's crates
 /// switched on, and those crates would be built a second time.
 fn interop() -> Result<(), Failure> {
     packages::run()?;
-    run::run(&mut run::cargo(&["build", "--workspace", "--bins", "--tests"]))?;
+    run::run(&mut run::cargo(&["build", "--workspace", "--bins", "--tests", "--features", PAM]))?;
     let binary = run::target().join("debug").join("restante");
     let folder = run::root().join("interop").join("tests");
     let entries =
@@ -129,7 +132,7 @@ fn interop() -> Result<(), Failure> {
     let mut passed = 0;
     for other in &others {
         println!("\n─ {other}");
-        let mut command = run::cargo(&["test", "--workspace", "--test", other]);
+        let mut command = run::cargo(&["test", "--workspace", "--test", other, "--features", PAM]);
         passed += run::tests(command.env("RESTANTE_BINARY", &binary))?;
     }
     println!("{passed} tests passed, in {} files.", others.len());

@@ -14,6 +14,11 @@ use crate::{
     },
 };
 
+mod ldap;
+#[cfg(feature = "pam")]
+mod pam;
+mod sql;
+
 /// How a kind of directory is opened.
 struct Opener {
     /// A word of `[auth] directories`.
@@ -30,12 +35,18 @@ struct Opener {
 pub(crate) const USERS: &str = "users";
 
 /// All kinds; a test holds them and `restante_auth::directory::KINDS` together.
-const OPENERS: &[Opener] = &[Opener {
-    name: USERS,
-    open: users,
-    is_same: |before, now| before.auth.users == now.auth.users,
-    check: check::users_file,
-}];
+const OPENERS: &[Opener] = &[
+    Opener {
+        name: USERS,
+        open: users,
+        is_same: |before, now| before.auth.users == now.auth.users,
+        check: check::users_file,
+    },
+    sql::OPENER,
+    ldap::OPENER,
+    #[cfg(feature = "pam")]
+    pam::OPENER,
+];
 
 /// Those that the settings name, in order.
 fn openers(settings: &Settings) -> impl Iterator<Item = &'static Opener> {
@@ -99,6 +110,11 @@ impl Opened {
             route.directory.reload().await;
         }
     }
+}
+
+/// Domains, as names are compared with them.
+fn lower_case(domains: &[String]) -> Vec<String> {
+    domains.iter().map(|domain| domain.to_ascii_lowercase()).collect()
 }
 
 fn users(settings: &Settings, places: &Places) -> Result<Route, Failure> {

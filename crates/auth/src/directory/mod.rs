@@ -10,17 +10,44 @@ use blake2::Digest as _;
 
 use crate::scheme::{StoredPassword, scram::SALT_OCTETS};
 
+#[cfg(any(feature = "sql", feature = "ldap"))]
+mod connections;
 mod directories;
+#[cfg(feature = "ldap")]
+pub mod ldap;
 mod memory;
+#[cfg(feature = "pam")]
+pub mod pam;
+#[cfg(any(feature = "sql", feature = "ldap"))]
+mod secret_file;
+#[cfg(feature = "sql")]
+pub mod sql;
+#[cfg(any(feature = "sql", feature = "ldap"))]
+mod trust;
 mod users_file;
+#[cfg(any(feature = "sql", feature = "ldap"))]
+mod values;
 
 pub(crate) use directories::Found;
 pub use directories::{Directories, PATIENCE_DEFAULT, Route};
 pub use memory::MemoryDirectory;
 pub use users_file::{CHECK_EVERY, UsersFileDirectory};
+#[cfg(any(feature = "sql", feature = "ldap"))]
+pub use {
+    secret_file::{SecretError, SecretText},
+    trust::TrustError,
+};
 
 /// The kinds of directories that a configuration can name.
-pub const KINDS: &[Kind] = &[users_file::KIND];
+pub const KINDS: &[Kind] = &[
+    users_file::KIND,
+    #[cfg(feature = "sql")]
+    sql::KIND,
+    #[cfg(feature = "ldap")]
+    ldap::KIND,
+    #[cfg(feature = "pam")]
+    pam::KIND,
+];
 
 /// A kind of directory, as the configuration knows it.
 #[derive(Clone, Copy, Debug)]

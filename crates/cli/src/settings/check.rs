@@ -74,6 +74,7 @@ pub(super) fn together(settings: &Settings, places: &Places, problems: &mut Vec<
         );
     }
     super::admin::together(settings, &mut found);
+    super::directories::together(settings, places, &mut found);
     let mut seen = BTreeSet::new();
     let lists = [
         ("listen.pop3", pop3),

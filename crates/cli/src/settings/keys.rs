@@ -59,7 +59,7 @@ pub(crate) enum Takes {
     OneOrList { what: &'static str, check: fn(&str) -> Result<(), String> },
 }
 
-const PATH: Takes = Takes::Text { what: "an absolute path", check: absolute_path };
+pub(super) const PATH: Takes = Takes::Text { what: "an absolute path", check: absolute_path };
 const ADDRESSES: Takes = Takes::List { what: "address:port", check: socket_address };
 
 /// The whole file.
@@ -267,6 +267,10 @@ pub(crate) const SECTIONS: &[Section] = &[
             },
         ],
     },
+    super::directories::SQL,
+    super::directories::LDAP,
+    #[cfg(feature = "pam")]
+    super::directories::PAM,
     Section { name: "limits", doc: "Every bound that the server keeps.", keys: LIMITS },
     Section {
         name: "log",
@@ -297,7 +301,13 @@ pub(crate) const SECTIONS: &[Section] = &[
     },
 ];
 
-const fn number(name: &'static str, least: u64, most: u64, default: &'static str, doc: &'static str) -> Key {
+pub(super) const fn number(
+    name: &'static str,
+    least: u64,
+    most: u64,
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
     Key { name, takes: Takes::Number { least, most }, default: Fallback::Value(default), doc }
 }
 

@@ -22,6 +22,7 @@ use crate::{directories::USERS, failure::Failure};
 
 pub(crate) mod admin;
 pub(crate) mod check;
+pub(crate) mod directories;
 pub(crate) mod document;
 pub(crate) mod keys;
 mod owner;
@@ -50,6 +51,10 @@ pub(crate) struct Settings {
     /// Without it there is no TLS.
     pub(crate) tls: Option<Tls>,
     pub(crate) auth: Auth,
+    pub(crate) sql: directories::Sql,
+    pub(crate) ldap: directories::Ldap,
+    #[cfg(feature = "pam")]
+    pub(crate) pam: directories::Pam,
     store: StoreKeys,
     pub(crate) limits: Limits,
     pub(crate) log: Log,

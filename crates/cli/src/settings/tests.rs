@@ -118,9 +118,13 @@ fn unknown_names_are_errors_with_the_place_and_the_fix() {
         "t.toml:2:1: unknown key \"zzz\" in [log]; the keys here are level, format, transcripts",
     );
     told("[limit]\n", "t.toml:1:2: unknown section [limit]; did you mean [limits]?");
+    let pam = if cfg!(feature = "pam") { "[pam], " } else { "" };
     told(
         "[x]",
-        "t.toml:1:2: unknown section [x]; the sections are [listen], [admin], [tls], [auth], [store], [limits], [log]",
+        &format!(
+            "t.toml:1:2: unknown section [x]; the sections are [listen], [admin], [tls], [auth], [store], [sql], \
+             [ldap], {pam}[limits], [log]"
+        ),
     );
     told("tls = true", "t.toml:1:1: tls is a section; write [tls] and its keys below");
     told("[[tls]]\nkey = 1", "t.toml:1:3: [tls] is one section; write it once, in single brackets");
