@@ -28,8 +28,8 @@ pub use demo::Demo;
 pub use fetch::{Fetch, Origin, suite};
 pub use letters::{Letter, assert_same, canonical, corpus, fresh, stuffed};
 pub use peers::{
-    COURIER, DOVECOT, DOVECOT_RAWLOG, DOVECOT_SASL, EXIM, Kind, MAILUTILS, Peer, RAWLOG, RAWLOG_LOGIN,
-    Service, TWISTED,
+    COURIER, DOVECOT, DOVECOT_OAUTH, DOVECOT_RAWLOG, DOVECOT_SASL, EXIM, Kind, MAILUTILS, Peer, RAWLOG,
+    RAWLOG_LOGIN, Service, TWISTED, introspect_at,
 };
 pub use poll::until;
 pub use program::{Outcome, Program, with_security};

@@ -31,7 +31,7 @@ mod twisted;
 
 pub use self::{
     courier::COURIER,
-    dovecot::{DOVECOT, DOVECOT_RAWLOG, DOVECOT_SASL, RAWLOG, RAWLOG_LOGIN},
+    dovecot::{DOVECOT, DOVECOT_OAUTH, DOVECOT_RAWLOG, DOVECOT_SASL, RAWLOG, RAWLOG_LOGIN, introspect_at},
     exim::EXIM,
     mailutils::MAILUTILS,
     twisted::TWISTED,

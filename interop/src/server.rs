@@ -109,6 +109,14 @@ impl Server {
         Self::launch(account, letters, Watched::No, &Extra::default())
     }
 
+    /// Starts a server whose user comes with a token by this mechanism; `oauth` is what the section of that name says.
+    pub fn with_tokens(account: &Account<'_>, letters: &[Letter], mechanism: &str, oauth: &str) -> Self {
+        let auth = format!("directories = [\"users\", \"oauth\"]\nmechanisms = [\"{mechanism}\"]\n");
+        let sections = format!("\n[oauth]\n{oauth}");
+        let extra = Extra { auth: &auth, sections: &sections, ..Extra::default() };
+        Self::launch(account, letters, Watched::No, &extra)
+    }
+
     /// Starts a server with more in its configuration.
     pub fn with(extra: &Extra<'_>, letters: &[Letter]) -> Self {
         Self::launch(&Account::default(), letters, Watched::No, extra)

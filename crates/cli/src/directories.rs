@@ -46,6 +46,12 @@ const OPENERS: &[Opener] = &[
     ldap::OPENER,
     #[cfg(feature = "pam")]
     pam::OPENER,
+    Opener {
+        name: "oauth",
+        open: oauth,
+        is_same: |before, now| before.oauth == now.oauth,
+        check: settings::oauth::check,
+    },
 ];
 
 /// Those that the settings name, in order.
@@ -123,6 +129,13 @@ fn users(settings: &Settings, places: &Places) -> Result<Route, Failure> {
             .hint("`restante user add NAME` makes the users file")
     })?;
     Ok(Route::new(USERS, Arc::new(directory) as Arc<dyn Directory>))
+}
+
+fn oauth(settings: &Settings, places: &Places) -> Result<Route, Failure> {
+    let directory =
+        settings::oauth::directory(settings, places).map_err(|problem| settings::fail(places, &[problem]))?;
+    let domains = settings.oauth.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect();
+    Ok(Route { domains, ..Route::new("oauth", Arc::new(directory) as Arc<dyn Directory>) })
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ mod policy;
 mod report;
 mod run;
 mod session;
+mod tokens;
 
 pub use policy::{InvalidKeep, Keep, Policy};
 pub use report::{Event, Report};
 pub use run::{Account, Mode, Patience, RunError, Stop, Summary, check, forget_login, plan, run, run_with};
+pub use tokens::{TokenError, TokenFuture, TokenSource};

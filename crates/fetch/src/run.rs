@@ -18,6 +18,7 @@ use crate::{
     policy::{Keep, Policy, rest_left, rest_of_login},
     report::{Event, Report},
     session::{Session, is_login},
+    tokens::{TokenError, TokenSource},
 };
 
 /// How long a run that was told to stop waits for the answers to DELE and QUIT.
@@ -36,8 +37,10 @@ pub struct Account {
     pub name: String,
     /// The server.
     pub url: Url,
-    /// The name and the password.
+    /// The name and the password; where there are `tokens`, of these the name alone counts.
     pub credentials: Credentials,
+    /// Where tokens come from, if one logs in with these.
+    pub tokens: Option<Arc<dyn TokenSource>>,
     /// How to log in; by the strongest way on offer where nothing is said.
     pub way: Option<String>,
     /// The weakest login by password that is accepted, whatever was seen before.
@@ -85,6 +88,9 @@ pub enum RunError {
     /// The server refused the credentials.
     #[error("{0}")]
     Credentials(Error),
+    /// There is no token to log in with.
+    #[error("{}", .0.text)]
+    Token(TokenError),
     /// The server refused the credentials before, and is not asked again for so many seconds.
     #[error(
         "the server refused the password {times} times in a row; it is not tried again for {}",
@@ -138,6 +144,7 @@ impl RunError {
     pub const fn is_temporary(&self) -> bool {
         match self {
             Self::Credentials(_) | Self::Held { .. } | Self::Weaker { .. } => false,
+            Self::Token(error) => error.is_temporary,
             Self::Client(error) => !matches!(
                 error,
                 Error::NotOffered(_)

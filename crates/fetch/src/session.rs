@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use restante_client::{Client, Error, Listing, MessageNumber, Offer, Refused, ResponseCode, Verb};
+use restante_client::{
+    Client, Credentials, Error, Listing, MessageNumber, Offer, Refused, ResponseCode, Strength, Verb,
+};
+use restante_proto::Secret;
 use restante_store::crash;
 
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
     policy::{Keep, rest_of_message},
     report::Event,
     run::{Account, RunError, Stop, Summary},
+    tokens::TokenSource,
 };
 
 /// How long a header may be that is asked for, with what a server sends behind it though it should not, in octets.
@@ -85,35 +89,25 @@ impl Session<'_> {
 
     /// Connects, logs in and lists.
     pub(crate) async fn open(&mut self) -> Result<(Client, Listing), RunError> {
-        let Account { url, credentials, way, minimum, .. } = self.account;
-        let mut options = self.account.options.clone();
-        options.pipelining = self.pipelines();
+        let url = &self.account.url;
         let seen = self.shared.journal().state().strength;
-        let minimum = (*minimum).max(seen.map(|(strength, _)| strength));
-        let opened = self.stop.or(async {
-            let mut client = Client::connect(url, &options).await.map_err(RunError::Client)?;
-            let entered = match way {
-                None => client.authenticate_at_least(credentials, minimum).await,
-                // What is named is what is wanted.
-                Some(way) => {
-                    client.authenticate_with(way, credentials).await.map(|()| Client::strength_of(way))
+        let opened = match &self.account.tokens {
+            None => self.enter(&self.account.credentials, seen).await,
+            Some(source) => {
+                let user = &self.account.credentials.user;
+                let token = self.token(source, None).await?;
+                let entered = self.enter(&Credentials::token(user, token.clone()), seen).await;
+                match entered {
+                    // It may have been withdrawn, or a clock is wrong. Once: a new one that is refused too is no matter of age.
+                    Err(RunError::Credentials(_)) => {
+                        let token = self.token(source, Some(&token)).await?;
+                        self.enter(&Credentials::token(user, token), seen).await
+                    }
+                    entered => entered,
                 }
-            };
-            let strength = entered.map_err(|error| {
-                if let (Error::TooWeak { minimum, .. }, Some((strength, at))) = (&error, seen)
-                    && *minimum == strength
-                {
-                    return RunError::Weaker { seconds: now().saturating_sub(at), error };
-                }
-                let was_right = self.shared.journal().state().login.is_some();
-                match is_credentials(&error, client.capabilities().auth_resp_code(), was_right) {
-                    true => RunError::Credentials(error),
-                    false => RunError::Client(error),
-                }
-            })?;
-            Ok((client, strength))
-        });
-        let (mut client, strength) = match opened.await {
+            }
+        };
+        let (mut client, strength) = match opened {
             // They were right a moment ago.
             Err(RunError::Credentials(error)) if self.lessons.logged_in => {
                 return Err(RunError::Client(error));
@@ -141,6 +135,52 @@ impl Session<'_> {
             self.shared.journal().append(&[Record::Delay { seconds: delay }])?;
         }
         Ok((client, listing))
+    }
+
+    /// A token to log in with.
+    async fn token(
+        &self,
+        source: &Arc<dyn TokenSource>,
+        refused: Option<&Secret<Vec<u8>>>,
+    ) -> Result<Secret<Vec<u8>>, RunError> {
+        self.stop.or(async { source.token(refused).await.map_err(RunError::Token) }).await
+    }
+
+    /// Connects and logs in; says how strong that was. `seen` is how strong it was before.
+    async fn enter(
+        &self,
+        credentials: &Credentials,
+        seen: Option<(Strength, u64)>,
+    ) -> Result<(Client, Option<Strength>), RunError> {
+        let Account { url, way, minimum, .. } = self.account;
+        let mut options = self.account.options.clone();
+        options.pipelining = self.pipelines();
+        let minimum = (*minimum).max(seen.map(|(strength, _)| strength));
+        self.stop
+            .or(async {
+                let mut client = Client::connect(url, &options).await.map_err(RunError::Client)?;
+                let entered = match way {
+                    None => client.authenticate_at_least(credentials, minimum).await,
+                    // What is named is what is wanted.
+                    Some(way) => {
+                        client.authenticate_with(way, credentials).await.map(|()| Client::strength_of(way))
+                    }
+                };
+                let strength = entered.map_err(|error| {
+                    if let (Error::TooWeak { minimum, .. }, Some((strength, at))) = (&error, seen)
+                        && *minimum == strength
+                    {
+                        return RunError::Weaker { seconds: now().saturating_sub(at), error };
+                    }
+                    let was_right = self.shared.journal().state().login.is_some();
+                    match is_credentials(&error, client.capabilities().auth_resp_code(), was_right) {
+                        true => RunError::Credentials(error),
+                        false => RunError::Client(error),
+                    }
+                })?;
+                Ok((client, strength))
+            })
+            .await
     }
 
     /// The plan, once it is clear which new messages are old ones under new unique-ids.

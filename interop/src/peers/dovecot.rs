@@ -1,6 +1,6 @@
 //! Dovecot, 2.3 and 2.4: POP3, IMAP and LMTP on one Maildir. It runs without root, as the owner of the mail.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, sync::OnceLock};
 
 use super::{Kind, PASSWORD, Place, Security, Service, USER};
 use crate::authority;
@@ -38,6 +38,37 @@ const COMMON: Kind = Kind {
 /// Dovecot with a log of every octet, once before the login and once behind it.
 pub static DOVECOT_RAWLOG: Kind =
     Kind { name: "Dovecot with rawlogs", configure: configure_rawlog, ..COMMON };
+
+/// Dovecot that takes tokens, where [`introspect_at`] has said whom it asks about them.
+pub static DOVECOT_OAUTH: Kind = Kind {
+    name: "Dovecot with tokens",
+    configure: configure_oauth,
+    mechanisms: &["XOAUTH2", "OAUTHBEARER"],
+    ..COMMON
+};
+
+static INTROSPECTION: OnceLock<String> = OnceLock::new();
+
+/// Where [`DOVECOT_OAUTH`] asks about tokens (RFC 7662); once a process.
+pub fn introspect_at(url: String) {
+    INTROSPECTION.get_or_init(|| url);
+}
+
+/// Of 2.3; 2.4 has other words for it.
+fn configure_oauth(place: &Place) {
+    let url = INTROSPECTION.get().expect("the test says whom to ask");
+    let oauth = format!(
+        "introspection_mode = post\nintrospection_url = {url}\nusername_attribute = email\nactive_attribute = active\nactive_value = true\n"
+    );
+    place.write_secret("oauth2.conf", &oauth);
+    let passdb = format!(
+        "passdb {{\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n  args = {}\n}}\n",
+        place.show("oauth2.conf")
+    );
+    let settings = configuration(place)
+        .replace("auth_mechanisms = plain login", "auth_mechanisms = xoauth2 oauthbearer");
+    place.write("dovecot.conf", &(settings + &passdb));
+}
 
 /// Dovecot 2.3 with every mechanism that a password or a client certificate can be used with.
 pub static DOVECOT_SASL: Kind = Kind {

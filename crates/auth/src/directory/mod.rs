@@ -16,6 +16,8 @@ mod directories;
 #[cfg(feature = "ldap")]
 pub mod ldap;
 mod memory;
+#[cfg(feature = "oauth")]
+mod oauth;
 #[cfg(feature = "pam")]
 pub mod pam;
 #[cfg(any(feature = "sql", feature = "ldap"))]
@@ -31,6 +33,8 @@ mod values;
 pub(crate) use directories::Found;
 pub use directories::{Directories, PATIENCE_DEFAULT, Route};
 pub use memory::MemoryDirectory;
+#[cfg(feature = "oauth")]
+pub use oauth::{OauthDirectory, OauthError, OauthSettings, TIMEOUT_DEFAULT, USER_CLAIM_DEFAULT};
 pub use users_file::{CHECK_EVERY, UsersFileDirectory};
 #[cfg(any(feature = "sql", feature = "ldap"))]
 pub use {
@@ -47,6 +51,8 @@ pub const KINDS: &[Kind] = &[
     ldap::KIND,
     #[cfg(feature = "pam")]
     pam::KIND,
+    #[cfg(feature = "oauth")]
+    oauth::KIND,
 ];
 
 /// A kind of directory, as the configuration knows it.

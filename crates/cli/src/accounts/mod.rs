@@ -27,6 +27,7 @@ use crate::{
     password::{self, Source},
 };
 
+pub(crate) mod oauth;
 pub(crate) mod octets;
 
 /// The longest configuration that is read, in octets.
@@ -51,6 +52,13 @@ pub(crate) struct AccountKeys {
     pub(crate) password_command: Option<String>,
     pub(crate) password_env: Option<String>,
     pub(crate) password_file: Option<PathBuf>,
+    pub(crate) oauth: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret_command: Option<String>,
+    pub(crate) client_secret_env: Option<String>,
+    pub(crate) client_secret_file: Option<PathBuf>,
+    pub(crate) scope: Option<String>,
+    pub(crate) tokens: Option<String>,
     pub(crate) keep: KeepKey,
     pub(crate) max_size: Option<String>,
     pub(crate) every: Option<String>,
@@ -100,6 +108,8 @@ pub(crate) struct Configured {
     minimum: Option<Strength>,
     options: Options,
     password: Option<Source>,
+    /// How it signs in, if not by a password.
+    pub(crate) oauth: Option<oauth::Oauth>,
     to_password: Option<Source>,
     to_ca_file: Option<PathBuf>,
 }
@@ -250,6 +260,7 @@ impl AccountKeys {
                 "mechanism: {mechanism} is weaker than the minimum, {minimum}"
             )));
         }
+        let oauth = oauth::Oauth::configure(self, &name, &journal, &options.tls)?;
         Ok(Configured {
             name,
             url,
@@ -266,6 +277,7 @@ impl AccountKeys {
                 [&self.password_command, &self.password_env],
                 self.password_file.as_deref(),
             )?,
+            oauth,
             to_password: one(
                 "to_password",
                 [&self.to_password_command, &self.to_password_env],
@@ -345,10 +357,12 @@ impl Configured {
         Ok(Account {
             name: self.name.clone(),
             url: self.url.clone(),
-            credentials: match self.has_certificate() {
-                true => Credentials::certificate(user),
-                false => Credentials::new(user, self.password()?),
+            credentials: match &self.oauth {
+                Some(_) => Credentials::token(user, Vec::new()),
+                None if self.has_certificate() => Credentials::certificate(user),
+                None => Credentials::new(user, self.password()?),
             },
+            tokens: self.oauth.as_ref().map(oauth::Oauth::tokens).transpose()?,
             way: self.mechanism.clone(),
             minimum: self.minimum,
             options,
@@ -363,7 +377,7 @@ impl Configured {
 
     /// Whether a person may be asked for the password.
     pub(crate) fn asks_for_password(&self) -> bool {
-        self.password.is_none() && !self.has_certificate()
+        self.password.is_none() && self.oauth.is_none() && !self.has_certificate()
     }
 
     /// Whether the login is by the client certificate (SASL EXTERNAL), so that there is no password.

@@ -1,4 +1,5 @@
-//! `restante account`: the accounts of `fetch`: what is configured, whether it works, what was moved and what is stuck.
+//! `restante account`: the accounts of `fetch`: what is configured, whether it works, what was moved and what is stuck, and
+//! who is signed in.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -18,6 +19,8 @@ use crate::{
 };
 
 use super::fetch::{counted, told};
+
+mod login;
 
 /// The accounts of `fetch`: what is configured, whether it works, what is stuck
 #[derive(clap::Args)]
@@ -41,6 +44,14 @@ enum ActionArgs {
     /// Says what was moved, what is stuck and why, without asking any server
     #[command(after_help = "Example:\n  restante account status")]
     Status(Which),
+    /// Signs in by OAuth, without a password: by a browser here, or by a code on another device
+    #[command(
+        after_help = "Examples:\n  restante account login gmail\n  restante account login work --device"
+    )]
+    Login(login::Args),
+    /// Forgets the tokens of an account
+    #[command(after_help = "Example:\n  restante account logout gmail")]
+    Logout(login::One),
 }
 
 /// Which accounts.
@@ -83,6 +94,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         ActionArgs::List(which) => list(&which),
         ActionArgs::Check(which) => check(&which),
         ActionArgs::Status(which) => status(&which),
+        ActionArgs::Login(args) => login::login(&args),
+        ActionArgs::Logout(one) => login::logout(&one),
     }
 }
 
@@ -184,12 +197,17 @@ fn check(which: &Which) -> Result<(), Failure> {
 
 fn status(which: &Which) -> Result<(), Failure> {
     let now = journal::now();
-    for Configured { name, journal: path, .. } in which.accounts()? {
-        let state = Journal::look(&path).map_err(|error| Failure::failed(error.to_string()).of(&name))?;
-        let (object, text) = match &state {
+    for account in which.accounts()? {
+        let Configured { name, journal: path, .. } = &account;
+        let state = Journal::look(path).map_err(|error| Failure::failed(error.to_string()).of(name))?;
+        let (mut object, mut text) = match &state {
             None => (json!({"account": name, "runs": false}), format!("{name}: was never fetched\n")),
-            Some(state) => shown(&name, state, now),
+            Some(state) => shown(name, state, now),
         };
+        if let Some((signed_in, line)) = login::status(&account, now)? {
+            object["oauth"] = signed_in;
+            text.push_str(&line);
+        }
         which.print(&object, &text)?;
     }
     Ok(())

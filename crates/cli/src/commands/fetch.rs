@@ -346,6 +346,8 @@ pub(super) fn told(name: &str, error: &RunError) -> Failure {
         error @ RunError::Weaker { .. } => Failure::failed(harmless_line(&error.to_string())).hint(
             "nothing was sent. If the server was changed by those who run it, «restante fetch --forget-login» takes what it offers now",
         ),
+        // It says what to do.
+        RunError::Token(error) => Failure::failed(harmless_line(&error.text)),
         error @ RunError::Held { .. } => Failure::failed(harmless_line(&error.to_string()))
             .hint("«restante account check» tries at once, and so does --retry-login"),
         error => Failure::failed(harmless_line(&error.to_string())),

@@ -241,6 +241,11 @@ pub(crate) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        name: "oauth",
+        doc: "Tokens of an authorization server (OAuth 2.0), where `[auth] directories` has \"oauth\".",
+        keys: super::oauth::KEYS,
+    },
+    Section {
         name: "store",
         doc: "Where the mail is: `maildir` or `memory`, not both.",
         keys: &[

@@ -25,6 +25,7 @@ pub(crate) mod check;
 pub(crate) mod directories;
 pub(crate) mod document;
 pub(crate) mod keys;
+pub(crate) mod oauth;
 mod owner;
 pub(crate) mod render;
 pub(crate) mod salt_key;
@@ -55,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) ldap: directories::Ldap,
     #[cfg(feature = "pam")]
     pub(crate) pam: directories::Pam,
+    pub(crate) oauth: oauth::Oauth,
     store: StoreKeys,
     pub(crate) limits: Limits,
     pub(crate) log: Log,

@@ -122,7 +122,7 @@ fn unknown_names_are_errors_with_the_place_and_the_fix() {
     told(
         "[x]",
         &format!(
-            "t.toml:1:2: unknown section [x]; the sections are [listen], [admin], [tls], [auth], [store], [sql], \
+            "t.toml:1:2: unknown section [x]; the sections are [listen], [admin], [tls], [auth], [oauth], [store], [sql], \
              [ldap], {pam}[limits], [log]"
         ),
     );

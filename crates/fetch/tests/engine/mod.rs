@@ -157,6 +157,7 @@ pub(crate) fn account(
         credentials: Credentials::new(USER, PASSWORD.as_bytes().to_vec()),
         way: None,
         minimum: None,
+        tokens: None,
         options: Options { cleartext_passwords: true, timeouts, ..Options::default() },
         policy: Policy { keep, max_octets: None },
         destination,

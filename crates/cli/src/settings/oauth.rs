@@ -1,0 +1,202 @@
+//! `[oauth]`: which tokens are taken, and of whom. What a directory of tokens does is `restante_auth`'s.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use restante_auth::directory::{OauthDirectory, OauthSettings, USER_CLAIM_DEFAULT};
+use restante_client::tls::{TlsOptions, Trust};
+use restante_proto::Secret;
+use serde::Deserialize;
+
+use super::{
+    Settings,
+    document::{Places, Problem},
+    keys::{Fallback, Key, PATH, Takes, host_name, number},
+};
+
+/// The longest secret of a client, in octets.
+const SECRET_MAX_OCTETS: u64 = 4096;
+
+/// The values of the section.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Oauth {
+    issuer: Option<String>,
+    #[serde(deserialize_with = "super::one_or_list")]
+    audience: Vec<String>,
+    jwks_url: Option<String>,
+    introspection_url: Option<String>,
+    client_id: Option<String>,
+    client_secret_file: Option<PathBuf>,
+    user_claim: String,
+    scope: String,
+    ca_file: Option<PathBuf>,
+    pub(crate) domains: Vec<String>,
+    timeout_seconds: u32,
+}
+
+impl Default for Oauth {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            audience: Vec::new(),
+            jwks_url: None,
+            introspection_url: None,
+            client_id: None,
+            client_secret_file: None,
+            user_claim: USER_CLAIM_DEFAULT.to_owned(),
+            scope: String::new(),
+            ca_file: None,
+            domains: Vec::new(),
+            timeout_seconds: 5,
+        }
+    }
+}
+
+const URL: Takes = Takes::Text { what: "an https: URL", check: url };
+const WORDS: Takes = Takes::Text { what: "words", check: words };
+
+/// Its keys.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "issuer",
+        takes: URL,
+        default: Fallback::Words {
+            words: "none: it must be there",
+            example: "\"https://id.example.org/realms/mail\"",
+        },
+        doc: "The authorization server, exactly as its tokens name it (iss). Its keys are found by its metadata, unless jwks_url or introspection_url says more.",
+    },
+    Key {
+        name: "audience",
+        takes: Takes::OneOrList { what: "names", check: words },
+        default: Fallback::Words {
+            words: "none: it must be there, unless tokens are introspected and have a scope",
+            example: "\"mail.example.org\"",
+        },
+        doc: "Whom tokens must be meant for (aud): the name of this mail server at the authorization server. Tokens for other applications are refused.",
+    },
+    Key {
+        name: "jwks_url",
+        takes: URL,
+        default: Fallback::Words {
+            words: "what the metadata of the issuer says",
+            example: "\"https://id.example.org/keys\"",
+        },
+        doc: "Where the keys of the authorization server are (RFC 7517). They are kept, and read again each hour and when a token names a new one.",
+    },
+    Key {
+        name: "introspection_url",
+        takes: URL,
+        default: Fallback::Words {
+            words: "tokens are not introspected",
+            example: "\"https://id.example.org/introspect\"",
+        },
+        doc: "Where the authorization server is asked about each token (RFC 7662): for tokens that are no JWTs, and for such that are withdrawn before their end. With jwks_url as well, JWTs are checked by keys.",
+    },
+    Key {
+        name: "client_id",
+        takes: WORDS,
+        default: Fallback::Words { words: "none", example: "\"restante\"" },
+        doc: "What this server is called where it introspects.",
+    },
+    Key {
+        name: "client_secret_file",
+        takes: PATH,
+        default: Fallback::Words { words: "none", example: "\"/etc/restante/oauth-secret\"" },
+        doc: "A file whose first line proves that it is this server that asks; its group and others must have no rights to it.",
+    },
+    Key {
+        name: "user_claim",
+        takes: WORDS,
+        default: Fallback::Value("\"email\""),
+        doc: "The claim that names the user. It must be one that people cannot choose for themselves; an email address that is not verified is refused.",
+    },
+    Key {
+        name: "scope",
+        takes: Takes::Text { what: "words", check: |_| Ok(()) },
+        default: Fallback::Value("\"\""),
+        doc: "Words that a token's scope must have.",
+    },
+    Key {
+        name: "ca_file",
+        takes: PATH,
+        default: Fallback::Words {
+            words: "the certificates that the system trusts",
+            example: "\"/etc/restante/id-ca.pem\"",
+        },
+        doc: "A PEM file with the certificates that the authorization server is trusted by.",
+    },
+    Key {
+        name: "domains",
+        takes: Takes::List { what: "domains", check: host_name },
+        default: Fallback::Value("[]"),
+        doc: "The domains whose users this directory has; others' are looked up elsewhere. Empty: all that no other directory names.",
+    },
+    number("timeout_seconds", 1, 60, "5", "How long the authorization server may take for an answer."),
+];
+
+fn url(text: &str) -> Result<(), String> {
+    match text.starts_with("https://") || text.starts_with("http://") {
+        true if !text.contains(char::is_whitespace) => Ok(()),
+        _ => Err(format!("{text:?} is no URL; write https://id.example.org")),
+    }
+}
+
+fn words(text: &str) -> Result<(), String> {
+    match text.trim().is_empty() {
+        true => Err("an empty text says nothing; remove the key".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// The directory that the settings describe.
+pub(crate) fn directory(settings: &Settings, places: &Places) -> Result<OauthDirectory, Problem> {
+    let oauth = &settings.oauth;
+    let Some(issuer) = oauth.issuer.clone() else {
+        let text = "oauth is one of the directories, and [oauth] has no issuer; write issuer = \"https://id.example.org\"";
+        return Err(places.problem("auth.directories", text));
+    };
+    let secret = oauth.client_secret_file.as_ref().map(|file| {
+        secret(file).map_err(|why| {
+            places.problem("oauth.client_secret_file", format!("cannot use {}: {why}", file.display()))
+        })
+    });
+    let trust = oauth.ca_file.clone().map_or(Trust::System, Trust::File);
+    let tls = TlsOptions { trust, ..TlsOptions::default() }.client_config();
+    let tls = tls.map_err(|error| places.problem("oauth.ca_file", error.to_string()))?;
+    OauthDirectory::new(OauthSettings {
+        issuer,
+        audience: oauth.audience.clone(),
+        jwks_url: oauth.jwks_url.clone(),
+        introspection_url: oauth.introspection_url.clone(),
+        client_id: oauth.client_id.clone().unwrap_or_default(),
+        client_secret: secret.transpose()?,
+        user_claim: oauth.user_claim.clone(),
+        scope: oauth.scope.clone(),
+        timeout: Duration::from_secs(oauth.timeout_seconds.into()),
+        tls,
+    })
+    .map_err(|error| places.problem("oauth.issuer", error.to_string()))
+}
+
+/// What is wrong with the section, for `restante config check`.
+pub(crate) fn check(settings: &Settings, places: &Places) -> Vec<Problem> {
+    directory(settings, places).err().into_iter().collect()
+}
+
+fn secret(file: &PathBuf) -> Result<Secret<String>, String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = fs::metadata(file).map_err(|error| error.to_string())?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(format!("others may read it; `chmod go= {}`", file.display()));
+    }
+    if metadata.len() > SECRET_MAX_OCTETS {
+        return Err(format!("it has more than {SECRET_MAX_OCTETS} octets"));
+    }
+    let text = Secret::new(fs::read_to_string(file).map_err(|error| error.to_string())?);
+    let line = text.expose().lines().next().unwrap_or_default();
+    match line.is_empty() {
+        true => Err("its first line is empty".to_owned()),
+        false => Ok(Secret::new(line.to_owned())),
+    }
+}
