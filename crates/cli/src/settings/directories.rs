@@ -335,7 +335,7 @@ fn ldap_together(ldap: &Ldap, places: &Places, found: &mut impl FnMut(&str, &str
     match (&ldap.bind_dn, &ldap.bind_password_file) {
         (Some(_), None) => found("ldap.bind_dn", "bind_password_file, its password, is missing in [ldap]"),
         (None, Some(_)) => {
-            found("ldap.bind_password_file", "bind_dn, whose password it is, is missing in [ldap]")
+            found("ldap.bind_password_file", "bind_dn, whose password it is, is missing in [ldap]");
         }
         _ => {}
     }
@@ -346,7 +346,7 @@ fn sql_together(sql: &Sql, places: &Places, found: &mut impl FnMut(&str, &str)) 
     match (&sql.url, &sql.url_file) {
         (None, None) => found(section, "[sql] needs url, the database's, or url_file"),
         (Some(_), Some(_)) => {
-            found("sql.url_file", "there is one database, and url is set too; remove one of the two")
+            found("sql.url_file", "there is one database, and url is set too; remove one of the two");
         }
         _ => {}
     }
