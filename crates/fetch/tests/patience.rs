@@ -173,6 +173,7 @@ fn a_clock_that_was_put_forward_deletes_nothing_at_once() {
     let earlier = |record: Record| match record {
         Record::Delivered { key, .. } => Record::Delivered { key, at: now() - 40 * DAY },
         Record::Login { .. } => Record::Login { at: now() - 40 * DAY },
+        Record::Strength { strength, .. } => Record::Strength { strength, at: now() - 40 * DAY },
         Record::Intent { key, octets, listed, digest, header, token, .. } => {
             Record::Intent { key, octets, listed, digest, header, token, at: now() - 40 * DAY }
         }
