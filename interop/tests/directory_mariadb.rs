@@ -118,8 +118,8 @@ fn table(name: &str, users: &[User]) -> String {
             quoted(user.stored),
             key(Hash::Sha256),
             key(Hash::Sha1),
-            user.maildrop.map_or("NULL".to_owned(), quoted),
-            user.login_delay.map_or("NULL".to_owned(), |delay| delay.as_secs().to_string()),
+            user.maildrop.map_or_else(|| "NULL".to_owned(), quoted),
+            user.login_delay.map_or_else(|| "NULL".to_owned(), |delay| delay.as_secs().to_string()),
         );
     }
     text

@@ -212,6 +212,7 @@ impl Verifier {
         let usable = matches!(length, 1..=PASSWORD_MAX_OCTETS);
         let Some(found) = self.find(user, usable.then_some(password)).await else { return Verdict::Failed };
         let Somebody { account, known, password: compare } = found;
+        trial.is_of(account.as_ref());
         let stored = match compare {
             Compare::Stored(stored) => stored,
             Compare::Done { right } => {
@@ -254,13 +255,14 @@ impl Verifier {
     /// Only a user whose password is stored as {PLAIN} can log in so.
     pub async fn apop(&self, user: &str, stamp: &str, digest: &[u8; 16], peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let trial = match self.enter(attempt).await {
+        let mut trial = match self.enter(attempt).await {
             Ok(trial) => trial,
             Err(verdict) => return verdict,
         };
         let Some((account, plaintext, known)) = self.plaintext(user, "APOP").await else {
             return Verdict::Failed;
         };
+        trial.is_of(account.as_ref());
         let mut hasher = Md5::new();
         hasher.update(stamp);
         hasher.update(plaintext.expose());
@@ -272,13 +274,14 @@ impl Verifier {
     /// password is stored as {PLAIN} can log in so.
     pub async fn digest(&self, user: &str, challenge: &[u8], digest: &[u8; 16], peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let trial = match self.enter(attempt).await {
+        let mut trial = match self.enter(attempt).await {
             Ok(trial) => trial,
             Err(verdict) => return verdict,
         };
         let Some((account, plaintext, known)) = self.plaintext(user, "CRAM-MD5").await else {
             return Verdict::Failed;
         };
+        trial.is_of(account.as_ref());
         let mac = Hmac::<Md5>::new_from_slice(plaintext.expose());
         let fits = mac.is_ok_and(|mac| {
             bool::from(mac.chain_update(challenge).finalize().into_bytes().as_slice().ct_eq(digest))
@@ -360,7 +363,8 @@ impl Verifier {
 
     /// Ends an exchange that [`Self::keys`] began: whether the client's proof was right.
     pub async fn proof(&self, claim: Claim, right: bool, peer: IpAddr) -> Verdict {
-        let attempt = self.record.delays.attempt(&claim.user, peer);
+        let name = claim.account.as_ref().map_or(claim.user.as_str(), |account| account.name.as_str());
+        let attempt = self.record.delays.attempt(name, peer);
         // It was counted when it began.
         let Some(trial) = self.turn(attempt).await else { return Verdict::Busy };
         answer(trial.settle(claim.account.filter(|_| right)), claim.known).await
@@ -368,9 +372,9 @@ impl Verifier {
 
     /// Whose token this is. `user` is whom the client says it is.
     pub async fn token(&self, user: Option<&str>, token: &Secret<String>, peer: IpAddr) -> Verdict {
-        // Without a name it is somebody else at each address: nobody's guesses there are held against others elsewhere.
-        let unnamed = format!("\0{}", network(peer));
-        let attempt = self.record.delays.attempt(user.unwrap_or(&unnamed), peer);
+        // No token is guessed by trying: whatever name stands before it, wrong ones are counted at their address, and nobody is
+        // kept out elsewhere.
+        let attempt = self.record.delays.attempt(&format!("\0{}", network(peer)), peer);
         let trial = match self.enter(attempt).await {
             Ok(trial) => trial,
             Err(verdict) => return verdict,
@@ -389,10 +393,8 @@ impl Verifier {
     /// Whether there is this user, who has shown a certificate in his name.
     pub async fn certificate(&self, user: &str, peer: IpAddr) -> Verdict {
         let attempt = self.record.delays.attempt(user, peer);
-        let trial = match self.enter(attempt).await {
-            Ok(trial) => trial,
-            Err(verdict) => return verdict,
-        };
+        // No certificate is guessed either: those who guess at the name's password do not keep it out.
+        let Some(trial) = self.turn(attempt).await else { return Verdict::Busy };
         let found = match UserName::new(user) {
             Ok(name) => self.directories.find(&name, None).await,
             Err(_) => Ok(Found::Unknown),
@@ -450,7 +452,13 @@ impl Verifier {
                     let (account, password) = (Some(entry.account), Compare::Stored(stored));
                     return Some(Somebody { account, known: true, password });
                 }
-                (None, Some(password)) => route.check(&name, password).await,
+                (None, Some(password)) => match route.check(&name, password).await {
+                    Ok(Check::Wrong) => {
+                        let (account, password) = (Some(entry.account), Compare::Done { right: false });
+                        return Some(Somebody { account, known: true, password });
+                    }
+                    checked => checked,
+                },
                 (None, None) => {
                     let password = Compare::Done { right: false };
                     return Some(Somebody { account: None, known: true, password });
@@ -481,6 +489,13 @@ impl Verifier {
 }
 
 impl Trial {
+    /// What becomes of it is recorded under the name that the directory has of somebody: there may be many spellings of it.
+    fn is_of(&mut self, account: Option<&Account>) {
+        if let Some(account) = account {
+            self.attempt = self.record.delays.attempt(account.name.as_str(), self.attempt.address);
+        }
+    }
+
     /// Keeps the record: who has logged in, or when a refusal is to be answered.
     fn settle(mut self, accepted: Option<Account>) -> Result<Account, Instant> {
         let (now, place) = (Instant::now(), self.place.take());

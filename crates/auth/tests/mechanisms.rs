@@ -3,9 +3,11 @@
 
 use std::{
     fs,
+    future::{Future as _, poll_fn},
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, mpsc},
+    task::Poll,
     time::Duration,
 };
 
@@ -13,7 +15,8 @@ use hmac::{Hmac, Mac as _};
 use md5::Md5;
 use restante_auth::{
     Account, Claim, Directory, MemoryDirectory, Settings, StoredPassword, UsersFileDirectory, Verdict,
-    Verifier, scheme,
+    Verifier,
+    scheme::{self, PasswordHash},
     users::edit::{self, NewLogin},
 };
 use restante_proto::{Secret, UserName};
@@ -211,29 +214,55 @@ async fn keys_are_made_of_passwords_that_can_be_read() {
     }
 }
 
+/// A password whose comparison lasts until it is let go.
+struct Gated(Mutex<mpsc::Receiver<()>>);
+
+impl PasswordHash for Gated {
+    fn verify(&self, _: &[u8]) -> bool {
+        assert!(self.0.lock().unwrap().recv().is_err(), "it is let go by being dropped");
+        false
+    }
+
+    fn cost(&self) -> String {
+        "gated".to_owned()
+    }
+}
+
 /// Making keys takes a place in the pool, for users as for strangers; what was made is there at once.
 #[tokio::test]
 async fn making_keys_is_bounded_and_done_once() {
-    let ann = MemoryDirectory::new([(name("ann"), StoredPassword::parse(b"{PLAIN}tan staaf").unwrap())]);
+    let (gate, gated) = mpsc::channel();
+    let slow = StoredPassword::custom("GATED", Arc::new(Gated(Mutex::new(gated))));
+    let plain = StoredPassword::parse(b"{PLAIN}tan staaf").unwrap();
+    let users = MemoryDirectory::new([(name("ann"), plain), (name("slow"), slow)]);
     let settings = Settings { threads: 1, queue: 0, ..Settings::default() };
-    let verifier = Arc::new(Verifier::new(Arc::new(ann), &settings));
-    for user in ["ann", "nobody"] {
-        let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..4 {
-            let verifier = Arc::clone(&verifier);
-            tasks.spawn(async move { verifier.keys(user, Hash::Sha256, PEER).await.err() });
+    let verifier = Arc::new(Verifier::new(Arc::new(users), &settings));
+    // Asked once, it has its place.
+    let password = Secret::new(b"x".to_vec());
+    let mut slow = Box::pin(verifier.password("slow", &password, PEER));
+    assert!(poll_fn(|context| Poll::Ready(slow.as_mut().poll(context).is_pending())).await);
+    let is_busy =
+        async |user: &str| verifier.keys(user, Hash::Sha256, PEER).await.err() == Some(Verdict::Busy);
+    assert!(is_busy("ann").await);
+    // One of two users has keys that are made, and so has every second stranger.
+    let mut stranger = None;
+    for number in 0..64 {
+        let user = format!("nobody{number}");
+        if is_busy(&user).await {
+            stranger = Some(user);
+            break;
         }
-        let busy = tasks.join_all().await.into_iter().flatten().collect::<Vec<_>>();
-        assert!(!busy.is_empty() && busy.iter().all(|verdict| *verdict == Verdict::Busy), "{user}: {busy:?}");
-        assert!(
-            verifier.keys(user, Hash::Sha256, PEER).await.is_ok(),
-            "{user}: made before, or there is room"
-        );
+    }
+    let stranger = stranger.expect("keys are made for a stranger, too");
+    drop(gate);
+    assert_eq!(slow.await, REFUSED);
+    for user in ["ann".to_owned(), stranger] {
+        assert!(!is_busy(&user).await, "{user}: there is room");
         // Now it needs no room: all at once are answered.
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..4 {
-            let verifier = Arc::clone(&verifier);
-            tasks.spawn(async move { verifier.keys(user, Hash::Sha256, PEER).await.is_ok() });
+            let (verifier, user) = (Arc::clone(&verifier), user.clone());
+            tasks.spawn(async move { verifier.keys(&user, Hash::Sha256, PEER).await.is_ok() });
         }
         assert_eq!(tasks.join_all().await, [true; 4], "{user}");
     }

@@ -239,7 +239,7 @@ async fn a_domain_leads_to_its_directories_and_no_others() {
 #[tokio::test(start_paused = true)]
 async fn tokens_go_to_those_that_know_tokens() {
     let world = World::new(&[
-        ("users", Does::Stores("one")),
+        ("users", Does::KnowsNobody),
         ("a", Does::Tokens("right")),
         ("b", Does::Tokens("right")),
     ]);
@@ -252,12 +252,12 @@ async fn tokens_go_to_those_that_know_tokens() {
         other => Err(other),
     };
     assert_eq!(token("b: right").await, Ok("b".to_owned()));
-    assert_eq!(world.asked(), ["a", "b"]);
+    assert_eq!(world.asked(), ["a", "b", "users"], "who has him is asked what holds for him");
     assert_eq!(token("a: wrong").await, REFUSED);
     assert_eq!(world.asked(), ["a"], "it was meant for the first");
     assert_eq!(token("c: right").await, UNKNOWN);
     // A token is no password.
-    assert_eq!(world.password("ann", "a: right").await, REFUSED);
+    assert_eq!(world.password("ann", "a: right").await, UNKNOWN);
 }
 
 #[test]
@@ -275,4 +275,60 @@ fn what_is_offered_is_what_every_directory_of_passwords_can_do() {
     assert_eq!(can(&[("a", Does::Stores("x")), ("b", Does::Tokens("x"))]), [true, true, true, true, true]);
     assert_eq!(can(&[("b", Does::Tokens("x"))]), [false, false, false, true, false]);
     assert_eq!(can(&[]), [false; 5]);
+}
+
+#[tokio::test]
+async fn a_token_speaks_for_the_users_of_its_domains_alone() {
+    // Whom it is of is said by the token, where the client claims nobody.
+    #[derive(Debug)]
+    struct Issuer;
+    impl Directory for Issuer {
+        fn lookup<'a>(&'a self, _: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
+            Box::pin(async { Ok(Lookup::Unknown) })
+        }
+
+        fn token<'a>(
+            &'a self,
+            _: Option<&'a UserName>,
+            token: &'a Secret<String>,
+        ) -> Task<'a, Result<Check, LookupError>> {
+            let account = Account::new(UserName::new(token.expose()).unwrap());
+            Box::pin(async { Ok(Check::Right(Box::new(account))) })
+        }
+
+        fn can(&self, needs: Needs) -> bool {
+            needs == Needs::Token
+        }
+
+        fn stand_in(&self, _: &str) -> Option<StoredPassword> {
+            None
+        }
+    }
+    let verdict = async |others: Does, domains: &[&str], claimed: Option<&str>, of: &str| {
+        let asked = Arc::default();
+        let fake: Arc<dyn Directory> = Arc::new(Fake { name: "users", does: others, asked });
+        let issuer = Route {
+            domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+            ..Route::new("oauth", Arc::new(Issuer))
+        };
+        let directories = Directories::new(vec![Route::new("users", fake), issuer]);
+        let verifier = Verifier::of(directories, &Settings::default());
+        verifier.token(claimed, &Secret::new(of.to_owned()), PEER).await
+    };
+    let (ours, others) = ("ann@example.org", "boss@other.org");
+    let here = |name: &str| Verdict::Accepted(Account::new(UserName::new(name).unwrap()));
+    let domains = ["example.org"];
+    for claimed in [None, Some(ours)] {
+        assert_eq!(verdict(Does::KnowsNobody, &domains, claimed, ours).await, here(ours));
+    }
+    for claimed in [None, Some(ours), Some(others)] {
+        assert!(!matches!(verdict(Does::KnowsNobody, &domains, claimed, others).await, Verdict::Accepted(_)));
+    }
+    // What holds for somebody is said by the directory that has him.
+    let Verdict::Accepted(account) = verdict(Does::Stores("x"), &[], None, ours).await else {
+        panic!("refused")
+    };
+    assert_eq!(account.maildrop.as_deref(), Some("users"));
+    assert!(matches!(verdict(Does::LocksOut, &[], None, ours).await, Verdict::Refused { .. }));
+    assert_eq!(verdict(Does::Fails, &[], None, ours).await, Verdict::Failed);
 }

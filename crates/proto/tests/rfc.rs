@@ -266,6 +266,10 @@ fn a_maildrop_that_cannot_be_opened_is_refused_and_another_login_may_follow() {
         server.answer = |_| None;
         server.says(&format!("{login}\r\n"));
         assert_eq!(server.hears("STAT"), "+OK 3 64\r\n");
+        // Not for ever, or one connection could ask without end.
+        let mut server = Server::answering(closed);
+        let ended = (1..=100).find(|_| server.says(&format!("{login}\r\n")).1.is_some());
+        assert_eq!(ended, Some(20));
     }
 }
 

@@ -138,10 +138,11 @@ fn text(header: &[u8]) -> Result<Header, HeaderError> {
 }
 
 fn binary(header: &[u8]) -> Result<Header, HeaderError> {
-    let parsed = v2::Header::try_from(header).map_err(|_| HeaderError::Malformed)?;
-    if parsed.command == v2::Command::Local {
+    // Version 2, LOCAL: whatever addresses follow, they are passed over.
+    if header.get(BINARY_BEGIN.len()) == Some(&0x20) {
         return Ok(Header::Itself);
     }
+    let parsed = v2::Header::try_from(header).map_err(|_| HeaderError::Malformed)?;
     Ok(match parsed.addresses {
         v2::Addresses::IPv4(_) | v2::Addresses::IPv6(_) if parsed.protocol == v2::Protocol::Datagram => {
             return Err(HeaderError::Malformed);

@@ -7,7 +7,7 @@ use restante_proto::{Secret, UserName};
 use restante_sasl::Needs;
 use tokio::time::timeout;
 
-use super::{Check, Directory, Entry, KeysLike, Lookup, LookupError, Task, point};
+use super::{Account, Check, Directory, Entry, KeysLike, Lookup, LookupError, Task, point};
 use crate::scheme::StoredPassword;
 
 /// How long a directory may take for an answer, if nobody says otherwise.
@@ -110,7 +110,8 @@ impl Directories {
                 }
                 Lookup::LockedOut(_) => return Ok(Found::LockedOut),
                 Lookup::Ask => {
-                    let Some(password) = password else { continue };
+                    // He may be the user of this one, and then is nobody's of those behind it.
+                    let Some(password) = password else { return Ok(Found::Unknown) };
                     match route.check(user, password).await? {
                         Check::Unknown => {}
                         verdict => return Ok(Found::Checked(verdict)),
@@ -121,7 +122,8 @@ impl Directories {
         Ok(Found::Unknown)
     }
 
-    /// Whose token it is.
+    /// Whose token it is. A directory of tokens speaks for the users of its own domains alone, and says who somebody is; what
+    /// holds for him is said by the directory that has him, if one has.
     pub(crate) async fn token(
         &self,
         claimed: Option<&UserName>,
@@ -138,10 +140,33 @@ impl Directories {
             }
             match route.bounded(route.directory.token(claimed, token)).await? {
                 Check::Unknown => {}
-                verdict => return Ok(verdict),
+                Check::Wrong => return Ok(Check::Wrong),
+                Check::Right(account) => {
+                    let name = account.name.as_str();
+                    if !self.routes_of(name).any(|its| Arc::ptr_eq(&its.directory, &route.directory)) {
+                        tracing::warn!(directory = route.name, "a token is of a user of another domain");
+                        return Ok(Check::Wrong);
+                    }
+                    return self.known_by_others(account).await;
+                }
             }
         }
         Ok(Check::Unknown)
+    }
+
+    /// What the directories that hold no tokens say of somebody whose token was right.
+    async fn known_by_others(&self, account: Box<Account>) -> Result<Check, LookupError> {
+        for route in self.routes_of(account.name.as_str()) {
+            if route.directory.can(Needs::Token) {
+                continue;
+            }
+            match route.lookup(&account.name).await? {
+                Lookup::Unknown | Lookup::Ask => {}
+                Lookup::Known(entry) => return Ok(Check::Right(Box::new(entry.account))),
+                Lookup::LockedOut(_) => return Ok(Check::Wrong),
+            }
+        }
+        Ok(Check::Right(account))
     }
 
     /// Whether a mechanism that needs this can be offered. For tokens one directory is enough, since others hold no tokens;

@@ -15,6 +15,9 @@ use crate::{
     reply::{self, Reply, ResponseCode},
 };
 
+/// How many logins that are refused for other reasons than wrong credentials end a connection.
+const LOGINS_PUT_OFF_MAX: u8 = 20;
+
 impl<S> Session<S> {
     pub(super) fn user(&mut self, user: &str, out: &mut Vec<u8>) {
         if !self.may_show_password() {
@@ -126,9 +129,20 @@ impl<S> Session<S> {
                 self.reply(&Reply::Refused(&refusal), out);
                 if refusal.code == Some(ResponseCode::Auth) {
                     self.login_failed();
+                } else {
+                    self.login_put_off();
                 }
             }
             _ => self.misuse(out),
+        }
+    }
+
+    /// A login that was refused, though the password may be right (RFC 3206 §4, RFC 2449 §8.1): the client may come again, but
+    /// not for ever, since each costs what a login costs.
+    fn login_put_off(&mut self) {
+        self.logins_put_off = self.logins_put_off.saturating_add(1);
+        if self.logins_put_off >= LOGINS_PUT_OFF_MAX {
+            self.step = Step::Close(Close::LoginFailures);
         }
     }
 

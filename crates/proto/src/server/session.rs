@@ -63,6 +63,8 @@ pub struct Session<S> {
     current: Option<Current>,
     tally: Tally,
     pub(super) login_failures: u8,
+    /// Logins that were refused for other reasons than wrong credentials.
+    pub(super) logins_put_off: u8,
     bad_commands: u8,
     heard: bool,
     eof: bool,
@@ -147,6 +149,7 @@ impl<S> Session<S> {
             current: None,
             tally: Tally::default(),
             login_failures: 0,
+            logins_put_off: 0,
             bad_commands: 0,
             heard: false,
             eof: false,
@@ -449,6 +452,7 @@ impl<S> Session<S> {
                 self.snapshot = Snapshot::new(messages, sizes);
                 self.reply(&Reply::MaildropReady, out);
             }
+            (Owed::Opened, Answer::Refused(refusal)) => self.login_answered(Answer::Refused(refusal), out),
             (Owed::Stat, Answer::Sizes(sizes)) => {
                 self.snapshot.learn(sizes);
                 self.stat(out);
