@@ -167,7 +167,8 @@ pub(crate) fn users_file(settings: &Settings, places: &Places) -> Vec<Problem> {
                 elsewhere: Some((users.display().to_string(), error.line)),
                 ..places.problem("auth.users", error.problem.to_string())
             };
-            damaged.into_iter().map(line).collect()
+            // Who is locked out on purpose is nobody's mistake.
+            damaged.into_iter().filter(|error| !error.is_locked_out()).map(line).collect()
         }
         Err(error) => {
             let hint = match &error {
