@@ -116,6 +116,11 @@ pub struct LineError {
 }
 
 impl LineError {
+    /// Whether it only says that somebody was locked out by a `!` or `*` in front of the password.
+    pub const fn is_locked_out(&self) -> bool {
+        matches!(self.problem, LineProblem::Password(SchemeError::LockedOut { .. }))
+    }
+
     /// Whether it is known whose line it is, or that it is nobody's.
     pub const fn has_name(&self) -> bool {
         matches!(
