@@ -253,8 +253,8 @@ impl Directory for SqlDirectory {
         Some(self.seen.stand_in(name))
     }
 
-    fn stand_in_keys(&self, name: &str) -> KeysLike {
-        self.seen.stand_in_keys(name)
+    fn stand_in_keys(&self, name: &str, hash: scram::Hash) -> KeysLike {
+        self.seen.stand_in_keys(name, hash)
     }
 }
 
