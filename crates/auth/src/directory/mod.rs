@@ -213,8 +213,8 @@ impl KeysLike {
     /// What new keys are like.
     pub const USUAL: Self =
         Self { iterations: scram::ITERATIONS_DEFAULT, salt_octets: SALT_OCTETS, derived: false };
-    /// What keys are like that are made at the login.
-    pub const DERIVED: Self = Self { derived: true, ..Self::USUAL };
+    /// What keys are like that are made at the login: quickly, since the password that they are made of is kept anyway.
+    pub const DERIVED: Self = Self { iterations: scram::ITERATIONS_MIN, derived: true, ..Self::USUAL };
 
     /// What these keys are like.
     pub fn of(keys: &scram::Keys) -> Self {
