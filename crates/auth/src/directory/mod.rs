@@ -114,6 +114,12 @@ pub trait Directory: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// Whether it keeps SCRAM keys of users, whose salts stay as they are: then a salt key has to be kept as well, here or
+    /// in the configuration.
+    fn keeps_keys(&self) -> bool {
+        false
+    }
+
     /// Looks again at what it knows, such as a file that it has read; for SIGHUP. A failure is in the log, and what was known
     /// before stays in force.
     fn reload(&self) -> Task<'_, ()> {

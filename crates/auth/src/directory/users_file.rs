@@ -115,6 +115,10 @@ impl Directory for UsersFileDirectory {
     fn salt_key(&self) -> Option<Secret<[u8; 32]>> {
         self.watched.users().salt_key().cloned()
     }
+
+    fn keeps_keys(&self) -> bool {
+        self.watched.users().has_keys()
+    }
 }
 
 impl fmt::Debug for UsersFileDirectory {

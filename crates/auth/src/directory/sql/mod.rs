@@ -256,6 +256,11 @@ impl Directory for SqlDirectory {
     fn stand_in_keys(&self, name: &str, hash: scram::Hash) -> KeysLike {
         self.seen.stand_in_keys(name, hash)
     }
+
+    fn keeps_keys(&self) -> bool {
+        let place = self.place();
+        ["scram_sha_256", "scram_sha_1"].iter().any(|column| place.query.names(column))
+    }
 }
 
 impl fmt::Debug for SqlDirectory {
