@@ -257,9 +257,11 @@ async fn stand_ins_are_like_the_users(fixture: &dyn Fixture, directory: &dyn Dir
     for name in ["carl", "", "../etc/passwd", "two words"] {
         let first = kind(&stand_in(directory, name));
         assert!((0..20).all(|_| kind(&stand_in(directory, name)) == first), "{name:?} changes");
-        let keys = directory.stand_in_keys(name);
-        assert!((scram::ITERATIONS_MIN..=scram::ITERATIONS_MAX).contains(&keys.iterations), "{keys:?}");
-        assert_eq!(directory.stand_in_keys(name), keys, "{name:?} changes");
+        for hash in Hash::ALL {
+            let keys = directory.stand_in_keys(name, hash);
+            assert!((scram::ITERATIONS_MIN..=scram::ITERATIONS_MAX).contains(&keys.iterations), "{keys:?}");
+            assert_eq!(directory.stand_in_keys(name, hash), keys, "{name:?} changes");
+        }
     }
 }
 

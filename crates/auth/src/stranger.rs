@@ -54,7 +54,8 @@ impl SaltKey {
 /// Keys that nobody's password fits.
 pub(crate) fn keys(key: &SaltKey, user: &str, hash: Hash, like: KeysLike) -> Keys {
     let noise = key.keyed(b"keys", user, hash.mechanism().as_bytes());
-    let mut salt = key.keyed(b"salt", user, hash.mechanism().as_bytes()).to_vec();
-    salt.truncate(like.salt_octets.max(1));
+    // As long as users have them, which is longer than a block at times.
+    let block = |number: u8| key.keyed(b"salt", user, &[hash.mechanism().as_bytes(), &[0, number]].concat());
+    let salt = (0..=u8::MAX).flat_map(block).take(like.salt_octets.max(1)).collect();
     Keys::stand_in(hash, &noise, salt, like.iterations)
 }

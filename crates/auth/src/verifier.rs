@@ -335,7 +335,7 @@ impl Verifier {
         let key = self.salt_key();
         let like = match plaintext {
             Some(_) => KeysLike::DERIVED,
-            None => self.directories.stand_in_keys(user, &key.mark(user)),
+            None => self.directories.stand_in_keys(user, &key.mark(user), hash),
         };
         let stand_in = Arc::new(stranger::keys(&key, user, hash, like));
         if !like.derived {

@@ -63,6 +63,7 @@ impl World {
 
     fn add(&self, user: &str, keys: bool) {
         let scheme = scheme::find("SHA256-CRYPT").unwrap();
+        let keys = if keys { &Hash::ALL[..] } else { &[] };
         let login = NewLogin::create(scheme, &Secret::new(b"tan staaf".to_vec()), keys).unwrap();
         edit::add(&self.path, &name(user), &login).unwrap();
     }
@@ -155,6 +156,47 @@ async fn who_is_not_there_looks_like_who_is() {
     assert!((125..=175).contains(&long), "{long}");
 }
 
+/// Keys of the two hashes may be of different age and make; a stranger's are like a user's by each mechanism, and by both
+/// together.
+#[tokio::test(start_paused = true)]
+async fn strangers_keys_have_a_users_shape_of_each_hash() {
+    let users = [((64, 10_000), (16, 4096)), ((100, 4096), (256, 5000))];
+    let lines: String = users
+        .iter()
+        .enumerate()
+        .map(|(number, (sha256, sha1))| {
+            let (sha256, sha1) = (keys(Hash::Sha256, sha256.0, sha256.1), keys(Hash::Sha1, sha1.0, sha1.1));
+            format!("user{number}:{sha256}:{sha1}\n")
+        })
+        .collect();
+    // Who has keys of one hash only does not make the other one's look like them.
+    let half = format!("half:{}\n", keys(Hash::Sha256, 24, 7000));
+    let shape = async |verifier: &Verifier, user: &str, hash| {
+        let claim = verifier.keys(user, hash, PEER).await.unwrap();
+        (claim.keys.salt().len(), claim.keys.iterations())
+    };
+    for (text, others) in [(lines.clone(), false), (lines + &half, true)] {
+        let world = World::new(&text);
+        let (verifier, mut seen) = (world.verifier(), std::collections::BTreeSet::new());
+        for number in 0..100 {
+            let name = format!("nobody{number}");
+            let both =
+                (shape(&verifier, &name, Hash::Sha256).await, shape(&verifier, &name, Hash::Sha1).await);
+            let half = others && both.0 == (24, 7000) && users.iter().any(|user| user.1 == both.1);
+            assert!(users.contains(&both) || half, "{both:?}");
+            seen.insert(both);
+        }
+        assert_eq!(seen.len(), if others { 4 } else { 2 }, "each user's: {seen:?}");
+        let half = shape(&verifier, "half", Hash::Sha1).await;
+        assert!(users.iter().any(|user| user.1 == half), "{half:?}");
+    }
+    // No block of a long salt comes again.
+    let world = World::new(&format!("ann:{}\n", keys(Hash::Sha256, 256, 4096)));
+    let (salt, _) = seen(&world.verifier().keys("nobody", Hash::Sha256, PEER).await.unwrap());
+    let blocks: std::collections::HashSet<_> = salt.chunks(32).collect();
+    assert_eq!((salt.len(), blocks.len()), (256, 8));
+}
+
 /// The configuration's key goes before the file's; without either, nothing stays.
 #[tokio::test]
 async fn the_configurations_salt_key_goes_before_the_files() {
@@ -207,7 +249,7 @@ async fn keys_are_made_of_passwords_that_can_be_read() {
         assert_eq!(today.proof(claim, true, PEER).await, accepted("ann"));
         for stranger in ["nobody", "", "empty"] {
             let claim = today.keys(stranger, hash, PEER).await.unwrap();
-            assert_eq!((claim.keys.salt().len(), claim.keys.iterations()), (16, scram::ITERATIONS_DEFAULT));
+            assert_eq!((claim.keys.salt().len(), claim.keys.iterations()), (16, scram::ITERATIONS_MIN));
             assert!(!is_of(&claim, b"tan staaf"), "{stranger:?}");
             assert!(matches!(today.proof(claim, true, PEER).await, Verdict::Refused { .. }));
         }

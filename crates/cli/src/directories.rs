@@ -65,6 +65,11 @@ pub(crate) fn check(settings: &Settings, places: &Places) -> Vec<Problem> {
     openers(settings).flat_map(|opener| (opener.check)(settings, places)).collect()
 }
 
+/// What should be known of those that the settings name; `None` also where they cannot be opened, which is told elsewhere.
+pub(crate) fn warning(settings: &Settings, places: &Places) -> Option<Problem> {
+    Opened::new(settings, places, None).ok()?.salts_betray(settings, places)
+}
+
 /// For delivering: all but the users file, in whose place nobody stands, since it is read there with more care.
 pub(crate) fn for_delivery(settings: &Settings, places: &Places) -> Result<Directories, Failure> {
     let open = |opener: &Opener| match opener.name {
@@ -108,6 +113,29 @@ impl Opened {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = |(one, other): (&Route, &Route)| Arc::ptr_eq(&one.directory, &other.directory);
         self.routes.len() == other.routes.len() && self.routes.iter().zip(&other.routes).all(same)
+    }
+
+    /// Where somebody's keys are kept, and no key for the salts of those who are not there: what follows from that.
+    pub(crate) fn salts_betray(&self, settings: &Settings, places: &Places) -> Option<Problem> {
+        let offers = |names: &Vec<String>| names.iter().any(|name| name.starts_with("SCRAM-"));
+        let is_offered = settings.auth.mechanisms.as_ref().is_none_or(offers);
+        let has_key = settings.auth.salt_key_file.is_some()
+            || self.routes.iter().any(|route| route.directory.salt_key().is_some());
+        if has_key || !is_offered {
+            return None;
+        }
+        let route = self.routes.iter().find(|route| route.directory.keeps_keys())?;
+        let (key, more) = match route.name {
+            USERS => ("auth.users", "`restante user passwd NAME` writes a salt key into the users file, or "),
+            name => (name, ""),
+        };
+        Some(places.problem(
+            key,
+            format!(
+                "SCRAM's salts tell who is a user: those of users stay, those for names that nobody has are new at each start; \
+                 {more}name a file with a salt key as [auth] salt_key_file (`restante config explain salt_key_file`)"
+            ),
+        ))
     }
 
     /// Has each of them look again at what it knows, after SIGHUP.

@@ -333,6 +333,50 @@ fn what_works_and_should_be_known_is_a_warning() {
     assert!(found["warnings"][0]["message"].as_str().unwrap().contains("not for hostname"), "{found}");
 }
 
+/// Keys of a password, as another server made them: without a salt key.
+const KEYS: &str = "{SCRAM-SHA-256}4096,c2FsdA==,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+#[test]
+fn salts_that_tell_who_is_a_user_are_a_warning() {
+    let world = World::new(SOUND);
+    let told = || world.check().stderr();
+    let (users, text) = (world.path().join("users"), fs::read_to_string(&world.file).unwrap());
+    assert_eq!(told(), "", "keys that are made at the login have no salt that stays");
+    let keys = format!("ann@example.org:{KEYS}\n");
+    fs::write(&users, &keys).unwrap();
+    assert!(
+        told().contains("who is a user") && told().contains("user passwd") && told().lines().count() == 1
+    );
+    fs::write(&world.file, text.replace("[auth]\n", "[auth]\nmechanisms = [\"PLAIN\"]\n")).unwrap();
+    assert_eq!(told(), "", "nobody asks for a salt");
+    fs::write(&world.file, &text).unwrap();
+    fs::write(&users, format!("#salt-key AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n{keys}")).unwrap();
+    assert_eq!(told(), "");
+
+    // A database's keys; the users file's key serves them, too, where the file is asked.
+    let sql = |directories: &str, columns: &str| {
+        let auth = format!("[auth]\ndirectories = [{directories}]\n");
+        let query = format!("SELECT password{columns} FROM users WHERE name = :user");
+        let text = text.replace("[auth]\n", &auth).replace("users = ", "#users = ");
+        let text = match directories.contains("users") {
+            true => text.replace("#users = ", "users = "),
+            false => text,
+        };
+        fs::write(
+            &world.file,
+            format!("{text}[sql]\nurl = \"sqlite:///nowhere/users\"\nquery = \"{query}\"\n"),
+        )
+        .unwrap();
+        told()
+    };
+    assert_eq!(sql("\"sql\"", ""), "");
+    let warned = sql("\"sql\"", ", scram_sha_1");
+    assert!(warned.contains("salt_key_file") && !warned.contains("user passwd"), "{warned}");
+    assert_eq!(sql("\"sql\", \"users\"", ", scram_sha_256"), "");
+    fs::write(&users, "").unwrap();
+    assert!(sql("\"sql\", \"users\"", ", scram_sha_256").contains("salt_key_file"));
+}
+
 #[test]
 fn a_file_that_cannot_be_read_is_told() {
     let told = binary::restante(&["config", "check", "--config", "/nowhere/restante.toml"]).fails(1);

@@ -212,6 +212,27 @@ fn sighup_reads_the_configuration_again() {
     assert_eq!(old.say("USER john.doe@anydomain.com"), "+OK send your password", "and nobody was dropped");
 }
 
+#[test]
+fn salts_that_tell_who_is_a_user_are_told_at_the_start_and_at_sighup() {
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let (folder, file) = world("X1");
+    let users = folder.path().join("users");
+    let keys = format!("ann:{{SCRAM-SHA-256}}4096,c2FsdA==,{KEY},{KEY}\n");
+    fs::write(&users, &keys).unwrap();
+    let mut served = Served::start(&["--config", &file]);
+    let line = served.logs("SCRAM's salts tell who is a user");
+    assert!(line.contains("WARN") && line.contains("restante user passwd"), "{line}");
+    served.address("pop3");
+    served.signal(Signal::HUP);
+    served.logs("SCRAM's salts tell who is a user");
+    served.logs("were read again");
+    fs::write(&users, format!("#salt-key {KEY}\n{keys}")).unwrap();
+    served.signal(Signal::HUP);
+    let lines = std::iter::from_fn(|| Some(served.logs(""))).take(10);
+    let lines: Vec<_> = lines.take_while(|line| !line.contains("were read again")).collect();
+    assert!(lines.len() < 10 && !lines.concat().contains("SCRAM's salts"), "{lines:?}");
+}
+
 /// The transcripts in a folder.
 fn transcripts(folder: &Path) -> Vec<String> {
     fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()

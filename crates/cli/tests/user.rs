@@ -181,6 +181,9 @@ fn one_password_serves_all_mechanisms_but_those_that_read_it() {
         "{changed}"
     );
     assert!(changed.split(':').zip(ann.split(':')).take(3).all(|(new, old)| new != old), "{changed}");
+    world.user(&["passwd", "ann", "--no-scram-sha-1"], "newer\n").ok();
+    let changed = line(&world, "ann");
+    assert!(changed.contains(":{SCRAM-SHA-256}100000,") && !changed.contains("{SCRAM-SHA-1}"), "{changed}");
     world.user(&["passwd", "ann", "--no-scram"], "newer\n").ok();
     let changed = line(&world, "ann");
     assert!(changed.ends_with(":1000::maildir=/m/ann") && !changed.contains("{SCRAM-"), "{changed}");

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use restante_proto::{Secret, UserName};
-use restante_sasl::Needs;
+use restante_sasl::{Needs, scram::Hash};
 use tokio::time::timeout;
 
 use super::{Account, Check, Directory, Entry, KeysLike, Lookup, LookupError, Task, point};
@@ -194,11 +194,11 @@ impl Directories {
     }
 
     /// As [`Self::stand_in`]: what the keys of somebody who is not there are like.
-    pub(crate) fn stand_in_keys(&self, name: &str, mark: &str) -> KeysLike {
+    pub(crate) fn stand_in_keys(&self, name: &str, mark: &str, hash: Hash) -> KeysLike {
         let those: Vec<_> = self
             .routes_of(name)
             .filter(|route| route.directory.can(Needs::Password))
-            .map(|route| route.directory.stand_in_keys(mark))
+            .map(|route| route.directory.stand_in_keys(mark, hash))
             .collect();
         pick(mark, those).unwrap_or(KeysLike::USUAL)
     }

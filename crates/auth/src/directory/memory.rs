@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use restante_proto::UserName;
-use restante_sasl::Needs;
+use restante_sasl::{Needs, scram::Hash};
 
-use super::{Directory, Entry, KeysLike, Lookup, LookupError, Task, point};
+use super::{Directory, Entry, KeysLike, Lookup, LookupError, Shape, Task, point};
 use crate::scheme::StoredPassword;
 
 /// A directory that is fixed when it is made.
@@ -25,8 +25,7 @@ impl MemoryDirectory {
     }
 
     fn picked(&self, name: &str) -> Option<&StoredPassword> {
-        let number = usize::try_from(point(name) >> 32).unwrap_or(0);
-        number.checked_rem(self.users.len()).and_then(|index| self.users.values().nth(index))
+        pick(name, self.users.len()).and_then(|index| self.users.values().nth(index))
     }
 }
 
@@ -54,11 +53,17 @@ impl Directory for MemoryDirectory {
         Some(self.picked(name).cloned().unwrap_or_else(StoredPassword::stand_in))
     }
 
-    fn stand_in_keys(&self, name: &str) -> KeysLike {
-        match self.picked(name).map(|password| (password.keys(), password.plaintext())) {
-            Some((Some(keys), _)) => KeysLike::of(keys),
-            Some((None, Some(_))) => KeysLike::DERIVED,
-            _ => KeysLike::USUAL,
-        }
+    fn stand_in_keys(&self, name: &str, hash: Hash) -> KeysLike {
+        let keys = |password: &StoredPassword| {
+            let of = |hash| password.keys().map(|keys| &**keys).filter(|keys| keys.hash() == hash);
+            Shape::new(password.plaintext().is_some(), of).of(hash)
+        };
+        let those: Vec<_> = self.users.values().filter_map(keys).collect();
+        pick(name, those.len()).and_then(|index| those.get(index)).copied().unwrap_or(KeysLike::USUAL)
     }
+}
+
+/// One of so many, for a name.
+fn pick(name: &str, count: usize) -> Option<usize> {
+    usize::try_from(point(name) >> 32).unwrap_or(0).checked_rem(count)
 }

@@ -103,8 +103,8 @@ pub trait Directory: Send + Sync + fmt::Debug + 'static {
     /// itself. What stands here and below for a name is not the client's: it is made of that under the salt key.
     fn stand_in(&self, name: &str) -> Option<StoredPassword>;
 
-    /// What the SCRAM keys of somebody who is not there are like: as those of some user, the same for the same name.
-    fn stand_in_keys(&self, _name: &str) -> KeysLike {
+    /// What the SCRAM keys of a hash are like of somebody who is not there: as those of some user, the same for the same name.
+    fn stand_in_keys(&self, _name: &str, _hash: scram::Hash) -> KeysLike {
         KeysLike::USUAL
     }
 
@@ -112,6 +112,12 @@ pub trait Directory: Send + Sync + fmt::Debug + 'static {
     /// there are made.
     fn salt_key(&self) -> Option<Secret<[u8; 32]>> {
         None
+    }
+
+    /// Whether it keeps SCRAM keys of users, whose salts stay as they are: then a salt key has to be kept as well, here or
+    /// in the configuration.
+    fn keeps_keys(&self) -> bool {
+        false
     }
 
     /// Looks again at what it knows, such as a file that it has read; for SIGHUP. A failure is in the log, and what was known
@@ -203,7 +209,7 @@ impl Entry {
 pub struct KeysLike {
     /// The number of iterations.
     pub iterations: u32,
-    /// The length of the salt, in octets: 32 at the most.
+    /// The length of the salt, in octets.
     pub salt_octets: usize,
     /// Whether they are made at the login, of a password that can be read, which takes time.
     pub derived: bool,
@@ -213,12 +219,45 @@ impl KeysLike {
     /// What new keys are like.
     pub const USUAL: Self =
         Self { iterations: scram::ITERATIONS_DEFAULT, salt_octets: SALT_OCTETS, derived: false };
-    /// What keys are like that are made at the login.
-    pub const DERIVED: Self = Self { derived: true, ..Self::USUAL };
+    /// What keys are like that are made at the login: quickly, since the password that they are made of is kept anyway.
+    pub const DERIVED: Self = Self { iterations: scram::ITERATIONS_MIN, derived: true, ..Self::USUAL };
 
     /// What these keys are like.
     pub fn of(keys: &scram::Keys) -> Self {
         Self { iterations: keys.iterations(), salt_octets: keys.salt().len(), derived: false }
+    }
+}
+
+/// What a user's SCRAM keys are like, of each hash: one may have been made long before the other, or elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shape {
+    sha256: Option<KeysLike>,
+    sha1: Option<KeysLike>,
+}
+
+impl Shape {
+    /// Of a user who has these keys. Where the password can be read, the missing ones are made of it.
+    pub(crate) fn new<'a>(is_plain: bool, keys: impl Fn(scram::Hash) -> Option<&'a scram::Keys>) -> Self {
+        let like = |hash| keys(hash).map(KeysLike::of).or_else(|| is_plain.then_some(KeysLike::DERIVED));
+        Self { sha256: like(scram::Hash::Sha256), sha1: like(scram::Hash::Sha1) }
+    }
+
+    /// Of one hash; `None` where there are none, and none are made.
+    pub(crate) const fn of(&self, hash: scram::Hash) -> Option<KeysLike> {
+        match hash {
+            scram::Hash::Sha256 => self.sha256,
+            scram::Hash::Sha1 => self.sha1,
+        }
+    }
+
+    /// Whether there are keys, or are made.
+    pub(crate) const fn has_any(&self) -> bool {
+        self.sha256.is_some() || self.sha1.is_some()
+    }
+
+    /// Whether some keys are kept, and not made at the login.
+    pub(crate) fn is_kept(&self) -> bool {
+        [self.sha256, self.sha1].into_iter().flatten().any(|like| !like.derived)
     }
 }
 

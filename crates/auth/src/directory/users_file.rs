@@ -108,12 +108,16 @@ impl Directory for UsersFileDirectory {
         Some(users.password_at(point(name)).cloned().unwrap_or_else(StoredPassword::stand_in))
     }
 
-    fn stand_in_keys(&self, name: &str) -> KeysLike {
-        self.watched.users().keys_like(point(name)).unwrap_or(KeysLike::USUAL)
+    fn stand_in_keys(&self, name: &str, hash: Hash) -> KeysLike {
+        self.watched.users().keys_like(point(name), hash).unwrap_or(KeysLike::USUAL)
     }
 
     fn salt_key(&self) -> Option<Secret<[u8; 32]>> {
         self.watched.users().salt_key().cloned()
+    }
+
+    fn keeps_keys(&self) -> bool {
+        self.watched.users().has_keys()
     }
 }
 

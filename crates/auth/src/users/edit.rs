@@ -77,19 +77,17 @@ pub struct NewLogin {
     hash: Secret<String>,
     /// As `{SCRAM-SHA-256}…`, each in a field of its own.
     keys: Vec<Secret<String>>,
-    /// For a file that has none, so that its first keys have one.
-    salt_key: Secret<[u8; 32]>,
+    /// For a file that has none, so that its first keys have one; `None` where there are no keys.
+    salt_key: Option<Secret<[u8; 32]>>,
 }
 
 impl NewLogin {
-    /// Hashes a new password. Blocking and slow on purpose. With `keys` there are SCRAM keys beside the hash, unless the
+    /// Hashes a new password. Blocking and slow on purpose. Beside the hash there are SCRAM keys of these hashes, unless the
     /// password itself is stored, or SCRAM cannot carry it.
-    pub fn create(scheme: &Scheme, password: &Secret<Vec<u8>>, keys: bool) -> Result<Self, CreateError> {
+    pub fn create(scheme: &Scheme, password: &Secret<Vec<u8>>, keys: &[Hash]) -> Result<Self, CreateError> {
         let mut login = Self::from(scheme::create(scheme, password)?);
-        if !keys || scheme.name == "PLAIN" {
-            return Ok(login);
-        }
-        for hash in Hash::ALL.into_iter().filter(|hash| hash.mechanism() != scheme.name) {
+        let is_scram = Hash::ALL.iter().any(|hash| hash.mechanism() == scheme.name);
+        for hash in keys.iter().filter(|hash| hash.mechanism() != scheme.name && scheme.name != "PLAIN") {
             let Some(scheme) = scheme::find(hash.mechanism()) else { continue };
             match scheme::create(scheme, password) {
                 Ok(keys) => login.keys.push(keys),
@@ -97,14 +95,17 @@ impl NewLogin {
                 Err(error) => return Err(error),
             }
         }
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(CreateError::Random)?;
-        Ok(Self { salt_key: Secret::new(key), ..login })
+        if is_scram || !login.keys.is_empty() {
+            let mut key = [0; 32];
+            getrandom::fill(&mut key).map_err(CreateError::Random)?;
+            login.salt_key = Some(Secret::new(key));
+        }
+        Ok(login)
     }
 
-    /// Whether there are SCRAM keys.
+    /// Whether there are SCRAM keys, as the hash or beside it.
     pub const fn has_keys(&self) -> bool {
-        !self.keys.is_empty()
+        self.salt_key.is_some()
     }
 
     /// The further fields of a line, keys in the place of keys. Keys of another password would let that one in.
@@ -121,7 +122,7 @@ impl NewLogin {
 impl From<Secret<String>> for NewLogin {
     /// A `{SCHEME}hash` alone.
     fn from(hash: Secret<String>) -> Self {
-        Self { hash, keys: Vec::new(), salt_key: Secret::new([0; 32]) }
+        Self { hash, keys: Vec::new(), salt_key: None }
     }
 }
 
@@ -198,9 +199,11 @@ pub fn without_user(text: &[u8], user: &UserName) -> Result<Vec<u8>, EditError> 
 
 /// The line of the salt key, for a text that has no such key and is to have SCRAM keys.
 fn with_salt_key(text: &[u8], login: &NewLogin) -> Vec<u8> {
-    match login.has_keys() && UsersFile::parse(text).0.salt_key().is_none() {
-        true => format!("{}\n", extras::salt_key_line(&login.salt_key)).into_bytes(),
-        false => Vec::new(),
+    match &login.salt_key {
+        Some(key) if UsersFile::parse(text).0.salt_key().is_none() => {
+            format!("{}\n", extras::salt_key_line(key)).into_bytes()
+        }
+        _ => Vec::new(),
     }
 }
 

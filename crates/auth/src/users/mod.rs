@@ -18,7 +18,7 @@ use restante_sasl::{
 };
 
 use crate::{
-    directory::{Account, Entry, KeysLike},
+    directory::{Account, Entry, KeysLike, Shape},
     scheme::{SchemeError, StoredPassword},
 };
 
@@ -57,7 +57,7 @@ pub struct UsersFile {
     /// How many users lack what a mechanism needs.
     lacks: Lacks,
     /// How many users' SCRAM keys are like this.
-    keys: BTreeMap<KeysLike, usize>,
+    shapes: BTreeMap<Shape, usize>,
 }
 
 /// How many users cannot log in by mechanisms that need this.
@@ -254,8 +254,9 @@ impl UsersFile {
                 slot.insert(Place::Sound(self.users.len()));
                 let user = User { line, password, extras };
                 self.lacks.add(&user);
-                if let Some(like) = user.keys_like() {
-                    *self.keys.entry(like).or_default() += 1;
+                let shape = user.shape();
+                if shape.has_any() {
+                    *self.shapes.entry(shape).or_default() += 1;
                 }
                 self.users.push(user);
                 Ok(())
@@ -318,14 +319,26 @@ impl UsersFile {
     }
 
     /// What the keys of a part of the users are like: `point` says how far into them, counted by what they are like, so
-    /// that one user more or less moves few points.
-    pub(crate) fn keys_like(&self, point: u64) -> Option<KeysLike> {
-        let index = part_of(point, self.keys.values().sum());
-        let mut before = 0;
-        self.keys.iter().find_map(|(like, count)| {
-            before += count;
-            (index < before).then_some(*like)
-        })
+    /// that one user more or less moves few points. Of both hashes together, as one user has them; where that user has none
+    /// of this hash, as another's of it.
+    pub(crate) fn keys_like(&self, point: u64, hash: Hash) -> Option<KeysLike> {
+        let at = |point: u64, may: &dyn Fn(&Shape) -> bool| {
+            let those = || self.shapes.iter().filter(|(shape, _)| may(shape));
+            let index = part_of(point, those().map(|(_, count)| count).sum());
+            let mut before = 0;
+            those().find_map(|(shape, count)| {
+                before += count;
+                (index < before).then_some(*shape)
+            })
+        };
+        let like = at(point, &|_| true)?.of(hash);
+        // Another point, since the first one tells what the keys of the other hash are like.
+        like.or_else(|| at(point.rotate_left(32), &|shape| shape.of(hash).is_some())?.of(hash))
+    }
+
+    /// Whether a user has SCRAM keys, whose salt is what it is: those who are not there need a salt that stays, too.
+    pub fn has_keys(&self) -> bool {
+        self.shapes.keys().any(Shape::is_kept)
     }
 
     /// What the file knows of a name: whether it stands there, be the rest of its line sound or damaged.
@@ -381,12 +394,8 @@ impl User {
         first.into_iter().find(|keys| keys.hash() == hash)
     }
 
-    /// What the keys of this user are like, as a client sees them; `None` where there are none, and none are made.
-    fn keys_like(&self) -> Option<KeysLike> {
-        match Hash::ALL.into_iter().find_map(|hash| self.keys(hash)) {
-            Some(keys) => Some(KeysLike::of(keys)),
-            None => self.password.plaintext().map(|_| KeysLike::DERIVED),
-        }
+    fn shape(&self) -> Shape {
+        Shape::new(self.password.plaintext().is_some(), |hash| self.keys(hash).map(|keys| &**keys))
     }
 }
 

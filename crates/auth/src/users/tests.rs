@@ -229,7 +229,8 @@ fn a_damaged_field_is_left_out_and_the_user_logs_in() {
 
 #[test]
 fn keys_are_made_with_the_password_and_go_with_it() {
-    let login = NewLogin::create(crate::scheme::find("SHA256-CRYPT").unwrap(), &b"new".to_vec().into(), true);
+    let login =
+        NewLogin::create(crate::scheme::find("SHA256-CRYPT").unwrap(), &b"new".to_vec().into(), &Hash::ALL);
     let login = login.unwrap();
     assert!(login.has_keys() && !format!("{login:?}").contains("$5$"));
     let text = format!("# staff\nann:{{PLAIN}}a:{SHA1}:1000::{SHA256}:{SHA256}:maildir=/m/ann\n");
@@ -240,6 +241,7 @@ fn keys_are_made_with_the_password_and_go_with_it() {
     for hash in Hash::ALL {
         let keys = entry.keys_of(hash).unwrap();
         assert_eq!(Keys::derive(hash, b"new", keys.salt(), keys.iterations()).as_ref(), Some(&**keys));
+        assert!(keys.iterations() >= 100_000, "a guess at stolen keys is not to be cheap");
     }
     let (head, rest) = new.split_at(new.iter().position(|&octet| octet == b'\n').unwrap() + 1);
     assert!(head.starts_with(b"#salt-key ") && file.salt_key().is_some());
@@ -263,7 +265,7 @@ fn the_longest_name_has_room_for_hash_and_keys() {
     let longest = "a".repeat(restante_proto::user::USER_NAME_MAX_OCTETS);
     for scheme in ["ARGON2ID", "SHA512-CRYPT"] {
         let scheme = crate::scheme::find(scheme).unwrap();
-        let login = NewLogin::create(scheme, &b"x".to_vec().into(), true).unwrap();
+        let login = NewLogin::create(scheme, &b"x".to_vec().into(), &Hash::ALL).unwrap();
         let text = with_user(b"", &name(&longest), &login).unwrap();
         assert!(text.split(|&octet| octet == b'\n').all(|line| line.len() < LINE_MAX_OCTETS / 4));
         assert_eq!(errors(&text), []);
@@ -273,12 +275,18 @@ fn the_longest_name_has_room_for_hash_and_keys() {
 #[test]
 fn no_keys_are_made_of_what_scram_cannot_carry_or_does_not_need() {
     let create = |scheme: &str, password: &[u8]| {
-        NewLogin::create(crate::scheme::find(scheme).unwrap(), &password.to_vec().into(), true).unwrap()
+        NewLogin::create(crate::scheme::find(scheme).unwrap(), &password.to_vec().into(), &Hash::ALL).unwrap()
     };
     assert!(!create("PLAIN", b"a").has_keys(), "they are made at the login");
     let text = with_user(b"", &name("ann"), &create("SCRAM-SHA-256", b"a")).unwrap();
     let entry = UsersFile::parse(&text).0.entry(&name("ann")).unwrap();
     assert_eq!((entry.keys.len(), entry.can(Needs::Keys(Hash::Sha256))), (1, true));
+    // Keys that are the hash itself need a salt key as much.
+    let scheme = crate::scheme::find("SCRAM-SHA-256").unwrap();
+    let alone = NewLogin::create(scheme, &b"a".to_vec().into(), &[]).unwrap();
+    let file = UsersFile::parse(&with_user(b"", &name("ann"), &alone).unwrap()).0;
+    assert!(file.has_keys() && file.salt_key().is_some());
+    assert!(!UsersFile::parse(b"ann:{PLAIN}a\n").0.has_keys());
 }
 
 #[test]
@@ -303,11 +311,12 @@ fn one_user_more_moves_few_stand_ins() {
     let (before, after) = (lines(100), lines(101));
     let (before, after) = (UsersFile::parse(before.as_bytes()).0, UsersFile::parse(after.as_bytes()).0);
     let points = (0..1000_u64).map(|number| number * (u64::MAX / 1000));
-    let moved = points.clone().filter(|point| before.keys_like(*point) != after.keys_like(*point)).count();
+    let like = |file: &UsersFile, point| file.keys_like(point, Hash::Sha256);
+    let moved = points.clone().filter(|point| like(&before, *point) != like(&after, *point)).count();
     assert!(moved <= 20, "{moved}");
-    let small = points.filter(|point| before.keys_like(*point).unwrap().iterations == 4096).count();
+    let small = points.filter(|point| like(&before, *point).unwrap().iterations == 4096).count();
     assert!((330..=350).contains(&small), "as often as users have it: {small}");
-    assert_eq!(UsersFile::default().keys_like(0), None);
+    assert_eq!(UsersFile::default().keys_like(0, Hash::Sha256), None);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{
     directories::Opened,
     failure::Failure,
     logging,
-    settings::{self, Loaded, Settings},
+    settings::{self, Loaded, Settings, document::Places},
 };
 
 mod demo;
@@ -58,7 +58,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
     let loaded = settings::load(&args.config)?;
     logging::start(&loaded.settings.log);
+    let places = loaded.places.clone();
     let mut parts = Parts::new(loaded, None)?;
+    parts.warn(&places);
     raise_file_limit(&parts.settings);
     let served = serve(
         parts.config.clone(),
@@ -123,6 +125,7 @@ async fn reload(handle: &Handle, file: &Path, parts: &Parts) -> Result<Parts, Fa
     let fresh = tokio::task::block_in_place(|| Parts::new(loaded.clone(), Some(parts)))?;
     handle.reload(fresh.config.clone()).await.map_err(|error| Failure::failed(error.to_string()))?;
     fresh.directories.reload().await;
+    fresh.warn(&loaded.places);
     fresh.page.reload(loaded, access);
     Ok(fresh)
 }
@@ -256,6 +259,13 @@ impl Parts {
             observers: observers(written_down, &page),
         };
         Ok(Self { settings, config, directories, verification, page, transcripts })
+    }
+
+    /// Tells what works and should be known of the directories, as they are now.
+    fn warn(&self, places: &Places) {
+        if let Some(problem) = self.directories.salts_betray(&self.settings, places) {
+            warn!("{}", places.tell(&problem));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use restante_auth::{
     users::edit::{self, Added, EditError, NewLogin},
 };
 use restante_proto::UserName;
-use restante_sasl::{MECHANISMS, Needs};
+use restante_sasl::{MECHANISMS, Needs, scram::Hash};
 use serde_json::json;
 
 use crate::{
@@ -99,9 +99,14 @@ struct NewPassword {
     #[arg(long, ignore_case = true, default_value = SCHEMES[0].name, value_parser = schemes())]
     scheme: String,
 
-    /// Makes no SCRAM keys beside the hash. Then SCRAM is offered to nobody: clients send the password, which TLS alone protects
+    /// Makes no SCRAM keys beside the hash. Then SCRAM is offered to nobody, and TLS alone protects passwords on their way; but who
+    /// steals the users file has to guess at the hash, which costs him far more for each guess than SCRAM keys do
     #[arg(long)]
     no_scram: bool,
+
+    /// Makes no keys of SCRAM-SHA-1, which old clients know alone, and by which guesses at a stolen users file are the quickest
+    #[arg(long)]
+    no_scram_sha_1: bool,
 
     #[command(flatten)]
     password: PasswordArgs,
@@ -178,8 +183,10 @@ impl NewPassword {
         let password = self.password.read_new(&format!("New password of {}", self.name))?;
         let scheme = scheme::find(&self.scheme)
             .ok_or_else(|| Failure::usage(format!("there is no password scheme {}", self.scheme)))?;
-        let login = NewLogin::create(scheme, &password, !self.no_scram)
-            .map_err(|error| Failure::failed(error.to_string()))?;
+        let wanted = |hash: &Hash| !(self.no_scram || self.no_scram_sha_1 && *hash == Hash::Sha1);
+        let keys: Vec<_> = Hash::ALL.into_iter().filter(wanted).collect();
+        let login =
+            NewLogin::create(scheme, &password, &keys).map_err(|error| Failure::failed(error.to_string()))?;
         let is_plain = scheme.name == "PLAIN" || scheme.name.starts_with("SCRAM-");
         if !self.no_scram && !login.has_keys() && !is_plain {
             let warning = "no SCRAM keys are made of this password, since SCRAM could not carry it (RFC 4013: UTF-8 without \

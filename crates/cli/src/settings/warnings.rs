@@ -39,6 +39,7 @@ pub(crate) fn warnings(settings: &Settings, places: &Places) -> Vec<Problem> {
         found.push(places.problem("auth.users", text));
     }
     found.extend(without_maildrop(settings, places));
+    found.extend(crate::directories::warning(settings, places));
     found.extend(super::admin::warnings(settings, places));
     found
 }

@@ -15,8 +15,9 @@ use crate::saslprep;
 pub const ITERATIONS_MIN: u32 = 4096;
 /// The most iterations that either side accepts: about half a second of one core.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
-/// The iterations of new keys.
-pub const ITERATIONS_DEFAULT: u32 = 10_000;
+/// The iterations of new keys that are kept: as many as a client does in some tens of milliseconds, since each login costs
+/// it as much as a guess costs somebody who has stolen the keys.
+pub const ITERATIONS_DEFAULT: u32 = 100_000;
 
 /// The longest salt that is taken, in octets.
 pub(super) const SALT_MAX_OCTETS: usize = 256;

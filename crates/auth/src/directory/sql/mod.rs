@@ -253,8 +253,13 @@ impl Directory for SqlDirectory {
         Some(self.seen.stand_in(name))
     }
 
-    fn stand_in_keys(&self, name: &str) -> KeysLike {
-        self.seen.stand_in_keys(name)
+    fn stand_in_keys(&self, name: &str, hash: scram::Hash) -> KeysLike {
+        self.seen.stand_in_keys(name, hash)
+    }
+
+    fn keeps_keys(&self) -> bool {
+        let place = self.place();
+        ["scram_sha_256", "scram_sha_1"].iter().any(|column| place.query.names(column))
     }
 }
 

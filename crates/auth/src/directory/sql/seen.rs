@@ -10,7 +10,7 @@ use std::{
 use restante_sasl::scram;
 
 use crate::{
-    directory::{Entry, KeysLike, point},
+    directory::{Entry, KeysLike, Shape, point},
     scheme::StoredPassword,
 };
 
@@ -35,21 +35,17 @@ struct Book {
 #[derive(Clone)]
 struct Sample {
     password: StoredPassword,
-    keys: KeysLike,
+    shape: Shape,
 }
 
 impl Seen {
     /// Remembers what a user has.
     pub(super) fn remember(&self, entry: &Entry) {
         let Some(password) = &entry.password else { return };
-        let keys = scram::Hash::ALL.into_iter().find_map(|hash| entry.keys_of(hash));
-        let keys = match keys {
-            Some(keys) => KeysLike::of(keys),
-            None if password.plaintext().is_some() => KeysLike::DERIVED,
-            None => KeysLike::USUAL,
-        };
+        let keys = |hash| entry.keys_of(hash).map(|keys| &**keys);
+        let shape = Shape::new(password.plaintext().is_some(), keys);
         let name = self.names.hash_one(entry.account.name.as_str());
-        let sample = Sample { password: password.clone(), keys };
+        let sample = Sample { password: password.clone(), shape };
         let mut book = self.book();
         let book = &mut *book;
         let place = match book.places.get(&name) {
@@ -76,9 +72,20 @@ impl Seen {
         self.pick(name).map_or_else(StoredPassword::stand_in, |sample| sample.password)
     }
 
-    /// What a user's keys are like.
-    pub(super) fn stand_in_keys(&self, name: &str) -> KeysLike {
-        self.pick(name).map_or(KeysLike::USUAL, |sample| sample.keys)
+    /// What a user's keys of a hash are like; where that one has none, another's.
+    pub(super) fn stand_in_keys(&self, name: &str, hash: scram::Hash) -> KeysLike {
+        let those: Vec<_> =
+            self.book().entries.iter().map(|(_, sample)| sample.shape).filter(Shape::has_any).collect();
+        let at = |point, those: &[Shape]| {
+            let index = jump(point, those.len())?;
+            those.get(index)?.of(hash)
+        };
+        let like = at(point(name), &those).or_else(|| {
+            // Another point, since the first one tells what the keys of the other hash are like.
+            let others: Vec<_> = those.iter().copied().filter(|shape| shape.of(hash).is_some()).collect();
+            at(point(name).rotate_left(32), &others)
+        });
+        like.unwrap_or(KeysLike::USUAL)
     }
 
     fn pick(&self, name: &str) -> Option<Sample> {
@@ -107,7 +114,10 @@ fn jump(hash: u64, count: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use restante_proto::UserName;
+    use restante_sasl::scram::{Hash, Keys};
 
     use super::*;
 
@@ -120,9 +130,34 @@ mod tests {
     fn the_default_until_somebody_is_known() {
         let seen = Seen::default();
         assert_eq!(seen.stand_in("ann").scheme(), StoredPassword::stand_in().scheme());
-        assert_eq!(seen.stand_in_keys("ann"), KeysLike::USUAL);
+        assert_eq!(seen.stand_in_keys("ann", Hash::Sha1), KeysLike::USUAL);
         seen.remember(&entry(1));
-        assert_eq!((seen.stand_in("ann").scheme(), seen.stand_in_keys("ann")), ("PLAIN", KeysLike::DERIVED));
+        assert_eq!(seen.stand_in("ann").scheme(), "PLAIN");
+        assert_eq!(Hash::ALL.map(|hash| seen.stand_in_keys("ann", hash)), [KeysLike::DERIVED; 2]);
+    }
+
+    #[test]
+    fn keys_of_each_hash_are_like_some_users() {
+        let seen = Seen::default();
+        let keys = |hash, salt: usize, iterations| {
+            Arc::new(Keys::stand_in(hash, &[0; 32], vec![1; salt], iterations))
+        };
+        let user = |number, keys| {
+            let name = UserName::new(&format!("user{number}")).unwrap();
+            Entry { keys, ..Entry::new(name, StoredPassword::stand_in()) }
+        };
+        seen.remember(&user(1, vec![keys(Hash::Sha256, 64, 10_000), keys(Hash::Sha1, 16, 4096)]));
+        seen.remember(&user(2, vec![keys(Hash::Sha256, 24, 20_000)]));
+        for number in 0..50 {
+            let name = format!("nobody{number}");
+            let like = |hash| seen.stand_in_keys(&name, hash);
+            let (sha256, sha1) = (like(Hash::Sha256), like(Hash::Sha1));
+            assert!(
+                matches!((sha256.salt_octets, sha256.iterations), (64, 10_000) | (24, 20_000)),
+                "{sha256:?}"
+            );
+            assert_eq!((sha1.salt_octets, sha1.iterations), (16, 4096), "{name}");
+        }
     }
 
     #[test]

@@ -113,16 +113,16 @@ fn a_file_that_is_not_there_at_the_start_is_an_error() {
 }
 
 thread_local! {
-    static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static TOLD: RefCell<Vec<(tracing::Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps what warnings say, for each thread. It is one for the process: with one for each thread, a line whose place is
+/// Keeps what warnings and notes say, for each thread. It is one for the process: with one for each thread, a line whose place is
 /// first reached by a thread that has none would never be told.
 struct Warnings;
 
 impl tracing::Subscriber for Warnings {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() == tracing::Level::WARN
+        *metadata.level() == tracing::Level::WARN || *metadata.level() == tracing::Level::INFO
     }
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
         tracing::span::Id::from_u64(1)
@@ -138,16 +138,48 @@ impl tracing::Subscriber for Warnings {
         }
         let mut text = Text(String::new());
         event.record(&mut text);
-        TOLD.with_borrow_mut(|told| told.push(text.0));
+        TOLD.with_borrow_mut(|told| told.push((*event.metadata().level(), text.0)));
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
+fn hear() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Warnings).unwrap());
+}
+
+fn warnings() -> Vec<String> {
+    let told = TOLD.take().into_iter();
+    told.filter(|(level, _)| *level == tracing::Level::WARN).map(|(_, text)| text).collect()
+}
+
+#[tokio::test]
+async fn users_without_keys_are_counted_where_others_have_some() {
+    hear();
+    let keys = |hash: Hash| {
+        let keys = restante_sasl::scram::Keys::stand_in(hash, &[0; 32], vec![1; 16], 4096);
+        format!("{{{}}}{}", hash.mechanism(), keys.text().expose())
+    };
+    let (sha256, sha1) = (keys(Hash::Sha256), keys(Hash::Sha1));
+    let hash = "{SHA256-CRYPT}$5$rounds=1000$./$/zG1pZJDc8/tkfvRQ6eOhfFGYPMJUkcR/kWe8AYrVZC";
+    let place = place(&format!("a:{sha256}\nb:{{PLAIN}}b\nc:{hash}\nd:{sha1}\n"));
+    let directory = UsersFileDirectory::open(&place.path).unwrap();
+    let told = TOLD.take();
+    assert!(told.iter().any(|(_, text)| text.contains("2 of 4 users have no keys")), "{told:?}");
+    // Where nobody has any, or all have, there is nothing to tell.
+    for text in [format!("c:{hash}\n"), format!("a:{sha256}\nb:{{PLAIN}}b\n")] {
+        place.write(&text);
+        directory.watched.check();
+        let told = TOLD.take();
+        assert!(!told.is_empty() && !told.iter().any(|(_, text)| text.contains("no keys")), "{told:?}");
+    }
+}
+
 #[tokio::test]
 async fn each_damage_is_told_once_and_no_secret_with_it() {
-    tracing::subscriber::set_global_default(Warnings).unwrap();
-    let told = || TOLD.take();
+    hear();
+    let told = warnings;
 
     let place = place("ann:{PLAIN}a\nbob:hunter2\nhunter2\n");
     let directory = UsersFileDirectory::open(&place.path).unwrap();
