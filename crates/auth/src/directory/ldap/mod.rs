@@ -419,3 +419,43 @@ impl fmt::Debug for LdapDirectory {
         f.debug_struct("LdapDirectory").field("urls", &self.settings.urls).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_taken_only_where_the_filter_leaves_locked_users_out() {
+        let settings = Settings { tls: false, ..Settings::new(&["ldap://localhost"], "o=a", "(uid={user})") };
+        let can = |settings: &Settings| {
+            let directory = LdapDirectory::new(settings).unwrap();
+            [Needs::Password, Needs::Certificate, Needs::Plaintext].map(|needs| directory.can(needs))
+        };
+        assert_eq!(can(&settings), [true, false, false]);
+        assert_eq!(can(&Settings { certificates: true, ..settings }), [true, true, false]);
+    }
+
+    #[test]
+    fn nobodys_entry_is_below_the_base_and_cannot_be_guessed() {
+        let settings = Settings { tls: false, ..Settings::new(&["ldap://localhost"], "o=a", "(uid={user})") };
+        let nobody = || LdapDirectory::new(&settings).unwrap().nobody;
+        let (one, other) = (nobody(), nobody());
+        assert_ne!(one, other);
+        let digits = one.strip_prefix("cn=").and_then(|rest| rest.strip_suffix(",o=a")).unwrap();
+        assert!(digits.len() == 32 && digits.bytes().all(|octet| octet.is_ascii_hexdigit()), "{one}");
+    }
+
+    #[tokio::test]
+    async fn what_a_lookup_found_serves_one_check() {
+        let settings = Settings { tls: false, ..Settings::new(&["ldap://localhost"], "o=a", "(uid={user})") };
+        let directory = LdapDirectory::new(&settings).unwrap();
+        let ann = UserName::new("ann").unwrap();
+        let found = Found { dn: "uid=ann,o=a".to_owned(), account: Account::new(ann.clone()) };
+        directory.keep(&ann, None);
+        directory.keep(&ann, Some(found));
+        assert!(matches!(directory.kept(&ann), Some(Some(_))), "the last lookup counts");
+        assert!(directory.kept(&ann).is_none());
+        directory.keep(&ann, None);
+        assert!(matches!(directory.kept(&ann), Some(None)));
+    }
+}
