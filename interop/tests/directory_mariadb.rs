@@ -72,10 +72,16 @@ impl MariaDb {
         self.0.start(&words, |daemon| daemon.file("socket").exists());
     }
 
-    fn sql(&self, text: &str) {
+    fn sql(&self, text: &str) -> String {
         let socket = format!("--socket={}", self.0.show("socket"));
         let words = ["mariadb", "--no-defaults", "--user=root", "--default-character-set=utf8mb4", &socket];
-        self.0.run(&words, &[], text);
+        self.0.run(&words, &[], text)
+    }
+
+    /// How many connections were made to it, this question's included.
+    fn connections(&self) -> u64 {
+        let answer = self.sql("SHOW GLOBAL STATUS LIKE 'Connections'");
+        answer.split_whitespace().last().unwrap().parse().unwrap()
     }
 
     /// A database, and a user who may read it by TLS alone.
@@ -243,6 +249,43 @@ fn the_server_asks_it() {
         assert!(!server.log().contains(secret), "a password is in the log");
     }
     server.stop();
+}
+
+/// A column of utf8mb3 cannot be compared with such a name. It costs no connection, or whoever asks for it would take them
+/// from others.
+#[tokio::test]
+async fn a_name_that_no_column_can_hold_is_nobodys_and_a_failing_query_keeps_its_connection() {
+    let mut mariadb = MariaDb::new();
+    mariadb.start();
+    mariadb.make();
+    mariadb.sql(
+        "USE mail;\nCREATE TABLE old (name varchar(99), password text) CHARACTER SET utf8mb3;\n\
+         INSERT INTO old VALUES ('ann', '{PLAIN}x');\nCREATE TABLE ascii (name varchar(99) CHARACTER SET ascii, \
+         password text);\nINSERT INTO ascii VALUES ('ann', '{PLAIN}x');",
+    );
+    let ann = UserName::new("ann").unwrap();
+    for table in ["old", "ascii"] {
+        let directory = mariadb.directory(&format!("SELECT password FROM {table} WHERE name = :user"));
+        assert!(matches!(directory.lookup(&ann).await, Ok(Lookup::Known(_))), "{table}");
+        let before = mariadb.connections();
+        for name in ["\u{1f600}", "j\u{f6}rg", "\u{1f600}", "\u{1f600}@example.org"] {
+            let found = directory.lookup(&UserName::new(name).unwrap()).await;
+            assert!(matches!(found, Ok(Lookup::Unknown)), "{table}, {name}: {found:?}");
+        }
+        assert!(matches!(directory.lookup(&ann).await, Ok(Lookup::Known(_))), "{table}");
+        assert_eq!(mariadb.connections(), before + 1, "the one that counts them");
+    }
+    // An error of the query itself.
+    let directory =
+        mariadb.directory("SELECT password FROM old WHERE name = :user AND exp(length(:user) * 9999) > 1");
+    for _ in 0..2 {
+        assert!(directory.lookup(&ann).await.is_err());
+    }
+    let before = mariadb.connections();
+    for _ in 0..9 {
+        assert!(directory.lookup(&ann).await.is_err());
+    }
+    assert_eq!(mariadb.connections(), before + 1);
 }
 
 fn percent_encoded(text: &str) -> String {

@@ -14,6 +14,7 @@ mod cache;
 mod delay;
 mod derived;
 mod rate;
+mod repeats;
 mod stranger;
 mod verifier;
 

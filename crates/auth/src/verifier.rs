@@ -26,6 +26,7 @@ use crate::{
     directory::{Check, Found, KeysLike, LookupError},
     pool::{Pool, PoolError, QUEUE_DEFAULT},
     rate::{Admission, Rates},
+    repeats::Repeats,
     stranger::{self, SaltKey},
 };
 
@@ -400,7 +401,14 @@ impl Verifier {
             Err(_) => Ok(Found::Unknown),
         };
         match found {
-            Ok(Found::Known { entry, .. }) => answer(trial.settle(Some(entry.account)), true).await,
+            Ok(Found::Known { entry, route }) if route.directory.can(Needs::Certificate) => {
+                answer(trial.settle(Some(entry.account)), true).await
+            }
+            Ok(Found::Known { entry, route }) => {
+                let (user, directory) = (entry.account.name, route.name);
+                tracing::info!(%user, directory, "the directory's users do not log in by certificate");
+                answer(trial.settle(None), true).await
+            }
             Ok(_) => answer(trial.settle(None), false).await,
             Err(error) => failed(&error),
         }
@@ -440,9 +448,11 @@ impl Verifier {
 
     /// Looks a user up, and has the password compared by a directory that does so itself; `None` if a directory failed.
     async fn find(&self, user: &str, password: Option<&Secret<Vec<u8>>>) -> Option<Somebody> {
+        let mark = || self.salt_key().mark(user);
         let stand_in = || {
-            let stored = self.directories.stand_in(user, &self.salt_key().mark(user));
-            Somebody { account: None, known: false, password: Compare::Stored(stored) }
+            let stored = self.directories.stand_in(user, &mark());
+            let password = stored.map_or(Compare::Done { right: false }, Compare::Stored);
+            Somebody { account: None, known: false, password }
         };
         let Ok(name) = UserName::new(user) else { return Some(stand_in()) };
         let found = self.directories.find(&name, password).await;
@@ -467,7 +477,10 @@ impl Verifier {
             Ok(Found::Checked(check)) => Ok(check),
             Ok(Found::Unknown) => return Some(stand_in()),
             // He is hashed for as others are, and is nobody.
-            Ok(Found::LockedOut) => return Some(Somebody { known: true, ..stand_in() }),
+            Ok(Found::LockedOut) => {
+                let password = Compare::Stored(self.directories.stored_stand_in(user, &mark()));
+                return Some(Somebody { account: None, known: true, password });
+            }
             Err(error) => Err(error),
         };
         match checked {
@@ -542,9 +555,16 @@ impl Drop for Trial {
     }
 }
 
-/// A directory that failed is told in the log; the client learns nothing of it.
+/// Failures of directories that were told.
+static FAILURES: Repeats = Repeats::new();
+
+/// A directory that failed is told in the log, the same failure only once in a while; the client learns nothing of it.
 fn failed(error: &LookupError) -> Verdict {
-    tracing::error!(%error, "a user could not be looked up");
+    match FAILURES.ask(&error.to_string(), Instant::now()) {
+        Some(0) => tracing::error!(%error, "a user could not be looked up"),
+        Some(untold) => tracing::error!(%error, untold, "a user could not be looked up, again"),
+        None => {}
+    }
     Verdict::Failed
 }
 

@@ -15,7 +15,7 @@ use restante_auth::{
 };
 use restante_proto::{Secret, UserName};
 use restante_sasl::{Needs, scram::Hash};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -28,6 +28,12 @@ enum Does {
     Compares(&'static str),
     /// Has everybody, and leaves the password to a comparison.
     KnowsAndCompares(&'static str),
+    /// As that, of users who do not log in by certificate.
+    KnowsWithoutCertificates(&'static str),
+    /// Has nobody, and would leave the password to a comparison.
+    KnowsNobodyAndCompares,
+    /// Has nobody, and would hash the password.
+    KnowsNobodyAndHashes,
     /// Has everybody's token.
     Tokens(&'static str),
     LocksOut,
@@ -74,7 +80,7 @@ impl Directory for Fake {
         };
         let found = match self.does {
             Does::Stores(password) => known(Some(password)),
-            Does::KnowsAndCompares(_) => known(None),
+            Does::KnowsAndCompares(_) | Does::KnowsWithoutCertificates(_) => known(None),
             Does::Compares(_) => Lookup::Ask,
             Does::LocksOut => Lookup::LockedOut(Box::new(self.account(user))),
             _ => Lookup::Unknown,
@@ -88,8 +94,12 @@ impl Directory for Fake {
         password: &'a Secret<Vec<u8>>,
     ) -> Task<'a, Result<Check, LookupError>> {
         let verdict = match self.does {
-            Does::Compares(right) | Does::KnowsAndCompares(right) => {
+            Does::Compares(right) | Does::KnowsAndCompares(right) | Does::KnowsWithoutCertificates(right) => {
                 self.verdict(user, password.expose() == right.as_bytes())
+            }
+            Does::KnowsNobodyAndCompares => {
+                self.asked.lock().unwrap().push("a password");
+                Check::Unknown
             }
             _ => Check::Unknown,
         };
@@ -117,13 +127,17 @@ impl Directory for Fake {
             // One that is broken may have tokens, too.
             (Does::Fails | Does::Hangs, Needs::Token) => true,
             (Does::Stores(_), Needs::Keys(_) | Needs::Plaintext) => true,
+            (Does::KnowsWithoutCertificates(_), Needs::Certificate) => false,
             _ => matches!(needs, Needs::Password | Needs::Certificate),
         }
     }
 
     fn stand_in(&self, _: &str) -> Option<StoredPassword> {
-        matches!(self.does, Does::Stores(_) | Does::KnowsNobody)
-            .then(|| StoredPassword::parse(b"{PLAIN}x").unwrap())
+        match self.does {
+            Does::Stores(_) | Does::KnowsNobody => Some(StoredPassword::parse(b"{PLAIN}x").unwrap()),
+            Does::KnowsNobodyAndHashes => Some(StoredPassword::stand_in()),
+            _ => None,
+        }
     }
 }
 
@@ -214,6 +228,53 @@ async fn a_broken_directory_is_never_passed_over() {
     // Behind one that knows the user it does not matter.
     let world = World::new(&[("first", Does::Stores("one")), ("second", Does::Fails)]);
     assert_eq!(world.password("ann", "one").await, Ok("first".to_owned()));
+}
+
+/// An answer takes as long for somebody who is not there as for a user of the last directory: where that one compares by
+/// itself, it is asked to, and nothing is hashed here.
+#[tokio::test(start_paused = true)]
+async fn for_who_is_not_there_the_same_is_done_as_for_users() {
+    let (compares, hashes) = (Does::KnowsNobodyAndCompares, Does::KnowsNobodyAndHashes);
+    for (directories, asked, is_hashed) in [
+        (vec![("a", compares)], vec!["a", "a password"], false),
+        (
+            vec![("a", compares), ("b", compares), ("t", Does::Tokens("x"))],
+            vec!["a", "a password", "b", "a password", "t"],
+            false,
+        ),
+        (vec![("a", hashes), ("b", compares)], vec!["a", "b", "a password"], false),
+        (vec![("a", compares), ("b", hashes)], vec!["a", "a password", "b"], true),
+        (vec![("a", hashes)], vec!["a"], true),
+    ] {
+        let world = World::new(&directories);
+        // What is hashed runs on another thread, and is not there at once.
+        let at_once = timeout(Duration::ZERO, world.password("ann", "x")).await;
+        assert_eq!((world.asked(), at_once.is_err()), (asked, is_hashed), "{directories:?}");
+        assert_eq!(world.password("ann", "x").await, UNKNOWN, "{directories:?}");
+        // Of what is no password, nothing is compared for users either.
+        world.asked();
+        assert_eq!(world.password("ann", "").await, UNKNOWN, "{directories:?}");
+        assert!(!world.asked().contains(&"a password"), "{directories:?}");
+    }
+    let world = World::routed(&[("a", compares, "example.org"), ("b", hashes, "")]);
+    assert_eq!(timeout(Duration::ZERO, world.password("ann@example.org", "x")).await, Ok(UNKNOWN));
+    assert!(timeout(Duration::ZERO, world.password("ann", "x")).await.is_err());
+    // Somebody who is locked out is one of those whose passwords are hashed.
+    let world = World::new(&[("first", hashes), ("second", Does::LocksOut), ("third", compares)]);
+    assert!(timeout(Duration::ZERO, world.password("ann", "x")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_no_login_where_the_directory_takes_none() {
+    let certificate = async |does| {
+        let world = World::new(&[("first", does), ("second", Does::Stores("two"))]);
+        world.verifier.certificate("ann", PEER).await
+    };
+    let refused = certificate(Does::KnowsWithoutCertificates("one")).await;
+    assert_eq!(refused, Verdict::Refused { known: true });
+    for does in [Does::KnowsAndCompares("one"), Does::KnowsNobody, Does::Stores("one")] {
+        assert!(matches!(certificate(does).await, Verdict::Accepted(_)), "{does:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,9 @@
 //! Several directories in order: the first that knows the user decides. One that fails or hangs is never passed over, since
 //! the user might be his; but where a name's domain is routed to directories, only those are asked.
+//!
+//! Who is in none of them is asked for, compared and hashed as a user of the last one would be, so that an answer's time
+//! does not tell whether there is a user. It does tell which of several directories has him, where one hashes here and
+//! another compares by itself; and how long a directory that compares takes for its own users, it alone can hide.
 
 use std::{sync::Arc, time::Duration};
 
@@ -66,6 +70,11 @@ impl Route {
         self.bounded(self.directory.check(user, password)).await
     }
 
+    /// Whether it compares passwords by itself.
+    fn compares(&self) -> bool {
+        self.directory.can(Needs::Password) && self.directory.stand_in("").is_none()
+    }
+
     async fn bounded<T>(&self, task: Task<'_, Result<T, LookupError>>) -> Result<T, LookupError> {
         match timeout(self.patience, task).await {
             Ok(answer) => answer,
@@ -104,7 +113,14 @@ impl Directories {
     ) -> Result<Found, LookupError> {
         for route in self.routes_of(user.as_str()) {
             match route.lookup(user).await? {
-                Lookup::Unknown => {}
+                Lookup::Unknown => {
+                    // For a user it would compare the password now.
+                    if let Some(password) = password
+                        && route.compares()
+                    {
+                        route.check(user, password).await?;
+                    }
+                }
                 Lookup::Known(entry) => {
                     return Ok(Found::Known { entry, route: route.clone() });
                 }
@@ -187,8 +203,18 @@ impl Directories {
         }
     }
 
-    /// `mark` stands for the name: it is made of it under the salt key.
-    pub(crate) fn stand_in(&self, name: &str, mark: &str) -> StoredPassword {
+    /// What is hashed for somebody who is in none of them; `None` where the last one compares by itself, as it has then
+    /// done for him. `mark` stands for the name: it is made of it under the salt key.
+    pub(crate) fn stand_in(&self, name: &str, mark: &str) -> Option<StoredPassword> {
+        let last = self.routes_of(name).filter(|route| route.directory.can(Needs::Password)).last();
+        match last.map_or_else(|| self.routes.iter().all(Route::compares), Route::compares) {
+            true => None,
+            false => Some(self.stored_stand_in(name, mark)),
+        }
+    }
+
+    /// As [`Self::stand_in`], of somebody whose password is stored.
+    pub(crate) fn stored_stand_in(&self, name: &str, mark: &str) -> StoredPassword {
         let those: Vec<_> = self.routes_of(name).filter_map(|route| route.directory.stand_in(mark)).collect();
         pick(mark, those).unwrap_or_else(StoredPassword::stand_in)
     }

@@ -2,6 +2,11 @@
 //!
 //! PAM's calls block, and a module may take as long as it likes, or hang: they run on a bounded number of threads, and
 //! nobody waits for them longer than he has to.
+//!
+//! Before it says no, PAM sleeps for as long as its modules ask for (2 s and more of `pam_unix`), on our thread. An
+//! application could say what is to be done instead (`PAM_FAIL_DELAY`), but only by a C function, which safe code cannot
+//! hand over. So many wrong passwords can be answered in a second as there are threads, divided by that delay; `nodelay`
+//! takes it away.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -25,7 +30,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind { name: "pam", doc: "the modules of PAM" };
 
 /// How many modules are asked at once, if nobody says otherwise.
-pub const THREADS_DEFAULT: usize = 8;
+pub const THREADS_DEFAULT: usize = 16;
 
 /// How many logins may wait for each thread.
 const QUEUE_PER_THREAD: usize = 16;

@@ -36,6 +36,7 @@ fn directory(settings: &Settings, places: &Places) -> Result<LdapDirectory, Prob
         maildir_attribute: ldap.maildir_attribute.clone(),
         login_delay_attribute: ldap.login_delay_attribute.clone(),
         name_attribute: ldap.name_attribute.clone(),
+        certificates: ldap.certificates,
         connections: ldap.connections,
         patience: Duration::from_secs(ldap.timeout_seconds.into()),
     };

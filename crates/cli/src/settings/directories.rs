@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "pam")]
+use restante_auth::directory::pam;
 use restante_auth::directory::{ldap, sql};
 use serde::Deserialize;
 
@@ -207,6 +209,12 @@ pub(super) const LDAP: Section = Section {
             default: Fallback::Words { words: "as long as others", example: "\"employeeNumber\"" },
             doc: "The attribute with the seconds between two logins of a user.",
         },
+        Key {
+            name: "certificates",
+            takes: Takes::Switch,
+            default: Fallback::Value("false"),
+            doc: "Whether users log in by certificate, where [tls] client_ca lets them. No bind is made then that a locked user would be refused: the filter has to leave such users out.",
+        },
         number(
             "connections",
             1,
@@ -233,6 +241,7 @@ pub(crate) struct Ldap {
     pub(crate) name_attribute: Option<String>,
     pub(crate) maildir_attribute: Option<String>,
     pub(crate) login_delay_attribute: Option<String>,
+    pub(crate) certificates: bool,
     pub(crate) connections: usize,
     pub(crate) domains: Vec<String>,
     pub(crate) timeout_seconds: u32,
@@ -259,6 +268,7 @@ impl Default for Ldap {
             name_attribute: None,
             maildir_attribute: None,
             login_delay_attribute: None,
+            certificates: false,
             connections: ldap::CONNECTIONS_DEFAULT,
             domains: Vec::new(),
             timeout_seconds: 10,
@@ -281,9 +291,9 @@ pub(super) const PAM: Section = Section {
         number(
             "threads",
             1,
-            64,
-            "8",
-            "Modules that may be asked at the same time; one that hangs keeps its thread.",
+            256,
+            "16",
+            "Modules that may be asked at the same time. One that hangs keeps its thread, and so does each wrong password for the seconds that PAM waits before it says no, unless the modules are told nodelay.",
         ),
         DOMAINS,
         TIMEOUT_SECONDS,
@@ -304,13 +314,18 @@ pub(crate) struct Pam {
 #[cfg(feature = "pam")]
 impl Default for Pam {
     fn default() -> Self {
-        Self { service: "restante".to_owned(), threads: 8, domains: Vec::new(), timeout_seconds: 10 }
+        Self {
+            service: "restante".to_owned(),
+            threads: pam::THREADS_DEFAULT,
+            domains: Vec::new(),
+            timeout_seconds: 10,
+        }
     }
 }
 
 #[cfg(feature = "pam")]
 fn pam_service(text: &str) -> Result<(), String> {
-    restante_auth::directory::pam::check_service(text).map_err(|problem| problem.to_string())
+    pam::check_service(text).map_err(|problem| problem.to_string())
 }
 
 /// What contradicts, or is missing. A section of a directory that is not asked is not looked at.

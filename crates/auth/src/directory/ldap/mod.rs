@@ -3,6 +3,10 @@
 //!
 //! Searches and binds have connections of their own, so that a search never runs with a user's rights. Referrals are
 //! not followed: they would take passwords to whom nobody named.
+//!
+//! For somebody who is not there a bind is made all the same, as an entry that nobody has, so that an answer takes no less
+//! time. What remains visible is what the server itself does with passwords: where it stores slow hashes, it computes them
+//! for its users alone.
 
 use std::{
     collections::VecDeque,
@@ -33,7 +37,7 @@ use super::{
     Account, Check, Directory, Entry, Kind, Lookup, LookupError, PATIENCE_DEFAULT, SecretError, SecretText,
     Task, TrustError, connections::Connections, values,
 };
-use crate::scheme::StoredPassword;
+use crate::{scheme::StoredPassword, stranger::SaltKey};
 
 /// An LDAP directory, for the registry.
 pub(super) const KIND: Kind = Kind { name: "ldap", doc: "an LDAP directory" };
@@ -70,6 +74,8 @@ pub struct Settings {
     pub login_delay_attribute: Option<String>,
     /// The attribute that says how the user is called from then on.
     pub name_attribute: Option<String>,
+    /// Whether the filter leaves out users who are locked, so that a certificate in a user's name may do without a bind.
+    pub certificates: bool,
     /// How many connections there may be at once, for searches and for binds each.
     pub connections: usize,
     /// How long an answer may take, connecting included.
@@ -90,6 +96,7 @@ impl Settings {
             maildir_attribute: None,
             login_delay_attribute: None,
             name_attribute: None,
+            certificates: false,
             connections: CONNECTIONS_DEFAULT,
             patience: PATIENCE_DEFAULT,
         }
@@ -147,8 +154,10 @@ pub fn check_filter(filter: &str) -> Result<(), FilterError> {
 pub struct LdapDirectory {
     settings: Settings,
     place: RwLock<Arc<Place>>,
-    /// What lookups found a moment ago, so that checks need not search once more.
-    found: Mutex<VecDeque<(Found, Instant)>>,
+    /// What lookups found a moment ago, or that there is nobody, so that checks need not search once more.
+    found: Mutex<VecDeque<(UserName, Option<Found>, Instant)>>,
+    /// As whom those bind who are not there.
+    nobody: String,
 }
 
 /// The servers, and the connections to them.
@@ -163,7 +172,6 @@ struct Place {
 /// A user's entry.
 #[derive(Clone)]
 struct Found {
-    user: UserName,
     dn: String,
     account: Account,
 }
@@ -198,7 +206,9 @@ impl LdapDirectory {
     /// Reads the settings, and the files that they name; no server is asked yet. Blocking.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let place = RwLock::new(Arc::new(Place::new(settings)?));
-        Ok(Self { settings: settings.clone(), place, found: Mutex::default() })
+        // Hexadecimal digits, which mean nothing in a distinguished name (RFC 4514 §2.4).
+        let nobody = format!("cn={:.32},{}", SaltKey::random().mark(""), settings.base);
+        Ok(Self { settings: settings.clone(), place, found: Mutex::default(), nobody })
     }
 
     fn place(&self) -> Arc<Place> {
@@ -282,50 +292,53 @@ impl LdapDirectory {
             maildrop: maildrop.map_err(|problem| wrong(maildir_attribute, problem))?,
             login_delay: delay.map_err(|problem| wrong(login_delay_attribute, problem))?,
         };
-        Ok(Found { user: user.clone(), dn: entry.dn.clone(), account })
+        Ok(Found { dn: entry.dn.clone(), account })
     }
 
-    fn keep(&self, found: Found) {
+    fn keep(&self, user: &UserName, found: Option<Found>) {
         let now = Instant::now();
         let mut kept = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(_, since)| now.duration_since(*since) < FOUND_LASTS);
+        kept.retain(|(name, _, since)| name != user && now.duration_since(*since) < FOUND_LASTS);
         if kept.len() >= FOUND_MAX {
             kept.pop_front();
         }
-        kept.push_back((found, now));
+        kept.push_back((user.clone(), found, now));
     }
 
-    fn kept(&self, user: &UserName) -> Option<Found> {
+    fn kept(&self, user: &UserName) -> Option<Option<Found>> {
         let now = Instant::now();
         let mut kept = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(_, since)| now.duration_since(*since) < FOUND_LASTS);
-        let at = kept.iter().position(|(found, _)| found.user == *user)?;
-        kept.remove(at).map(|(found, _)| found)
+        kept.retain(|(_, _, since)| now.duration_since(*since) < FOUND_LASTS);
+        let at = kept.iter().position(|(name, ..)| name == user)?;
+        kept.remove(at).map(|(_, found, _)| found)
     }
 
     /// Whether a bind with this password succeeds.
     async fn compare(&self, user: &UserName, password: &Secret<Vec<u8>>) -> io::Result<Check> {
         let found = match self.kept(user) {
             Some(found) => found,
-            None => match self.find(user).await? {
-                Some(found) => found,
-                None => return Ok(Check::Unknown),
-            },
+            None => self.find(user).await?,
         };
+        let dn = found.as_ref().map_or(&self.nobody, |found| &found.dn);
         // A bind without a password is one of nobody, and succeeds (RFC 4513 §5.1.2): it is never tried. What is no
         // UTF-8, or has a NUL, which some servers take for its end, is nobody's password either (RFC 4513 §5.1.3).
         let Some(password) = std::str::from_utf8(password.expose())
             .ok()
             .filter(|password| !password.is_empty() && !password.contains('\0'))
         else {
-            return Ok(Check::Wrong);
+            return Ok(if found.is_some() { Check::Wrong } else { Check::Unknown });
         };
-        let password = Secret::new(password.to_owned());
+        // What nobody binds with is not the given password: that may be right in another directory.
+        let password = match found {
+            Some(_) => password.to_owned(),
+            None => "-".repeat(password.len()),
+        };
+        let password = Secret::new(password);
         let there = self.place();
         let Some(place) = there.binds.place().await else { return Err(io::ErrorKind::NotConnected.into()) };
         let mut bound = None;
         if let Some(mut ldap) = place.take() {
-            match bind(&mut ldap, &found.dn, &password).await {
+            match bind(&mut ldap, dn, &password).await {
                 Ok(answer) => bound = Some((ldap, answer)),
                 Err(_) => place.forget_others(),
             }
@@ -334,26 +347,34 @@ impl LdapDirectory {
             Some(bound) => bound,
             None => {
                 let mut ldap = there.servers.connect().await?;
-                let bound = bind(&mut ldap, &found.dn, &password).await?;
+                let bound = bind(&mut ldap, dn, &password).await?;
                 (ldap, bound)
             }
         };
         place.give_back(ldap);
-        Ok(match bound {
-            Bound::Yes => Check::Right(Box::new(found.account)),
-            Bound::No => Check::Wrong,
-            Bound::Gone => Check::Unknown,
-        })
+        let Some(found) = found else { return Ok(Check::Unknown) };
+        if let Some(code) = bound.told() {
+            let dn = &found.dn;
+            tracing::info!(dn, code, "the LDAP server refuses a bind for another reason than the password");
+        }
+        match bound {
+            Bound::Yes => Ok(Check::Right(Box::new(found.account))),
+            Bound::No(_) => Ok(Check::Wrong),
+            Bound::Gone => Ok(Check::Unknown),
+            Bound::Odd(code) => Err(io::Error::other(format!("a bind was answered with the result {code}"))),
+        }
     }
 }
 
 impl Directory for LdapDirectory {
     fn lookup<'a>(&'a self, user: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
         Box::pin(async {
-            let Some(found) = self.bounded(self.find(user)).await? else { return Ok(Lookup::Unknown) };
-            let account = found.account.clone();
-            self.keep(found);
-            Ok(Lookup::Known(Box::new(Entry { account, password: None, keys: Vec::new() })))
+            let found = self.bounded(self.find(user)).await?;
+            let account = found.as_ref().map(|found| found.account.clone());
+            self.keep(user, found);
+            Ok(account.map_or(Lookup::Unknown, |account| {
+                Lookup::Known(Box::new(Entry { account, password: None, keys: Vec::new() }))
+            }))
         })
     }
 
@@ -366,7 +387,12 @@ impl Directory for LdapDirectory {
     }
 
     fn can(&self, needs: Needs) -> bool {
-        matches!(needs, Needs::Password | Needs::Certificate)
+        match needs {
+            Needs::Password => true,
+            // A server that locks a user refuses the bind, which nobody makes then.
+            Needs::Certificate => self.settings.certificates,
+            _ => false,
+        }
     }
 
     fn stand_in(&self, _name: &str) -> Option<StoredPassword> {
@@ -391,5 +417,45 @@ impl Directory for LdapDirectory {
 impl fmt::Debug for LdapDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LdapDirectory").field("urls", &self.settings.urls).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_taken_only_where_the_filter_leaves_locked_users_out() {
+        let settings = Settings { tls: false, ..Settings::new(&["ldap://localhost"], "o=a", "(uid={user})") };
+        let can = |settings: &Settings| {
+            let directory = LdapDirectory::new(settings).unwrap();
+            [Needs::Password, Needs::Certificate, Needs::Plaintext].map(|needs| directory.can(needs))
+        };
+        assert_eq!(can(&settings), [true, false, false]);
+        assert_eq!(can(&Settings { certificates: true, ..settings }), [true, true, false]);
+    }
+
+    #[test]
+    fn nobodys_entry_is_below_the_base_and_cannot_be_guessed() {
+        let settings = Settings { tls: false, ..Settings::new(&["ldap://localhost"], "o=a", "(uid={user})") };
+        let nobody = || LdapDirectory::new(&settings).unwrap().nobody;
+        let (one, other) = (nobody(), nobody());
+        assert_ne!(one, other);
+        let digits = one.strip_prefix("cn=").and_then(|rest| rest.strip_suffix(",o=a")).unwrap();
+        assert!(digits.len() == 32 && digits.bytes().all(|octet| octet.is_ascii_hexdigit()), "{one}");
+    }
+
+    #[tokio::test]
+    async fn what_a_lookup_found_serves_one_check() {
+        let settings = Settings { tls: false, ..Settings::new(&["ldap://localhost"], "o=a", "(uid={user})") };
+        let directory = LdapDirectory::new(&settings).unwrap();
+        let ann = UserName::new("ann").unwrap();
+        let found = Found { dn: "uid=ann,o=a".to_owned(), account: Account::new(ann.clone()) };
+        directory.keep(&ann, None);
+        directory.keep(&ann, Some(found));
+        assert!(matches!(directory.kept(&ann), Some(Some(_))), "the last lookup counts");
+        assert!(directory.kept(&ann).is_none());
+        directory.keep(&ann, None);
+        assert!(matches!(directory.kept(&ann), Some(None)));
     }
 }

@@ -31,6 +31,9 @@ pub(super) struct Servers {
     patience: Duration,
 }
 
+/// invalidCredentials (RFC 4511 §4.1.9).
+const WRONG: u32 = 49;
+
 /// What a search found.
 pub(super) enum Entries {
     None,
@@ -42,9 +45,22 @@ pub(super) enum Entries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bound {
     Yes,
-    No,
+    /// Not this user, for the reason that this result tells.
+    No(u32),
     /// There is no such entry.
     Gone,
+    /// A result that says nothing of the user.
+    Odd(u32),
+}
+
+impl Bound {
+    /// The result, where it is worth telling.
+    pub(super) const fn told(self) -> Option<u32> {
+        match self {
+            Self::No(WRONG) | Self::Yes | Self::Gone | Self::Odd(_) => None,
+            Self::No(code) => Some(code),
+        }
+    }
 }
 
 impl Servers {
@@ -111,25 +127,16 @@ fn tls(settings: &super::Settings) -> Result<ClientConfig, SettingsError> {
 /// (RFC 4513 §5.1.2).
 pub(super) async fn bind(ldap: &mut Ldap, dn: &str, password: &Secret<String>) -> io::Result<Bound> {
     if dn.is_empty() || password.expose().is_empty() {
-        return Ok(Bound::No);
+        return Ok(Bound::No(WRONG));
     }
     let result = ldap.simple_bind(dn, password.expose()).await.map_err(|error| told(&error))?;
-    match result.rc {
-        0 => Ok(Bound::Yes),
+    Ok(match result.rc {
+        0 => Bound::Yes,
         // Of this user: wrong, none, locked, not allowed, not active.
-        19 | 48 | 49 | 50 | 53 => {
-            if result.rc != 49 {
-                tracing::info!(
-                    dn,
-                    code = result.rc,
-                    "the LDAP server refuses a bind for another reason than the password"
-                );
-            }
-            Ok(Bound::No)
-        }
-        32 => Ok(Bound::Gone),
-        code => Err(io::Error::other(format!("a bind was answered with the result {code}"))),
-    }
+        code @ (19 | 48 | WRONG | 50 | 53) => Bound::No(code),
+        32 => Bound::Gone,
+        code => Bound::Odd(code),
+    })
 }
 
 /// Searches for the one entry.

@@ -161,7 +161,7 @@ impl Encode<'_, Postgres> for Untyped {
 }
 
 impl Connection {
-    /// Looks a user up. An error leaves the connection in no known state.
+    /// Looks a user up. What an error means for the connection, [`super::failure`] knows.
     pub(super) async fn ask(&mut self, query: &Query, user: &UserName) -> Result<Rows, sqlx::Error> {
         let values = query.parameters.iter().map(|parameter| match parameter {
             Parameter::User => user.as_str().to_owned(),

@@ -17,6 +17,7 @@ use restante_sasl::{Needs, scram};
 use tokio::{task::spawn_blocking, time::timeout};
 
 mod database;
+mod failure;
 mod query;
 mod row;
 mod seen;
@@ -26,6 +27,7 @@ pub use query::{QUERY_MAX_OCTETS, QueryError};
 
 use self::{
     database::{Connection, Database, Rows, told},
+    failure::Failure,
     query::Query,
     seen::Seen,
     url::Url,
@@ -195,26 +197,39 @@ impl SqlDirectory {
     }
 
     /// Asks by a connection that is there, or by a new one. One that has gone stale is found out by its failure; a
-    /// SELECT can be asked twice.
+    /// SELECT can be asked twice. Where the statement alone failed, the connection stays, since anybody might bring that
+    /// about by a name.
     async fn rows(&self, user: &UserName) -> Result<Rows, sqlx::Error> {
         let there = self.place();
         let Some(place) = there.connections.place().await else { return Err(sqlx::Error::PoolClosed) };
         if let Some(mut connection) = place.take() {
-            match connection.ask(&there.query, user).await {
-                Ok(Rows::Several) => return Ok(Rows::Several),
-                Ok(rows) => {
-                    place.give_back(connection);
-                    return Ok(rows);
-                }
-                Err(_) => place.forget_others(),
+            let answer = connection.ask(&there.query, user).await;
+            match Failure::of(&answer, user) {
+                Some(Failure::Connection) => place.forget_others(),
+                failure => return settled(answer, failure, || place.give_back(connection)),
             }
         }
         let mut connection = there.database.connect().await?;
-        let rows = connection.ask(&there.query, user).await?;
-        if !matches!(rows, Rows::Several) {
-            place.give_back(connection);
-        }
-        Ok(rows)
+        let answer = connection.ask(&there.query, user).await;
+        let failure = Failure::of(&answer, user);
+        settled(answer, failure, || place.give_back(connection))
+    }
+}
+
+/// The answer, after what it means for the connection.
+fn settled(
+    answer: Result<Rows, sqlx::Error>,
+    failure: Option<Failure>,
+    give_back: impl FnOnce(),
+) -> Result<Rows, sqlx::Error> {
+    let is_sound = !matches!(answer, Ok(Rows::Several)) && failure != Some(Failure::Connection);
+    if is_sound {
+        give_back();
+    }
+    match failure {
+        // No row has a name that no row can have.
+        Some(Failure::Name) => Ok(Rows::None),
+        _ => answer,
     }
 }
 
