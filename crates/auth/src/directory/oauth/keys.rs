@@ -124,7 +124,7 @@ impl Keys {
 
     /// Reads them now.
     pub(super) async fn renew(&self) -> Result<(), LookupError> {
-        let answer = self.shared.ask(&mut self.shared.state());
+        let answer = self.shared.ask(self.shared.state());
         wait(answer).await.map_err(|why| self.shared.unread(&why))
     }
 }
@@ -141,17 +141,17 @@ impl Shared {
 
     /// Has them read while nobody waits.
     fn renew_behind(self: &Arc<Self>) {
-        let mut state = self.state();
+        let state = self.state();
         let lately = |(end, _): &(Instant, Outcome)| end.elapsed() < RENEWAL_PAUSE;
         if !state.last.as_ref().is_some_and(lately) {
-            drop(self.ask(&mut state));
+            drop(self.ask(state));
         }
     }
 
     /// Reads them, with all others who want that; if it was done too lately, what it came to then is what it comes to now.
     async fn renew_unless_lately(self: &Arc<Self>) -> Outcome {
         let answer = {
-            let mut state = self.state();
+            let state = self.state();
             if state.running.is_none()
                 && let Some((end, outcome)) = &state.last
             {
@@ -160,18 +160,20 @@ impl Shared {
                     return outcome.clone();
                 }
             }
-            self.ask(&mut state)
+            self.ask(state)
         };
         wait(answer).await
     }
 
     /// Asks the question, unless it is being asked. It goes on by itself, within its time, though all who wait go away.
-    fn ask(self: &Arc<Self>, state: &mut State) -> watch::Receiver<Option<Outcome>> {
+    fn ask(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> watch::Receiver<Option<Outcome>> {
         if let Some(running) = &state.running {
             return running.clone();
         }
         let (tell, answer) = watch::channel(None);
         state.running = Some(answer.clone());
+        // A runtime that ends drops the task at once, and its end needs the state.
+        drop(state);
         let broken_off = Err(Arc::from("reading them was broken off"));
         let mut question = Question { shared: Arc::clone(self), tell, outcome: broken_off };
         drop(tokio::spawn(async move {
