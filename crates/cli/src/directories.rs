@@ -162,8 +162,11 @@ fn users(settings: &Settings, places: &Places) -> Result<Route, Failure> {
 fn oauth(settings: &Settings, places: &Places) -> Result<Route, Failure> {
     let directory =
         settings::oauth::directory(settings, places).map_err(|problem| settings::fail(places, &[problem]))?;
-    let domains = settings.oauth.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect();
-    Ok(Route { domains, ..Route::new("oauth", Arc::new(directory) as Arc<dyn Directory>) })
+    Ok(Route {
+        domains: lower_case(&settings.oauth.domains),
+        patience: settings.oauth.patience(),
+        ..Route::new("oauth", Arc::new(directory) as Arc<dyn Directory>)
+    })
 }
 
 #[cfg(test)]

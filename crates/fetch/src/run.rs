@@ -88,6 +88,9 @@ pub enum RunError {
     /// The server refused the credentials.
     #[error("{0}")]
     Credentials(Error),
+    /// The server refused a token, and then a new one: it is no matter of age.
+    #[error("{0}")]
+    TokenRefused(Error),
     /// There is no token to log in with.
     #[error("{}", .0.text)]
     Token(TokenError),
@@ -143,7 +146,7 @@ impl RunError {
     /// Whether it may go better in a while without anybody doing anything.
     pub const fn is_temporary(&self) -> bool {
         match self {
-            Self::Credentials(_) | Self::Held { .. } | Self::Weaker { .. } => false,
+            Self::Credentials(_) | Self::TokenRefused(_) | Self::Held { .. } | Self::Weaker { .. } => false,
             Self::Token(error) => error.is_temporary,
             Self::Client(error) => !matches!(
                 error,

@@ -112,9 +112,12 @@ impl Session<'_> {
             Err(RunError::Credentials(error)) if self.lessons.logged_in => {
                 return Err(RunError::Client(error));
             }
-            Err(error @ RunError::Credentials(_)) => {
+            Err(RunError::Credentials(error)) => {
                 self.shared.journal().append_durably(&[Record::Refused { at: now() }])?;
-                return Err(error);
+                return Err(match self.account.tokens {
+                    Some(_) => RunError::TokenRefused(error),
+                    None => RunError::Credentials(error),
+                });
             }
             opened => opened?,
         };

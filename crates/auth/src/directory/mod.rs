@@ -20,11 +20,11 @@ mod memory;
 mod oauth;
 #[cfg(feature = "pam")]
 pub mod pam;
-#[cfg(any(feature = "sql", feature = "ldap"))]
+#[cfg(any(feature = "sql", feature = "ldap", feature = "oauth"))]
 mod secret_file;
 #[cfg(feature = "sql")]
 pub mod sql;
-#[cfg(any(feature = "sql", feature = "ldap"))]
+#[cfg(any(feature = "sql", feature = "ldap", feature = "oauth"))]
 mod trust;
 mod users_file;
 #[cfg(any(feature = "sql", feature = "ldap"))]
@@ -34,9 +34,11 @@ pub(crate) use directories::Found;
 pub use directories::{Directories, PATIENCE_DEFAULT, Route};
 pub use memory::MemoryDirectory;
 #[cfg(feature = "oauth")]
-pub use oauth::{OauthDirectory, OauthError, OauthSettings, TIMEOUT_DEFAULT, USER_CLAIM_DEFAULT};
+pub use oauth::{
+    EmailVerified, OauthDirectory, OauthError, OauthSettings, TIMEOUT_DEFAULT, USER_CLAIM_DEFAULT,
+};
 pub use users_file::{CHECK_EVERY, UsersFileDirectory};
-#[cfg(any(feature = "sql", feature = "ldap"))]
+#[cfg(any(feature = "sql", feature = "ldap", feature = "oauth"))]
 pub use {
     secret_file::{SecretError, SecretText},
     trust::TrustError,

@@ -4,27 +4,29 @@
 //! shown to the server ([`introspection`]). What the claims must say is in [`claims`], how it is asked in [`http`]. There
 //! are no passwords in it, and no list of users: whom a right token names, that user is there.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use jsonwebtoken::{Algorithm, Header, Validation, dangerous::insecure_decode_claims, decode, decode_header};
 use restante_proto::{Secret, UserName};
 use restante_sasl::{Needs, TOKEN_MAX_OCTETS};
-use rustls::ClientConfig;
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 
 use self::{
     claims::Rules,
     http::Http,
     introspection::Introspection,
     keys::{Found, Keys},
+    refusals::Refusals,
 };
-use super::{Check, Directory, Kind, Lookup, LookupError, Task};
+use super::{Check, Directory, Kind, Lookup, LookupError, SecretError, SecretText, Task, TrustError};
 use crate::scheme::StoredPassword;
 
 mod claims;
 mod http;
 mod introspection;
 mod keys;
+mod refusals;
 
 /// Tokens, for the registry.
 pub(super) const KIND: Kind = Kind { name: "oauth", doc: "tokens of an authorization server (OAuth 2.0)" };
@@ -50,6 +52,16 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// `preferred_username`, they often can.
 pub const USER_CLAIM_DEFAULT: &str = "email";
 
+/// What a token must say of its address, where the claim `email` names the user (OpenID Connect Core §5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmailVerified {
+    /// `email_verified` has to be there, and true.
+    #[default]
+    Required,
+    /// It may be missing: the authorization server verifies all addresses and does not say so.
+    Trusted,
+}
+
 /// Which tokens are taken.
 #[derive(Clone, Debug)]
 pub struct OauthSettings {
@@ -63,20 +75,22 @@ pub struct OauthSettings {
     pub introspection_url: Option<String>,
     /// What we are called there.
     pub client_id: String,
-    /// What proves that we are.
-    pub client_secret: Option<Secret<String>>,
+    /// What proves that we are. A file is read again by [`Directory::reload`].
+    pub client_secret: Option<SecretText>,
     /// The claim that names the user; [`USER_CLAIM_DEFAULT`].
     pub user_claim: String,
+    /// Whether an address has to be verified.
+    pub email_verified: EmailVerified,
     /// Words that must be in a token's scope.
     pub scope: String,
     /// How long the authorization server may take for an answer.
     pub timeout: Duration,
-    /// Whom to trust.
-    pub tls: ClientConfig,
+    /// The file of those who are trusted, or the system's; likewise read again.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// What is wrong with [`OauthSettings`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum OauthError {
     /// A URL that a token could be read on the way to.
     #[error("{key} must be an https: URL (http: for 127.0.0.1, [::1] and localhost only)")]
@@ -93,13 +107,38 @@ pub enum OauthError {
     /// HTTPS cannot be set up.
     #[error("HTTPS cannot be set up")]
     Https,
+    /// The client's secret cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Nobody would be trusted.
+    #[error(transparent)]
+    Trust(TrustError),
 }
 
 /// The users that an authorization server names.
 pub struct OauthDirectory {
     rules: Rules,
+    files: Files,
+    http: Arc<Http>,
+    refusals: Refusals,
     keys: Option<Keys>,
     introspection: Option<Introspection>,
+}
+
+/// What is read at the start, and again when it may have changed.
+#[derive(Clone)]
+struct Files {
+    client_secret: Option<SecretText>,
+    ca_file: Option<PathBuf>,
+    timeout: Duration,
+}
+
+impl Files {
+    /// Blocking.
+    fn read(&self) -> Result<(reqwest::Client, Option<Secret<String>>), OauthError> {
+        let secret = self.client_secret.as_ref().map(SecretText::read).transpose()?;
+        Ok((http::client(self.ca_file.as_deref(), self.timeout)?, secret))
+    }
 }
 
 /// Without the client's secret, and without what came from outside.
@@ -110,10 +149,10 @@ impl fmt::Debug for OauthDirectory {
 }
 
 impl OauthDirectory {
-    /// A directory; nobody is asked anything yet.
+    /// A directory; files are read, and nobody is asked anything yet. Blocking.
     ///
     /// # Errors
-    /// If tokens could be read on their way, or if anybody's tokens would do.
+    /// If tokens could be read on their way, if anybody's tokens would do, or if a file cannot be used.
     pub fn new(settings: OauthSettings) -> Result<Self, OauthError> {
         let urls = [
             ("issuer", Some(&settings.issuer)),
@@ -129,21 +168,30 @@ impl OauthDirectory {
         if settings.audience.is_empty() && (by_keys || settings.scope.trim().is_empty()) {
             return Err(OauthError::Audience);
         }
-        let http = Http::new(settings.tls, settings.timeout).map_err(|_| OauthError::Https)?;
-        let introspection = settings.introspection_url.map(|url| {
-            let secret = settings.client_secret.clone();
-            Introspection::new(http.clone(), url, settings.client_id.clone(), secret)
-        });
+        let files = Files {
+            client_secret: settings.client_secret,
+            ca_file: settings.ca_file,
+            timeout: settings.timeout,
+        };
+        let (client, secret) = files.read()?;
+        let http = Arc::new(Http::new(client));
+        let introspection = settings
+            .introspection_url
+            .map(|url| Introspection::new(Arc::clone(&http), url, settings.client_id.clone(), secret));
         let issuer = settings.issuer.clone();
         Ok(Self {
             rules: Rules {
                 issuer: settings.issuer,
                 audience: settings.audience,
                 user_claim: settings.user_claim,
+                email_verified: settings.email_verified,
                 scope: settings.scope.split_ascii_whitespace().map(str::to_owned).collect(),
             },
-            keys: by_keys.then(|| Keys::new(http, issuer, settings.jwks_url)),
+            keys: by_keys.then(|| Keys::new(Arc::clone(&http), issuer, settings.jwks_url, settings.timeout)),
             introspection,
+            files,
+            http,
+            refusals: Refusals::default(),
         })
     }
 
@@ -161,7 +209,7 @@ impl OauthDirectory {
             (_, Some(_), _) if !ours => Ok(Check::Unknown),
             (_, _, Some(introspection)) => match introspection.ask(token).await? {
                 Some(claims) => Ok(self.judge(&claims, claimed)),
-                None if ours => Ok(refused("it is not active")),
+                None if ours => Ok(self.refused("it is not active")),
                 None => Ok(Check::Unknown),
             },
             _ => Ok(Check::Unknown),
@@ -183,15 +231,15 @@ impl OauthDirectory {
         token: &str,
     ) -> Result<Check, LookupError> {
         if !ALGORITHMS.contains(&header.alg) {
-            return Ok(refused("it is signed by an algorithm that is not taken"));
+            return Ok(self.refused("it is signed by an algorithm that is not taken"));
         }
         // RFC 7515 §4.1.11: what is critical has to be understood.
         if header.crit.is_some() {
-            return Ok(refused("it has a critical header that is not known"));
+            return Ok(self.refused("it has a critical header that is not known"));
         }
         let key = match keys.find(header.kid.as_deref(), header.alg).await? {
             Found::Key(key) => key,
-            Found::Nothing => return Ok(refused("the authorization server has no such key")),
+            Found::Nothing => return Ok(self.refused("the authorization server has no such key")),
         };
         let mut validation = Validation::new(header.alg);
         validation.leeway = LEEWAY_SECONDS;
@@ -201,7 +249,7 @@ impl OauthDirectory {
         validation.set_audience(&self.rules.audience);
         match decode::<Value>(token, &key, &validation) {
             Ok(token) => Ok(self.judge(&token.claims, claimed)),
-            Err(error) => Ok(refused(reason(&error))),
+            Err(error) => Ok(self.refused(reason(&error))),
         }
     }
 
@@ -209,8 +257,27 @@ impl OauthDirectory {
         match self.rules.account(claims, claimed) {
             Ok(account) => Check::Right(Box::new(account)),
             Err(claims::Refusal::Issuer) => Check::Unknown,
-            Err(refusal) => refused(refusal.words()),
+            Err(refusal) => {
+                if refusal == claims::Refusal::NotSaidVerified
+                    && let Some(times) = self.refusals.count("email_verified")
+                {
+                    tracing::warn!(
+                        times,
+                        "tokens without email_verified are refused: if the authorization server verifies all addresses, \
+                         set [oauth] email_verified = \"trusted\"; else have it say so, or take another user_claim"
+                    );
+                }
+                self.refused(refusal.words())
+            }
         }
+    }
+
+    /// A token that is not taken. Why is in the log; the client learns nothing of it.
+    fn refused(&self, why: &'static str) -> Check {
+        if let Some(times) = self.refusals.count(why) {
+            tracing::debug!(why, times, "tokens were refused");
+        }
+        Check::Wrong
     }
 }
 
@@ -218,12 +285,6 @@ impl OauthDirectory {
 fn jwt(token: &str) -> Option<Header> {
     let parts = token.split('.').count();
     if parts == 3 { decode_header(token).ok() } else { None }
-}
-
-/// A token that is not taken. Why is in the log; the client learns nothing of it.
-fn refused(why: &'static str) -> Check {
-    tracing::info!(why, "a token was refused");
-    Check::Wrong
 }
 
 /// In words of our own: the library's may hold a part of the token.
@@ -268,6 +329,17 @@ impl Directory for OauthDirectory {
 
     fn reload(&self) -> Task<'_, ()> {
         Box::pin(async {
+            let files = self.files.clone();
+            match spawn_blocking(move || files.read()).await {
+                Ok(Ok((client, secret))) => {
+                    self.http.replace(client);
+                    if let Some(introspection) = &self.introspection {
+                        introspection.replace(secret);
+                    }
+                }
+                Ok(Err(error)) => tracing::warn!("[oauth] stays as it was: {error}"),
+                Err(error) => tracing::error!(%error, "[oauth] was not read again"),
+            }
             if let Some(keys) = &self.keys
                 && let Err(error) = keys.renew().await
             {

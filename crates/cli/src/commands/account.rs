@@ -165,14 +165,19 @@ fn check(which: &Which) -> Result<(), Failure> {
                 let (tls, warnings) = listener.told();
                 let fetch = plan.steps.iter().filter(|step| matches!(step.action, Action::Fetch(_))).count();
                 let (messages, delete) = (plan.steps.len(), plan.to_delete().count());
-                let object = json!({
+                let mut object = json!({
                     "account": name, "ok": true, "tls": tls, "messages": messages, "new": fetch, "to_delete": delete,
                     "then_delete": fetch > 0 && configured.policy.keep == Keep::No,
                     "warnings": warnings,
                 });
                 let secured = tls.unwrap_or_else(|| "not encrypted".to_owned());
                 let counted = counted([fetch, delete, messages - fetch - delete], configured.policy.keep);
-                let text = format!("{name}: ok, {secured}; {messages} messages, {counted}\n");
+                let mut text = format!("{name}: ok, {secured}; {messages} messages, {counted}\n");
+                // Which is the token that has just done it.
+                if let Some((signed_in, line)) = login::status(&configured, journal::now())? {
+                    object["oauth"] = signed_in;
+                    text.push_str(&line);
+                }
                 which.print(&object, &text)?;
                 if !which.json {
                     let warnings: Vec<String> =

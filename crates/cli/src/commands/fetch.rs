@@ -343,6 +343,9 @@ pub(super) fn told(name: &str, error: &RunError) -> Failure {
         RunError::Client(error) => Failure::from_client(error),
         RunError::Credentials(error) => Failure::failed(harmless_line(&error.to_string()))
             .hint("is the password right? It is tried again later and later, or at once with --retry-login"),
+        RunError::TokenRefused(error) => Failure::failed(harmless_line(&error.to_string())).hint(
+            "the server does not take this account's tokens: is the user's name right, and is POP3 turned on for the account?",
+        ),
         error @ RunError::Weaker { .. } => Failure::failed(harmless_line(&error.to_string())).hint(
             "nothing was sent. If the server was changed by those who run it, «restante fetch --forget-login» takes what it offers now",
         ),

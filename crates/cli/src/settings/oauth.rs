@@ -1,10 +1,10 @@
 //! `[oauth]`: which tokens are taken, and of whom. What a directory of tokens does is `restante_auth`'s.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use restante_auth::directory::{OauthDirectory, OauthSettings, USER_CLAIM_DEFAULT};
-use restante_client::tls::{TlsOptions, Trust};
-use restante_proto::Secret;
+use restante_auth::directory::{
+    EmailVerified, OauthDirectory, OauthError, OauthSettings, SecretText, USER_CLAIM_DEFAULT,
+};
 use serde::Deserialize;
 
 use super::{
@@ -13,8 +13,16 @@ use super::{
     keys::{Fallback, Key, PATH, Takes, host_name, number},
 };
 
-/// The longest secret of a client, in octets.
-const SECRET_MAX_OCTETS: u64 = 4096;
+/// How much longer a login waits than the authorization server may take: what it did wrong is told, not that it did not answer.
+const PATIENCE_BEYOND: Duration = Duration::from_secs(2);
+
+/// Whether addresses have to be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Verified {
+    Required,
+    Trusted,
+}
 
 /// The values of the section.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -28,10 +36,22 @@ pub(crate) struct Oauth {
     client_id: Option<String>,
     client_secret_file: Option<PathBuf>,
     user_claim: String,
+    email_verified: Verified,
     scope: String,
     ca_file: Option<PathBuf>,
     pub(crate) domains: Vec<String>,
     timeout_seconds: u32,
+}
+
+impl Oauth {
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.into())
+    }
+
+    /// How long a login waits for the directory.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeout() + PATIENCE_BEYOND
+    }
 }
 
 impl Default for Oauth {
@@ -44,6 +64,7 @@ impl Default for Oauth {
             client_id: None,
             client_secret_file: None,
             user_claim: USER_CLAIM_DEFAULT.to_owned(),
+            email_verified: Verified::Required,
             scope: String::new(),
             ca_file: None,
             domains: Vec::new(),
@@ -103,13 +124,19 @@ pub(super) const KEYS: &[Key] = &[
         name: "client_secret_file",
         takes: PATH,
         default: Fallback::Words { words: "none", example: "\"/etc/restante/oauth-secret\"" },
-        doc: "A file whose first line proves that it is this server that asks; its group and others must have no rights to it.",
+        doc: "A file whose first line proves that it is this server that asks; others must have no rights to it (mode 0640 or less). It is read again at SIGHUP.",
     },
     Key {
         name: "user_claim",
         takes: WORDS,
         default: Fallback::Value("\"email\""),
-        doc: "The claim that names the user. It must be one that people cannot choose for themselves; an email address that is not verified is refused.",
+        doc: "The claim that names the user. It must be one that people cannot choose for themselves; of email addresses only verified ones count.",
+    },
+    Key {
+        name: "email_verified",
+        takes: Takes::Word(&["required", "trusted"]),
+        default: Fallback::Value("\"required\""),
+        doc: "Where user_claim is email: \"required\" takes tokens that say that the address is verified (email_verified), \"trusted\" also those that do not say so, never those that deny it. Trust only an issuer that verifies every address. Microsoft's Entra ID does not: there each tenant sets addresses as it likes, so that somebody else's tenant can name your users.",
     },
     Key {
         name: "scope",
@@ -124,7 +151,7 @@ pub(super) const KEYS: &[Key] = &[
             words: "the certificates that the system trusts",
             example: "\"/etc/restante/id-ca.pem\"",
         },
-        doc: "A PEM file with the certificates that the authorization server is trusted by.",
+        doc: "A PEM file with the certificates that the authorization server is trusted by. It is read again at SIGHUP.",
     },
     Key {
         name: "domains",
@@ -156,47 +183,33 @@ pub(crate) fn directory(settings: &Settings, places: &Places) -> Result<OauthDir
         let text = "oauth is one of the directories, and [oauth] has no issuer; write issuer = \"https://id.example.org\"";
         return Err(places.problem("auth.directories", text));
     };
-    let secret = oauth.client_secret_file.as_ref().map(|file| {
-        secret(file).map_err(|why| {
-            places.problem("oauth.client_secret_file", format!("cannot use {}: {why}", file.display()))
-        })
-    });
-    let trust = oauth.ca_file.clone().map_or(Trust::System, Trust::File);
-    let tls = TlsOptions { trust, ..TlsOptions::default() }.client_config();
-    let tls = tls.map_err(|error| places.problem("oauth.ca_file", error.to_string()))?;
     OauthDirectory::new(OauthSettings {
         issuer,
         audience: oauth.audience.clone(),
         jwks_url: oauth.jwks_url.clone(),
         introspection_url: oauth.introspection_url.clone(),
         client_id: oauth.client_id.clone().unwrap_or_default(),
-        client_secret: secret.transpose()?,
+        client_secret: oauth.client_secret_file.clone().map(SecretText::File),
         user_claim: oauth.user_claim.clone(),
+        email_verified: match oauth.email_verified {
+            Verified::Required => EmailVerified::Required,
+            Verified::Trusted => EmailVerified::Trusted,
+        },
         scope: oauth.scope.clone(),
-        timeout: Duration::from_secs(oauth.timeout_seconds.into()),
-        tls,
+        timeout: oauth.timeout(),
+        ca_file: oauth.ca_file.clone(),
     })
-    .map_err(|error| places.problem("oauth.issuer", error.to_string()))
+    .map_err(|error| {
+        let key = match &error {
+            OauthError::Secret(_) => "oauth.client_secret_file",
+            OauthError::Trust(_) if oauth.ca_file.is_some() => "oauth.ca_file",
+            _ => "oauth.issuer",
+        };
+        places.problem(key, error.to_string())
+    })
 }
 
 /// What is wrong with the section, for `restante config check`.
 pub(crate) fn check(settings: &Settings, places: &Places) -> Vec<Problem> {
     directory(settings, places).err().into_iter().collect()
-}
-
-fn secret(file: &PathBuf) -> Result<Secret<String>, String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let metadata = fs::metadata(file).map_err(|error| error.to_string())?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(format!("others may read it; `chmod go= {}`", file.display()));
-    }
-    if metadata.len() > SECRET_MAX_OCTETS {
-        return Err(format!("it has more than {SECRET_MAX_OCTETS} octets"));
-    }
-    let text = Secret::new(fs::read_to_string(file).map_err(|error| error.to_string())?);
-    let line = text.expose().lines().next().unwrap_or_default();
-    match line.is_empty() {
-        true => Err("its first line is empty".to_owned()),
-        false => Ok(Secret::new(line.to_owned())),
-    }
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use restante_proto::UserName;
 use serde_json::Value;
 
-use super::LEEWAY_SECONDS;
+use super::{EmailVerified, LEEWAY_SECONDS};
 use crate::Account;
 
 /// What tokens must say.
@@ -13,6 +13,7 @@ pub(super) struct Rules {
     pub(super) issuer: String,
     pub(super) audience: Vec<String>,
     pub(super) user_claim: String,
+    pub(super) email_verified: EmailVerified,
     pub(super) scope: Vec<String>,
 }
 
@@ -26,6 +27,7 @@ pub(super) enum Refusal {
     Scope,
     NoUser,
     Unverified,
+    NotSaidVerified,
     SomebodyElse,
 }
 
@@ -39,6 +41,7 @@ impl Refusal {
             Self::Scope => "its scope does not have what is asked for",
             Self::NoUser => "the claim that names the user is missing, or is no user name",
             Self::Unverified => "its email address is not verified",
+            Self::NotSaidVerified => "it does not say whether its email address is verified",
             Self::SomebodyElse => "it names another user than the client does",
         }
     }
@@ -79,13 +82,14 @@ impl Rules {
             return Err(Refusal::Scope);
         }
         let name = text(&self.user_claim).and_then(|name| UserName::new(name).ok()).ok_or(Refusal::NoUser)?;
-        // OpenID Connect Core §5.1; some servers say it as text, some not at all.
-        if self.user_claim == "email"
-            && let Some(verified) = claims.get("email_verified")
-            && *verified != Value::Bool(true)
-            && verified.as_str() != Some("true")
-        {
-            return Err(Refusal::Unverified);
+        // OpenID Connect Core §5.1; some servers say it as text. Who says nothing may have let its user write the address.
+        if self.user_claim == "email" {
+            match (claims.get("email_verified"), self.email_verified) {
+                (Some(Value::Bool(true)), _) | (None, EmailVerified::Trusted) => {}
+                (Some(verified), _) if verified.as_str() == Some("true") => {}
+                (Some(_), _) => return Err(Refusal::Unverified),
+                (None, EmailVerified::Required) => return Err(Refusal::NotSaidVerified),
+            }
         }
         match claimed {
             Some(claimed) if *claimed != name => Err(Refusal::SomebodyElse),
@@ -126,6 +130,7 @@ mod tests {
             issuer: "https://id.example.org".into(),
             audience: vec!["mail".into(), "imap".into()],
             user_claim: "email".into(),
+            email_verified: EmailVerified::Required,
             scope: vec!["mail".into()],
         }
     }
@@ -162,6 +167,21 @@ mod tests {
             assert_eq!(told("email_verified", wrong), Err(Refusal::Unverified));
         }
         assert_eq!(told("email_verified", json!("true")), Ok(()));
+    }
+
+    #[test]
+    fn an_address_counts_where_it_is_said_to_be_verified_or_the_issuer_is_trusted() {
+        let mut silent = with("iat", json!(0));
+        silent.as_object_mut().unwrap().remove("email_verified");
+        let told = |rules: &Rules, claims: &Value| rules.account(claims, None).map(|_| ());
+        assert_eq!(told(&rules(), &silent), Err(Refusal::NotSaidVerified));
+        let trusting = Rules { email_verified: EmailVerified::Trusted, ..rules() };
+        assert_eq!(told(&trusting, &silent), Ok(()));
+        assert_eq!(told(&trusting, &with("email_verified", json!(false))), Err(Refusal::Unverified));
+        // It is about addresses alone.
+        let by_subject = Rules { user_claim: "sub".into(), ..rules() };
+        silent["sub"] = json!("ann");
+        assert_eq!(told(&by_subject, &silent), Ok(()));
     }
 
     #[test]

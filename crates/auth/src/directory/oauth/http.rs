@@ -1,12 +1,17 @@
 //! Asking an authorization server: JSON over HTTPS, bounded in time and length, without redirects.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use serde_json::Value;
 
-use super::{LookupError, broken};
+use super::{LookupError, OauthError, broken};
+use crate::directory::trust::authorities;
 
 /// The longest answer, in octets.
 const BODY_MAX_OCTETS: usize = 1 << 20;
@@ -14,28 +19,46 @@ const BODY_MAX_OCTETS: usize = 1 << 20;
 /// How long a connection is kept that nobody uses.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-#[derive(Clone)]
 pub(super) struct Http {
-    client: Client,
+    client: RwLock<Client>,
+}
+
+/// A client that trusts the certificates of this file, or the system's. Blocking.
+pub(super) fn client(ca_file: Option<&Path>, timeout: Duration) -> Result<Client, OauthError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities(ca_file).map_err(OauthError::Trust)?);
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut tls = tls.map_err(|_| OauthError::Https)?.with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(Policy::none())
+        .timeout(timeout)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(4)
+        .user_agent("restante")
+        .build()
+        .map_err(|_| OauthError::Https)
 }
 
 impl Http {
-    pub(super) fn new(mut tls: ClientConfig, timeout: Duration) -> Result<Self, reqwest::Error> {
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(Policy::none())
-            .timeout(timeout)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(4)
-            .user_agent("restante")
-            .build()?;
-        Ok(Self { client })
+    pub(super) const fn new(client: Client) -> Self {
+        Self { client: RwLock::new(client) }
+    }
+
+    /// From now on it is asked by this one.
+    pub(super) fn replace(&self, client: Client) {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks for an object.
     pub(super) async fn get(&self, url: &str) -> Result<Value, LookupError> {
-        self.send(url, self.client.get(url)).await
+        self.send(url, self.client().get(url)).await
     }
 
     /// Sends a form as somebody (RFC 6749 §2.3.1), and takes an object.
@@ -45,7 +68,7 @@ impl Http {
         form: &[(&str, &str)],
         (user, password): (&str, &str),
     ) -> Result<Value, LookupError> {
-        let request = self.client.post(url).form(form);
+        let request = self.client().post(url).form(form);
         self.send(url, request.basic_auth(form_encoded(user), Some(form_encoded(password)))).await
     }
 

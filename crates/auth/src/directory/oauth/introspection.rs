@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -26,21 +26,26 @@ const KEPT_MAX_OCTETS: usize = 16 << 10;
 type Known = HashMap<[u8; 32], (Instant, Arc<Value>)>;
 
 pub(super) struct Introspection {
-    http: Http,
+    http: Arc<Http>,
     url: String,
     client_id: String,
-    client_secret: Option<Secret<String>>,
+    client_secret: RwLock<Option<Secret<String>>>,
     known: Mutex<Known>,
 }
 
 impl Introspection {
     pub(super) fn new(
-        http: Http,
+        http: Arc<Http>,
         url: String,
         client_id: String,
         client_secret: Option<Secret<String>>,
     ) -> Self {
-        Self { http, url, client_id, client_secret, known: Mutex::default() }
+        Self { http, url, client_id, client_secret: RwLock::new(client_secret), known: Mutex::default() }
+    }
+
+    /// From now on this proves who we are.
+    pub(super) fn replace(&self, client_secret: Option<Secret<String>>) {
+        *self.client_secret.write().unwrap_or_else(PoisonError::into_inner) = client_secret;
     }
 
     /// What it says of a token; `None` if the token is not active.
@@ -52,7 +57,8 @@ impl Introspection {
             return Ok(Some(Arc::clone(claims)));
         }
         let form = [("token", token), ("token_type_hint", "access_token")];
-        let secret = self.client_secret.as_ref().map_or("", |secret| secret.expose().as_str());
+        let secret = self.client_secret.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let secret = secret.as_ref().map_or("", |secret| secret.expose().as_str());
         let claims = self.http.post(&self.url, &form, (&self.client_id, secret)).await?;
         match claims.get("active").and_then(Value::as_bool) {
             Some(true) => {}
