@@ -65,6 +65,16 @@ pub(crate) fn check(settings: &Settings, places: &Places) -> Vec<Problem> {
     openers(settings).flat_map(|opener| (opener.check)(settings, places)).collect()
 }
 
+/// What works, and should be known all the same: told by `restante config check`, and when a server starts.
+pub(crate) fn cautions(settings: &Settings, places: &Places) -> Vec<Problem> {
+    let is_asked = |name: &str| openers(settings).any(|opener| opener.name == name);
+    let mut found = Vec::new();
+    if is_asked("sql") {
+        found.extend(sql::cautions(settings, places));
+    }
+    found
+}
+
 /// For delivering: all but the users file, in whose place nobody stands, since it is read there with more care.
 pub(crate) fn for_delivery(settings: &Settings, places: &Places) -> Result<Directories, Failure> {
     let open = |opener: &Opener| match opener.name {

@@ -344,3 +344,51 @@ fn a_file_that_cannot_be_read_is_told() {
     assert!(world.check().fails(1).contains("1048576 octets"));
     binary::restante(&["config", "check", "--config", "/dev/zero"]).fails(1);
 }
+
+/// [`SOUND`], with directories in place of its users file.
+fn with_directories(directories: &str, sections: &str) -> World {
+    let auth = format!("[auth]\ndirectories = {directories}\n");
+    World::new(&format!("{}{sections}", SOUND.replace("[auth]\nusers = \"DIR/users\"\n", &auth)))
+}
+
+#[test]
+fn ldap_in_clear_is_for_this_machine() {
+    let ldap = |urls: &str| {
+        let section = format!("[ldap]\nurls = {urls}\nbase = \"dc=example,dc=org\"\ntls = \"none\"\n");
+        with_directories("[\"ldap\"]", &section)
+    };
+    for urls in [
+        "[\"ldap://ldap.example.org\"]",
+        "[\"ldap://127.0.0.1:389\", \"ldap://192.0.2.1:389/\"]",
+        "[\"ldap://[2001:db8::1]\"]",
+        "[\"ldap://localhost.example.org\"]",
+    ] {
+        let errors = ldap(urls).errors();
+        let [error] = errors.as_slice() else { panic!("{urls}: {errors:?}") };
+        assert!(error.starts_with("11:7: passwords would pass in clear to ldap://"), "{error}");
+    }
+    for urls in [
+        "[\"ldap://127.0.0.1:389\", \"ldap://[::1]/\"]",
+        "[\"ldap://LOCALHOST\"]",
+        "[\"ldaps://ldap.example.org\"]",
+    ] {
+        ldap(urls).check().ok();
+    }
+}
+
+#[test]
+fn a_database_in_clear_is_warned_of() {
+    let sql = |url: &str| {
+        let query = "SELECT password FROM users WHERE name = :user";
+        with_directories("[\"sql\"]", &format!("[sql]\nurl = \"{url}\"\nquery = \"{query}\"\n"))
+    };
+    let world = sql("postgres://u@db.example.org/x?sslmode=disable");
+    let ran = world.check();
+    let told = ran.stderr();
+    ran.ok();
+    assert!(
+        told.starts_with(&format!("warning: {}:9:7: users' names and hashes pass in clear", world.file)),
+        "{told}"
+    );
+    assert_eq!(sql("postgres://u@127.0.0.1/x?sslmode=disable").check().stderr(), "");
+}

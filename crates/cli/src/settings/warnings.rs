@@ -16,6 +16,7 @@ use super::{
     Settings, Store, Tls,
     document::{Places, Problem},
 };
+use crate::directories;
 
 /// How long before its end a certificate is warned of.
 const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -40,7 +41,13 @@ pub(crate) fn warnings(settings: &Settings, places: &Places) -> Vec<Problem> {
     }
     found.extend(without_maildrop(settings, places));
     found.extend(super::admin::warnings(settings, places));
+    found.extend(risks(settings, places));
     found
+}
+
+/// Those that a server tells in its log, too, when it starts or reads its configuration again.
+pub(crate) fn risks(settings: &Settings, places: &Places) -> Vec<Problem> {
+    directories::cautions(settings, places)
 }
 
 fn readable(path: &Path) -> Option<String> {

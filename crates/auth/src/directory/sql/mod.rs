@@ -76,6 +76,27 @@ impl Settings {
     }
 }
 
+/// What works, and should be known all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Caution {
+    /// The database is on another machine, and the URL does without TLS.
+    #[error(
+        "users' names and hashes pass in clear between this machine and the database's, or may; remove sslmode from the URL, \
+         so that the certificate is verified"
+    )]
+    Clear,
+}
+
+impl Settings {
+    /// What should be known about them; what is wrong is [`SqlDirectory::new`]'s to say. Blocking.
+    pub fn cautions(&self) -> Vec<Caution> {
+        let Ok(text) = self.url.read() else { return Vec::new() };
+        let Ok(url) = Url::new(text.expose()) else { return Vec::new() };
+        let clear = url.is_in_clear().then_some(Caution::Clear);
+        clear.into_iter().collect()
+    }
+}
+
 /// What is wrong with settings. No text of the URL is in it that could be a password.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
