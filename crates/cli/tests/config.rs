@@ -37,6 +37,14 @@ impl World {
         Self { file: file.to_str().unwrap().to_owned(), folder }
     }
 
+    /// A file that only its owner can read.
+    fn with_file(self, name: &str, text: &str) -> Self {
+        let path = self.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        self
+    }
+
     fn check(&self) -> binary::Ran {
         binary::restante(&["config", "check", "--config", &self.file])
     }
@@ -391,4 +399,26 @@ fn a_database_in_clear_is_warned_of() {
         "{told}"
     );
     assert_eq!(sql("postgres://u@127.0.0.1/x?sslmode=disable").check().stderr(), "");
+}
+
+#[test]
+fn a_query_that_can_find_nobody_is_an_error_and_a_file_that_is_not_there_a_warning() {
+    let sql = |key: &str, query: &str| {
+        with_directories("[\"sql\"]", &format!("[sql]\n{key} = \"DIR/users.db\"\nquery = \"{query}\"\n"))
+            .with_file("users.db", "sqlite:///nowhere/users.db\n")
+    };
+    let url = "url = \"sqlite:///nowhere/users.db\" # ";
+    for key in [url, "url_file"] {
+        for (query, words) in [
+            ("DELETE FROM users WHERE name = :user", "the query is no SELECT"),
+            ("SELECT hash FROM users WHERE name = :user", "the query has no column named password"),
+        ] {
+            let errors = sql(key, query).errors();
+            assert!(errors.iter().any(|error| error.starts_with(&format!("10:9: {words}"))), "{errors:?}");
+        }
+        let ran = sql(key, "SELECT * FROM users WHERE name = :user").check();
+        let told = ran.stderr();
+        ran.ok();
+        assert!(told.contains(": there is no /nowhere/users.db; until"), "{told}");
+    }
 }

@@ -85,6 +85,9 @@ pub enum Caution {
          so that the certificate is verified"
     )]
     Clear,
+    /// There is no such SQLite file.
+    #[error("there is no {}; until it is there, logins fail with [SYS/TEMP]", .0.display())]
+    NoFile(PathBuf),
 }
 
 impl Settings {
@@ -93,7 +96,10 @@ impl Settings {
         let Ok(text) = self.url.read() else { return Vec::new() };
         let Ok(url) = Url::new(text.expose()) else { return Vec::new() };
         let clear = url.is_in_clear().then_some(Caution::Clear);
-        clear.into_iter().collect()
+        let is_file = url.dialect == Dialect::Sqlite;
+        let database = is_file.then(|| Database::new(&url, None, None, self.patience)).and_then(Result::ok);
+        let missing = database.and_then(|database| database.missing());
+        clear.into_iter().chain(missing.map(Caution::NoFile)).collect()
     }
 }
 
@@ -155,8 +161,7 @@ pub fn check_url(url: &str) -> Result<(), SettingsError> {
 
 /// What is wrong with a query for this database.
 pub fn check_query(url: &str, query: &str) -> Result<(), SettingsError> {
-    Query::new(query, Url::new(url)?.dialect)?;
-    Ok(())
+    Ok(Query::new(query, Url::new(url)?.dialect)?.check()?)
 }
 
 /// Users in a database.
@@ -178,6 +183,7 @@ impl Place {
         let text = settings.url.read()?;
         let url = Url::new(text.expose())?;
         let query = Query::new(&settings.query, url.dialect)?;
+        query.check()?;
         let password = settings.password.as_ref().map(SecretText::read).transpose()?;
         let database = Database::new(&url, password.as_ref(), settings.ca_file.as_ref(), settings.patience)?;
         Ok(Self { database, query, connections: Connections::new(settings.connections) })
