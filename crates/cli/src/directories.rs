@@ -9,7 +9,7 @@ use restante_auth::{Directories, Directory, MemoryDirectory, Route, UsersFileDir
 use crate::{
     failure::Failure,
     settings::{
-        self, Settings, check,
+        self, Settings, Store, check,
         document::{Places, Problem},
     },
 };
@@ -72,7 +72,26 @@ pub(crate) fn cautions(settings: &Settings, places: &Places) -> Vec<Problem> {
     if is_asked("sql") {
         found.extend(sql::cautions(settings, places));
     }
+    for (name, domains) in without_lists(settings) {
+        if is_asked(name) && domains.is_empty() && settings.store() != Store::Memory {
+            let text = format!(
+                "{name:?} cannot tell who its users are, and has no domains: `restante deliver` takes mail for every name that no \
+                 other directory's domains cover, and the mail transfer agent has to refuse unknown recipients itself; write \
+                 domains = [\"example.org\"] into [{name}], and give the agent a list of its recipients"
+            );
+            found.push(places.problem("auth.directories", text));
+        }
+    }
     found
+}
+
+/// The directories that know their users by their passwords or tokens alone, and their domains.
+fn without_lists(settings: &Settings) -> Vec<(&'static str, &[String])> {
+    vec![
+        ("oauth", settings.oauth.domains.as_slice()),
+        #[cfg(feature = "pam")]
+        ("pam", settings.pam.domains.as_slice()),
+    ]
 }
 
 /// For delivering: all but the users file, in whose place nobody stands, since it is read there with more care.

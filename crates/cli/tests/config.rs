@@ -422,3 +422,23 @@ fn a_query_that_can_find_nobody_is_an_error_and_a_file_that_is_not_there_a_warni
         assert!(told.contains(": there is no /nowhere/users.db; until"), "{told}");
     }
 }
+
+#[test]
+fn a_directory_that_makes_deliver_take_everybody_is_warned_of() {
+    let oauth = "[oauth]\nissuer = \"http://127.0.0.1:1\"\naudience = \"mail\"\n";
+    let told = |directories: &str, sections: &str| {
+        let world = with_directories(directories, sections);
+        let ran = world.check();
+        let told = ran.stderr();
+        ran.ok();
+        told
+    };
+    let all = told("[\"oauth\"]", oauth);
+    assert!(all.contains(":5:15: \"oauth\" cannot tell who its users are"), "{all}");
+    assert_eq!(told("[\"oauth\"]", &format!("{oauth}domains = [\"example.org\"]\n")), "");
+    if cfg!(feature = "pam") {
+        let all = told("[\"pam\"]", "[pam]\n");
+        assert!(all.contains("\"pam\" cannot tell who its users are"), "{all}");
+        assert_eq!(told("[\"pam\"]", "[pam]\ndomains = [\"example.org\"]\n"), "");
+    }
+}
