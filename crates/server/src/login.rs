@@ -131,7 +131,9 @@ impl Asker {
         };
         let accepted = matches!(verdict, Verdict::Accepted(_));
         let last = match &verdict {
-            Verdict::Accepted(_) | Verdict::Refused { .. } => exchange.half.verified(accepted),
+            Verdict::Accepted(_) | Verdict::Refused { .. } | Verdict::Expired { .. } => {
+                exchange.half.verified(accepted)
+            }
             _ => None,
         };
         match (verdict, last) {
@@ -162,9 +164,10 @@ impl Asker {
     }
 
     pub(crate) fn verdict(&mut self, verdict: Verdict, user: &str, by: &'static str) -> Answer<Source> {
+        let why = if matches!(verdict, Verdict::Expired { .. }) { "expired" } else { "credentials" };
         match verdict {
             Verdict::Accepted(account) => self.accepted(account),
-            Verdict::Refused { known } => {
+            Verdict::Refused { known } | Verdict::Expired { known } => {
                 // A name that nobody has may be a password typed in the wrong place.
                 let name = UserName::new(user).ok().filter(|_| known);
                 if let Some(name) = &name {
@@ -179,7 +182,7 @@ impl Asker {
                     user,
                     by,
                     mechanism,
-                    why = "credentials",
+                    why,
                     "login failed"
                 );
                 self.login(LoginResult::Credentials);

@@ -6,7 +6,10 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, Header, Validation, dangerous::insecure_decode_claims, decode, decode_header};
+use jsonwebtoken::{
+    Algorithm, Header, Validation, dangerous::insecure_decode_claims, decode, decode_header,
+    errors::ErrorKind,
+};
 use restante_proto::{Secret, UserName};
 use restante_sasl::{Needs, TOKEN_MAX_OCTETS};
 use rustls::ClientConfig;
@@ -201,6 +204,8 @@ impl OauthDirectory {
         validation.set_audience(&self.rules.audience);
         match decode::<Value>(token, &key, &validation) {
             Ok(token) => Ok(self.judge(&token.claims, claimed)),
+            // The signature was looked at first.
+            Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => Ok(expired()),
             Err(error) => Ok(refused(reason(&error))),
         }
     }
@@ -209,6 +214,7 @@ impl OauthDirectory {
         match self.rules.account(claims, claimed) {
             Ok(account) => Check::Right(Box::new(account)),
             Err(claims::Refusal::Issuer) => Check::Unknown,
+            Err(claims::Refusal::Expired) => expired(),
             Err(refusal) => refused(refusal.words()),
         }
     }
@@ -226,11 +232,15 @@ fn refused(why: &'static str) -> Check {
     Check::Wrong
 }
 
+/// A token that was good.
+fn expired() -> Check {
+    tracing::info!(why = claims::Refusal::Expired.words(), "a token was refused");
+    Check::Expired
+}
+
 /// In words of our own: the library's may hold a part of the token.
 fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
-    use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
-        ErrorKind::ExpiredSignature => "it has expired",
         ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::InvalidAudience => "it is meant for somebody else (aud)",
         ErrorKind::InvalidIssuer => "it is of another authorization server (iss)",
