@@ -208,7 +208,6 @@ impl Asker {
     }
 
     fn accepted(&mut self, account: Account) -> Answer<Source> {
-        self.presence.set_user(&account.name);
         self.account = Some(account);
         Answer::Accepted
     }
