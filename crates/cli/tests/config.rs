@@ -442,3 +442,20 @@ fn a_directory_that_makes_deliver_take_everybody_is_warned_of() {
         assert_eq!(told("[\"pam\"]", "[pam]\ndomains = [\"example.org\"]\n"), "");
     }
 }
+
+#[test]
+fn proxies_that_anybody_can_be_are_warned_of() {
+    let listen = |proxies: &str| {
+        World::new(&format!("[listen]\nproxied_pop3 = [\"127.0.0.1:0\"]\nproxies = {proxies}\n{SOUND}"))
+    };
+    let world = listen("[\"127.0.0.1\", \"0.0.0.0/0\"]");
+    let ran = world.check();
+    let told = ran.stderr();
+    ran.ok();
+    assert!(
+        told.starts_with(&format!("warning: {}:3:11: whoever is in 0.0.0.0/0 may say", world.file)),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(listen("[\"127.0.0.1\", \"10.0.0.0/8\"]").check().stderr(), "");
+}

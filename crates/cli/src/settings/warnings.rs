@@ -47,7 +47,16 @@ pub(crate) fn warnings(settings: &Settings, places: &Places) -> Vec<Problem> {
 
 /// Those that a server tells in its log, too, when it starts or reads its configuration again.
 pub(crate) fn risks(settings: &Settings, places: &Places) -> Vec<Problem> {
-    directories::cautions(settings, places)
+    let mut found = directories::cautions(settings, places);
+    let vast = settings.listen.proxies.iter().filter(|network| network.is_vast());
+    found.extend(vast.map(|network| {
+        let text = format!(
+            "whoever is in {network} may say for which client he comes: neither the limits of an address nor the addresses in the \
+             log mean anything then; write the proxies' own addresses"
+        );
+        places.problem("listen.proxies", text)
+    }));
+    found
 }
 
 fn readable(path: &Path) -> Option<String> {
