@@ -114,20 +114,22 @@ pub(super) async fn bind(ldap: &mut Ldap, dn: &str, password: &Secret<String>) -
         return Ok(Bound::No);
     }
     let result = ldap.simple_bind(dn, password.expose()).await.map_err(|error| told(&error))?;
-    match result.rc {
+    let bound = bound(result.rc)?;
+    if bound == Bound::No && result.rc != 49 {
+        let code = result.rc;
+        tracing::info!(dn, code, "the LDAP server refuses a bind for another reason than the password");
+    }
+    Ok(bound)
+}
+
+/// What the result of a bind means (RFC 4511, appendix A).
+fn bound(code: u32) -> io::Result<Bound> {
+    match code {
         0 => Ok(Bound::Yes),
-        // Of this user: wrong, none, locked, not allowed, not active.
-        19 | 48 | 49 | 50 | 53 => {
-            if result.rc != 49 {
-                tracing::info!(
-                    dn,
-                    code = result.rc,
-                    "the LDAP server refuses a bind for another reason than the password"
-                );
-            }
-            Ok(Bound::No)
-        }
+        // Of this user: wrong, none, locked, not allowed.
+        19 | 48 | 49 | 50 => Ok(Bound::No),
         32 => Ok(Bound::Gone),
+        // Among them 53: the server takes no binds now, or none on such a connection, whosever password it is.
         code => Err(io::Error::other(format!("a bind was answered with the result {code}"))),
     }
 }
@@ -172,4 +174,17 @@ pub(super) async fn search(
 
 fn told(error: &LdapError) -> io::Error {
     io::Error::other(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_unwilling_says_nothing_of_the_password() {
+        let of = |code| bound(code).ok();
+        assert_eq!([0, 49, 19, 32].map(of), [Bound::Yes, Bound::No, Bound::No, Bound::Gone].map(Some));
+        // Busy, unavailable, unwilling to perform, other.
+        assert_eq!([51, 52, 53, 80].map(of), [None; 4]);
+    }
 }
