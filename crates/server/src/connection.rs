@@ -146,7 +146,7 @@ async fn serve(
     driver.drive(slot).await
 }
 
-/// Whether what a client sends leaves this machine nowhere. A proxy may come for anybody where it does not say for whom; and one
+/// Whether what a client sends never leaves this machine. A proxy may come for anybody where it does not say for whom; and one
 /// on another machine may say what it likes, but its connection is not of this one.
 const fn is_here(client: IpAddr, via: Via) -> bool {
     match via {

@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::{
     ask::{Asker, temporary},
     happening::LoginResult,
+    proxy::Via,
 };
 
 /// The length of a nonce in octets, before its base64.
@@ -175,6 +176,8 @@ impl Asker {
                 }
                 let user = name.as_ref().map_or("(unknown user)", UserName::as_str);
                 let mechanism = self.mechanism;
+                // The address is the proxy's then, and who bans it bans all who come by it.
+                let via = (self.presence.via == Via::Itself).then_some("proxy");
                 // Programs such as fail2ban read this line: docs/operating.md says what is in it.
                 warn!(
                     session = %self.presence.id,
@@ -183,6 +186,7 @@ impl Asker {
                     by,
                     mechanism,
                     why,
+                    via,
                     "login failed"
                 );
                 self.login(LoginResult::Credentials);
