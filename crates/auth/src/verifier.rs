@@ -90,6 +90,12 @@ pub enum Verdict {
         /// Whether the name is a user's. For the log alone, where a name that is none might be a password.
         known: bool,
     },
+    /// What was shown is genuine, and its time is over: a token that a mail program has not renewed yet. The client is told as
+    /// with [`Self::Refused`]; nobody guesses so, and it delays nothing.
+    Expired {
+        /// As in [`Self::Refused`].
+        known: bool,
+    },
     /// Too many passwords wait to be verified: `[SYS/TEMP]` (RFC 3206 §4).
     Busy,
     /// There were too many logins in a short time; nobody has looked at this one: `[SYS/TEMP]`.
@@ -376,18 +382,30 @@ impl Verifier {
         // No token is guessed by trying: whatever name stands before it, wrong ones are counted at their address, and nobody is
         // kept out elsewhere.
         let attempt = self.record.delays.attempt(&format!("\0{}", network(peer)), peer);
-        let trial = match self.enter(attempt).await {
+        let mut trial = match self.enter(attempt).await {
             Ok(trial) => trial,
             Err(verdict) => return verdict,
         };
         let Ok(claimed) = user.map(UserName::new).transpose() else {
             return answer(trial.settle(None), false).await;
         };
-        match self.directories.token(claimed.as_ref(), token).await {
-            Ok(Check::Right(account)) => answer(trial.settle(Some(*account)), true).await,
-            Ok(Check::Wrong) => answer(trial.settle(None), true).await,
-            Ok(Check::Unknown) => answer(trial.settle(None), false).await,
-            Err(error) => failed(&error),
+        let verdict = match self.directories.token(claimed.as_ref(), token).await {
+            Ok(Check::Right(account)) => return answer(trial.settle(Some(*account)), true).await,
+            Err(error) => return failed(&error),
+            Ok(verdict) => verdict,
+        };
+        // What somebody says that he is called is no name because a token came with it.
+        let known = match &claimed {
+            Some(name) => self.directories.has(name).await,
+            None => false,
+        };
+        match verdict {
+            Check::Expired => {
+                // It is no failure; it counts at its address all the same.
+                trial.spent = true;
+                Verdict::Expired { known }
+            }
+            _ => answer(trial.settle(None), known).await,
         }
     }
 
@@ -489,7 +507,7 @@ impl Verifier {
                 known: true,
                 password: Compare::Done { right: true },
             }),
-            Ok(Check::Wrong) => {
+            Ok(Check::Wrong | Check::Expired) => {
                 Some(Somebody { account: None, known: true, password: Compare::Done { right: false } })
             }
             Ok(Check::Unknown) => Some(stand_in()),

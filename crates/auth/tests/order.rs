@@ -314,8 +314,8 @@ async fn tokens_go_to_those_that_know_tokens() {
     };
     assert_eq!(token("b: right").await, Ok("b".to_owned()));
     assert_eq!(world.asked(), ["a", "b", "users"], "who has him is asked what holds for him");
-    assert_eq!(token("a: wrong").await, REFUSED);
-    assert_eq!(world.asked(), ["a"], "it was meant for the first");
+    assert_eq!(token("a: wrong").await, UNKNOWN, "a name is none because a token came with it");
+    assert_eq!(world.asked(), ["a", "users"], "it was meant for the first");
     assert_eq!(token("c: right").await, UNKNOWN);
     // A token is no password.
     assert_eq!(world.password("ann", "a: right").await, UNKNOWN);
@@ -392,4 +392,50 @@ async fn a_token_speaks_for_the_users_of_its_domains_alone() {
     assert_eq!(account.maildrop.as_deref(), Some("users"));
     assert!(matches!(verdict(Does::LocksOut, &[], None, ours).await, Verdict::Refused { .. }));
     assert_eq!(verdict(Does::Fails, &[], None, ours).await, Verdict::Failed);
+}
+
+/// A mail program that has not renewed its token yet is no guesser.
+#[tokio::test(start_paused = true)]
+async fn a_token_whose_time_is_over_delays_nothing() {
+    #[derive(Debug)]
+    struct Over(fn() -> Check);
+    impl Directory for Over {
+        fn lookup<'a>(&'a self, _: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
+            Box::pin(async { Ok(Lookup::Unknown) })
+        }
+
+        fn token<'a>(
+            &'a self,
+            _: Option<&'a UserName>,
+            _: &'a Secret<String>,
+        ) -> Task<'a, Result<Check, LookupError>> {
+            Box::pin(async { Ok((self.0)()) })
+        }
+
+        fn can(&self, needs: Needs) -> bool {
+            needs == Needs::Token
+        }
+
+        fn stand_in(&self, _: &str) -> Option<StoredPassword> {
+            None
+        }
+    }
+    for users in [Does::KnowsNobody, Does::Stores("x"), Does::LocksOut, Does::Fails] {
+        let known = matches!(users, Does::Stores(_) | Does::LocksOut);
+        for (check, expected, is_delayed) in [
+            ((|| Check::Expired) as fn() -> Check, Verdict::Expired { known }, false),
+            (|| Check::Wrong, Verdict::Refused { known }, true),
+        ] {
+            let fake: Arc<dyn Directory> =
+                Arc::new(Fake { name: "users", does: users, asked: Arc::default() });
+            let routes = vec![Route::new("oauth", Arc::new(Over(check))), Route::new("users", fake)];
+            let verifier = Verifier::of(Directories::new(routes), &Settings::default());
+            let begin = Instant::now();
+            for _ in 0..4 {
+                let verdict = verifier.token(Some("ann"), &Secret::new("x".to_owned()), PEER).await;
+                assert_eq!(verdict, expected, "{users:?}");
+            }
+            assert_eq!(!begin.elapsed().is_zero(), is_delayed, "{users:?} {expected:?}");
+        }
+    }
 }

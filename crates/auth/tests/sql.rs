@@ -224,8 +224,8 @@ async fn a_query_that_is_wrong_is_an_error_that_shows_no_name() {
     let path = folder.path().join("users.db");
     database(&path, &[TABLE, "INSERT INTO users (name, password) VALUES ('hunter2', '{PLAIN}x')"]).await;
     for query in [
-        "SELECT pasword FROM users WHERE name = :user",
-        "SELECT name AS passwort FROM users WHERE name = :user",
+        "SELECT pasword AS password FROM users WHERE name = :user",
+        "SELECT name AS passwort FROM users WHERE name = :user AND password <> ''",
         "SELECT password, name AS login_delay FROM users WHERE name = :user",
         "SELECT json_extract(:user, '$.x') AS password",
     ] {

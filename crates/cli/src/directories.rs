@@ -9,7 +9,7 @@ use restante_auth::{Directories, Directory, MemoryDirectory, Route, UsersFileDir
 use crate::{
     failure::Failure,
     settings::{
-        self, Settings, check,
+        self, Settings, Store, check,
         document::{Places, Problem},
     },
 };
@@ -68,6 +68,35 @@ pub(crate) fn check(settings: &Settings, places: &Places) -> Vec<Problem> {
 /// What should be known of those that the settings name; `None` also where they cannot be opened, which is told elsewhere.
 pub(crate) fn warning(settings: &Settings, places: &Places) -> Option<Problem> {
     Opened::new(settings, places, None).ok()?.salts_betray(settings, places)
+}
+
+/// What works, and should be known all the same: told by `restante config check`, and when a server starts.
+pub(crate) fn cautions(settings: &Settings, places: &Places) -> Vec<Problem> {
+    let is_asked = |name: &str| openers(settings).any(|opener| opener.name == name);
+    let mut found = Vec::new();
+    if is_asked("sql") {
+        found.extend(sql::cautions(settings, places));
+    }
+    for (name, domains) in without_lists(settings) {
+        if is_asked(name) && domains.is_empty() && settings.store() != Store::Memory {
+            let text = format!(
+                "{name:?} cannot tell who its users are, and has no domains: `restante deliver` takes mail for every name that no \
+                 other directory's domains cover, and the mail transfer agent has to refuse unknown recipients itself; write \
+                 domains = [\"example.org\"] into [{name}], and give the agent a list of its recipients"
+            );
+            found.push(places.problem("auth.directories", text));
+        }
+    }
+    found
+}
+
+/// The directories that know their users by their passwords or tokens alone, and their domains.
+fn without_lists(settings: &Settings) -> Vec<(&'static str, &[String])> {
+    vec![
+        ("oauth", settings.oauth.domains.as_slice()),
+        #[cfg(feature = "pam")]
+        ("pam", settings.pam.domains.as_slice()),
+    ]
 }
 
 /// For delivering: all but the users file, in whose place nobody stands, since it is read there with more care.

@@ -37,6 +37,14 @@ impl World {
         Self { file: file.to_str().unwrap().to_owned(), folder }
     }
 
+    /// A file that only its owner can read.
+    fn with_file(self, name: &str, text: &str) -> Self {
+        let path = self.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        self
+    }
+
     fn check(&self) -> binary::Ran {
         binary::restante(&["config", "check", "--config", &self.file])
     }
@@ -387,4 +395,111 @@ fn a_file_that_cannot_be_read_is_told() {
     fs::write(&world.file, " ".repeat((1 << 20) + 1)).unwrap();
     assert!(world.check().fails(1).contains("1048576 octets"));
     binary::restante(&["config", "check", "--config", "/dev/zero"]).fails(1);
+}
+
+/// [`SOUND`], with directories in place of its users file.
+fn with_directories(directories: &str, sections: &str) -> World {
+    let auth = format!("[auth]\ndirectories = {directories}\n");
+    World::new(&format!("{}{sections}", SOUND.replace("[auth]\nusers = \"DIR/users\"\n", &auth)))
+}
+
+#[test]
+fn ldap_in_clear_is_for_this_machine() {
+    let ldap = |urls: &str| {
+        let section = format!("[ldap]\nurls = {urls}\nbase = \"dc=example,dc=org\"\ntls = \"none\"\n");
+        with_directories("[\"ldap\"]", &section)
+    };
+    for urls in [
+        "[\"ldap://ldap.example.org\"]",
+        "[\"ldap://127.0.0.1:389\", \"ldap://192.0.2.1:389/\"]",
+        "[\"ldap://[2001:db8::1]\"]",
+        "[\"ldap://localhost.example.org\"]",
+    ] {
+        let errors = ldap(urls).errors();
+        let [error] = errors.as_slice() else { panic!("{urls}: {errors:?}") };
+        assert!(error.starts_with("11:7: passwords would pass in clear to ldap://"), "{error}");
+    }
+    for urls in [
+        "[\"ldap://127.0.0.1:389\", \"ldap://[::1]/\"]",
+        "[\"ldap://LOCALHOST\"]",
+        "[\"ldaps://ldap.example.org\"]",
+    ] {
+        ldap(urls).check().ok();
+    }
+}
+
+#[test]
+fn a_database_in_clear_is_warned_of() {
+    let sql = |url: &str| {
+        let query = "SELECT password FROM users WHERE name = :user";
+        with_directories("[\"sql\"]", &format!("[sql]\nurl = \"{url}\"\nquery = \"{query}\"\n"))
+    };
+    let world = sql("postgres://u@db.example.org/x?sslmode=disable");
+    let ran = world.check();
+    let told = ran.stderr();
+    ran.ok();
+    assert!(
+        told.starts_with(&format!("warning: {}:9:7: users' names and hashes pass in clear", world.file)),
+        "{told}"
+    );
+    assert_eq!(sql("postgres://u@127.0.0.1/x?sslmode=disable").check().stderr(), "");
+}
+
+#[test]
+fn a_query_that_can_find_nobody_is_an_error_and_a_file_that_is_not_there_a_warning() {
+    let sql = |key: &str, query: &str| {
+        with_directories("[\"sql\"]", &format!("[sql]\n{key} = \"DIR/users.db\"\nquery = \"{query}\"\n"))
+            .with_file("users.db", "sqlite:///nowhere/users.db\n")
+    };
+    let url = "url = \"sqlite:///nowhere/users.db\" # ";
+    for key in [url, "url_file"] {
+        for (query, words) in [
+            ("DELETE FROM users WHERE name = :user", "the query is no SELECT"),
+            ("SELECT hash FROM users WHERE name = :user", "the query has no column named password"),
+        ] {
+            let errors = sql(key, query).errors();
+            assert!(errors.iter().any(|error| error.starts_with(&format!("10:9: {words}"))), "{errors:?}");
+        }
+        let ran = sql(key, "SELECT * FROM users WHERE name = :user").check();
+        let told = ran.stderr();
+        ran.ok();
+        assert!(told.contains(": there is no /nowhere/users.db; until"), "{told}");
+    }
+}
+
+#[test]
+fn a_directory_that_makes_deliver_take_everybody_is_warned_of() {
+    let oauth = "[oauth]\nissuer = \"http://127.0.0.1:1\"\naudience = \"mail\"\n";
+    let told = |directories: &str, sections: &str| {
+        let world = with_directories(directories, sections);
+        let ran = world.check();
+        let told = ran.stderr();
+        ran.ok();
+        told
+    };
+    let all = told("[\"oauth\"]", oauth);
+    assert!(all.contains(":5:15: \"oauth\" cannot tell who its users are"), "{all}");
+    assert_eq!(told("[\"oauth\"]", &format!("{oauth}domains = [\"example.org\"]\n")), "");
+    if cfg!(feature = "pam") {
+        let all = told("[\"pam\"]", "[pam]\n");
+        assert!(all.contains("\"pam\" cannot tell who its users are"), "{all}");
+        assert_eq!(told("[\"pam\"]", "[pam]\ndomains = [\"example.org\"]\n"), "");
+    }
+}
+
+#[test]
+fn proxies_that_anybody_can_be_are_warned_of() {
+    let listen = |proxies: &str| {
+        World::new(&format!("[listen]\nproxied_pop3 = [\"127.0.0.1:0\"]\nproxies = {proxies}\n{SOUND}"))
+    };
+    let world = listen("[\"127.0.0.1\", \"0.0.0.0/0\"]");
+    let ran = world.check();
+    let told = ran.stderr();
+    ran.ok();
+    assert!(
+        told.starts_with(&format!("warning: {}:3:11: whoever is in 0.0.0.0/0 may say", world.file)),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(listen("[\"127.0.0.1\", \"10.0.0.0/8\"]").check().stderr(), "");
 }

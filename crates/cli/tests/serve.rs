@@ -438,3 +438,17 @@ fn the_line_of_a_failed_login_is_frozen() {
         assert_eq!(line, expected);
     }
 }
+
+#[test]
+fn what_should_be_known_is_told_at_the_start() {
+    let (_folder, file) = world("X1");
+    let text = fs::read_to_string(&file).unwrap();
+    let oauth = "[oauth]\nissuer = \"http://127.0.0.1:1\"\naudience = \"mail\"\n";
+    let text =
+        text.replace("[auth]\n", "proxies = [\"0.0.0.0/0\"]\n[auth]\ndirectories = [\"users\", \"oauth\"]\n");
+    fs::write(&file, text + oauth).unwrap();
+    let mut served = Served::start(&["--config", &file]);
+    let line = served.logs("cannot tell who its users are");
+    assert!(line.contains(" WARN ") && line.contains("restante.toml:7:15: "), "{line}");
+    served.logs("whoever is in 0.0.0.0/0 may say");
+}

@@ -111,6 +111,12 @@ pub(crate) const fn rest_left(since: u64, rest: u64, now: u64) -> u64 {
     if since > now { 0 } else { since.saturating_add(rest).saturating_sub(now) }
 }
 
+/// How long a server that wants so many seconds between two logins is left alone. The moments are kept in whole seconds, so
+/// that what seems to be 5 s may be hardly more than 4 s: one is added.
+pub(crate) fn rest_of_delay(seconds: u32) -> u64 {
+    u64::from(seconds) + 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +161,13 @@ mod tests {
     fn patience_grows_and_has_an_end() {
         assert_eq!([0, 1, 2, 3, 9, 10, 1000].map(rest_of_message), [0, 0, 600, 1200, 76_800, 86_400, 86_400]);
         assert!((0..20).all(|times| rest_of_login(times) <= rest_of_login(times + 1)));
+    }
+
+    #[test]
+    fn a_server_is_left_alone_for_the_whole_delay() {
+        // The login was at 100.9 s, and now it is 105.1 s.
+        let seconds = rest_left(100, rest_of_delay(5), 105);
+        assert!(1051 + seconds * 10 - 1009 >= 50, "{seconds} s more");
+        assert_eq!(rest_left(100, rest_of_delay(5), 106), 0);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     journal::{Bound, INTERRUPTED, Journal, JournalError, Key, Record, now},
     pipeline::{Shared, Stopped},
     plan::Plan,
-    policy::{Keep, Policy, rest_left, rest_of_login},
+    policy::{Keep, Policy, rest_left, rest_of_delay, rest_of_login},
     report::{Event, Report},
     session::{Session, is_login},
     tokens::{TokenError, TokenSource},
@@ -440,7 +440,7 @@ fn check_pace(shared: &Shared, mode: Mode) -> Result<(), RunError> {
         }
     }
     if let (Some(delay), Some(login)) = (state.delay, state.login) {
-        let seconds = rest_left(login, u64::from(delay), now);
+        let seconds = rest_left(login, rest_of_delay(delay), now);
         if seconds > 0 {
             return Err(RunError::TooEarly { delay, seconds });
         }

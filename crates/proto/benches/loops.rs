@@ -117,6 +117,7 @@ fn session() -> Session<()> {
     let policy = Policy {
         hostname: "mail.example.org".into(),
         stls: false,
+        passwords: true,
         mechanisms: vec![],
         login_failures_max: 3,
         bad_commands_max: 20,

@@ -94,20 +94,40 @@ impl Refusal {
 /// A status line of the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply<'a> {
-    Greeting { hostname: &'a str, stamp: Option<&'a str> },
+    Greeting {
+        hostname: &'a str,
+        stamp: Option<&'a str>,
+    },
     SendPassword,
     MaildropReady,
     Capabilities,
     Mechanisms,
     BeginTls,
-    Stat { messages: u32, octets: u64 },
-    Listing { messages: u32, octets: Option<u64> },
-    Size { number: u32, octets: u64 },
-    Id { number: u32, id: &'a str },
-    Message { octets: u64 },
+    Stat {
+        messages: u32,
+        octets: u64,
+    },
+    Listing {
+        messages: u32,
+        octets: Option<u64>,
+    },
+    Size {
+        number: u32,
+        octets: u64,
+    },
+    Id {
+        number: u32,
+        id: &'a str,
+    },
+    Message {
+        octets: u64,
+    },
     Top,
     Deleted,
-    Reset { messages: u32, octets: Option<u64> },
+    Reset {
+        messages: u32,
+        octets: Option<u64>,
+    },
     Noop,
     GoodBye,
     // From here on: -ERR.
@@ -122,12 +142,16 @@ pub(crate) enum Reply<'a> {
     CleartextRefused,
     NoSuchMechanism,
     ApopOff,
+    /// USER where nobody has a password here.
+    PasswordsOff,
     TlsAlready,
     TlsUnavailable,
     ExchangeCancelled,
     NotBase64,
     Draining,
-    NotRemoved { remain: u32 },
+    NotRemoved {
+        remain: u32,
+    },
     TooManyErrors,
     NotHttp,
     Internal,
@@ -237,6 +261,7 @@ impl fmt::Display for Reply<'_> {
             Self::PassFirst => f.write_str("send USER before PASS"),
             Self::CleartextRefused => f.write_str("no password without TLS: use STLS or the TLS port"),
             Self::NoSuchMechanism => f.write_str("no such mechanism"),
+            Self::PasswordsOff => f.write_str("passwords are not taken here: use AUTH"),
             Self::ApopOff => f.write_str("APOP is not offered"),
             Self::TlsAlready => f.write_str("TLS is on already"),
             Self::TlsUnavailable => f.write_str("TLS is not available"),

@@ -180,6 +180,7 @@ fn run(mail: &Mail, pieces: &[&[u8]]) -> (String, Option<Vec<usize>>) {
     let policy = Policy {
         hostname: "X1".into(),
         stls: false,
+        passwords: true,
         mechanisms: vec![],
         login_failures_max: 3,
         bad_commands_max: 100,

@@ -24,6 +24,7 @@ fn session() -> Session<()> {
     let policy = Policy {
         hostname: "X1".into(),
         stls: true,
+        passwords: true,
         mechanisms: vec![Offer::new("PLAIN", true)],
         login_failures_max: 100,
         bad_commands_max: 100,

@@ -28,6 +28,7 @@ fn policy(stls: bool) -> Policy {
     Policy {
         hostname: "X1".into(),
         stls,
+        passwords: true,
         mechanisms: vec![Offer::new("X-DIGEST", false), Offer::new("PLAIN", true)],
         login_failures_max: 3,
         bad_commands_max: 100,
@@ -366,6 +367,18 @@ fn capabilities(server: &mut Server) -> Vec<Capability> {
         assert!(!line.split(' ').next().unwrap().contains('.'), "{line}");
     });
     lines.map(Capability::parse).collect()
+}
+
+#[test]
+fn where_nobody_has_a_password_none_is_asked_for() {
+    // RFC 2449 §6.2: USER says that the command is there.
+    let tokens = Policy { passwords: false, ..policy(true) };
+    let mut server = Server::with(tokens, Link { tls: None, cleartext: true }, |_| None);
+    assert!(!capabilities(&mut server).contains(&Capability::User));
+    assert_eq!(server.hears("USER a"), "-ERR passwords are not taken here: use AUTH\r\n");
+    assert_eq!(server.hears("PASS b"), "-ERR send USER before PASS\r\n");
+    assert!(server.asked.is_empty(), "{:?}", server.asked);
+    assert!(capabilities(&mut Server::new()).contains(&Capability::User));
 }
 
 #[test]

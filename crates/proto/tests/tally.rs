@@ -107,6 +107,7 @@ impl Played {
         let policy = Policy {
             hostname: "X1".into(),
             stls: true,
+            passwords: true,
             mechanisms: Vec::new(),
             login_failures_max: 9,
             bad_commands_max: 20,

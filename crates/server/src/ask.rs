@@ -169,6 +169,7 @@ impl Asker {
                     }
                     let visit = self.login_delays.entered(&user, self.login_delay(), Instant::now());
                     self.open = Some(Open { visit, maildrop, held });
+                    self.presence.set_user(&user);
                     if changed > 0 {
                         self.presence.live.tell(|| Happening::UniqueIdsChanged { messages: changed });
                     }
@@ -217,7 +218,8 @@ impl Asker {
 
     fn too_soon(&self, user: &UserName, wait: Duration) -> Refusal {
         let (user, seconds) = (user.as_str(), login_delay::seconds(wait));
-        info!(session = %self.presence.id, user, seconds, why = "too soon after the last login", "login refused");
+        let (address, why) = (self.presence.peer.ip(), "too soon after the last login");
+        info!(session = %self.presence.id, %address, user, seconds, why, "login refused");
         Refusal::coded(
             ResponseCode::LoginDelay,
             format!("too soon after the last login, try again in {seconds} s"),
@@ -225,7 +227,8 @@ impl Asker {
     }
 
     fn in_use(&self, user: &UserName, text: String) -> Refusal {
-        info!(session = %self.presence.id, user = user.as_str(), why = text.as_str(), "login refused");
+        let (address, user, why) = (self.presence.peer.ip(), user.as_str(), text.as_str());
+        info!(session = %self.presence.id, %address, user, why, "login refused");
         Refusal::coded(ResponseCode::InUse, text)
     }
 

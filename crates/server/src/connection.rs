@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -111,8 +112,7 @@ async fn serve(
     let live = Arc::clone(&presence.live);
     let cleartext = match live.settings.cleartext {
         Cleartext::Never => false,
-        // A proxy may come for anybody where it does not say for whom.
-        Cleartext::Loopback => presence.peer.ip().is_loopback() && presence.via != Via::Itself,
+        Cleartext::Loopback => is_here(presence.peer.ip(), presence.via),
         Cleartext::Always => true,
     };
     let mut link = Link { tls: None, cleartext };
@@ -144,6 +144,16 @@ async fn serve(
     let recording = recording.clone();
     let mut driver = Box::new(Driver::new(session, asker, outcome, stage, recording));
     driver.drive(slot).await
+}
+
+/// Whether what a client sends never leaves this machine. A proxy may come for anybody where it does not say for whom; and one
+/// on another machine may say what it likes, but its connection is not of this one.
+const fn is_here(client: IpAddr, via: Via) -> bool {
+    match via {
+        Via::Nobody => client.is_loopback(),
+        Via::Proxy(proxy) => proxy.to_canonical().is_loopback() && client.is_loopback(),
+        Via::Itself => false,
+    }
 }
 
 /// TLS from the first octet.
@@ -212,6 +222,17 @@ mod tests {
 
     fn octets<A, F>(_: impl Fn(A) -> F) -> usize {
         size_of::<F>()
+    }
+
+    #[test]
+    fn a_proxy_elsewhere_makes_nobody_a_client_of_this_machine() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (here, elsewhere) = (address("127.0.0.1"), address("192.0.2.1"));
+        assert!(is_here(here, Via::Nobody) && is_here(address("::1"), Via::Proxy(here)));
+        assert!(is_here(here, Via::Proxy(address("::ffff:127.0.0.1"))));
+        assert!(!is_here(elsewhere, Via::Nobody) && !is_here(elsewhere, Via::Proxy(here)));
+        assert!(!is_here(here, Via::Proxy(elsewhere)));
+        assert!(!is_here(here, Via::Itself));
     }
 
     #[test]

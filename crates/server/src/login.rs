@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::{
     ask::{Asker, temporary},
     happening::LoginResult,
+    proxy::Via,
 };
 
 /// The length of a nonce in octets, before its base64.
@@ -131,7 +132,9 @@ impl Asker {
         };
         let accepted = matches!(verdict, Verdict::Accepted(_));
         let last = match &verdict {
-            Verdict::Accepted(_) | Verdict::Refused { .. } => exchange.half.verified(accepted),
+            Verdict::Accepted(_) | Verdict::Refused { .. } | Verdict::Expired { .. } => {
+                exchange.half.verified(accepted)
+            }
             _ => None,
         };
         match (verdict, last) {
@@ -162,9 +165,10 @@ impl Asker {
     }
 
     pub(crate) fn verdict(&mut self, verdict: Verdict, user: &str, by: &'static str) -> Answer<Source> {
+        let why = if matches!(verdict, Verdict::Expired { .. }) { "expired" } else { "credentials" };
         match verdict {
             Verdict::Accepted(account) => self.accepted(account),
-            Verdict::Refused { known } => {
+            Verdict::Refused { known } | Verdict::Expired { known } => {
                 // A name that nobody has may be a password typed in the wrong place.
                 let name = UserName::new(user).ok().filter(|_| known);
                 if let Some(name) = &name {
@@ -172,6 +176,8 @@ impl Asker {
                 }
                 let user = name.as_ref().map_or("(unknown user)", UserName::as_str);
                 let mechanism = self.mechanism;
+                // The address is the proxy's then, and who bans it bans all who come by it.
+                let via = (self.presence.via == Via::Itself).then_some("proxy");
                 // Programs such as fail2ban read this line: docs/operating.md says what is in it.
                 warn!(
                     session = %self.presence.id,
@@ -179,7 +185,8 @@ impl Asker {
                     user,
                     by,
                     mechanism,
-                    why = "credentials",
+                    why,
+                    via,
                     "login failed"
                 );
                 self.login(LoginResult::Credentials);
@@ -205,7 +212,6 @@ impl Asker {
     }
 
     fn accepted(&mut self, account: Account) -> Answer<Source> {
-        self.presence.set_user(&account.name);
         self.account = Some(account);
         Answer::Accepted
     }

@@ -188,6 +188,15 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Whether it is so large that it holds machines of people who have nothing to do with each other: more than any network of
+    /// one's own (10.0.0.0/8, fc00::/7).
+    pub const fn is_vast(&self) -> bool {
+        let least = if self.address.is_ipv4() { 8 } else { 7 };
+        self.bits < least
+    }
+}
+
 impl FromStr for Network {
     type Err = NetworkError;
 
@@ -251,6 +260,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Network>(), Err(wrong), "{text}");
         }
+    }
+
+    #[test]
+    fn a_network_of_ones_own_is_not_vast() {
+        let is_vast = |text: &str| text.parse::<Network>().unwrap().is_vast();
+        assert!(["0.0.0.0/0", "::/0", "128.0.0.0/1", "2000::/3"].into_iter().all(is_vast));
+        assert!(!["10.0.0.0/8", "fc00::/7", "192.0.2.1", "::1"].into_iter().any(is_vast));
     }
 
     #[test]

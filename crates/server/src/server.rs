@@ -139,6 +139,7 @@ impl Live {
         let policy = Policy {
             hostname: settings.hostname.clone(),
             stls: tls.is_some(),
+            passwords: verifier.can(Needs::Password),
             mechanisms: offers(&settings, &verifier).collect(),
             login_failures_max: settings.limits.login_failures,
             bad_commands_max: settings.limits.bad_commands,
@@ -155,11 +156,13 @@ impl Live {
     /// What holds for a session that begins now.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         let policy = self.policy.load_full();
-        if offers(&self.settings, &self.verifier).eq(policy.mechanisms.iter().cloned()) {
+        let passwords = self.verifier.can(Needs::Password);
+        let same = offers(&self.settings, &self.verifier).eq(policy.mechanisms.iter().cloned());
+        if same && passwords == policy.passwords {
             return policy;
         }
         let mechanisms = offers(&self.settings, &self.verifier).collect();
-        let policy = Arc::new(Policy { mechanisms, ..Policy::clone(&policy) });
+        let policy = Arc::new(Policy { passwords, mechanisms, ..Policy::clone(&policy) });
         self.policy.store(Arc::clone(&policy));
         policy
     }

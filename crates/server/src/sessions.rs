@@ -39,7 +39,7 @@ pub struct SessionFacts {
     pub began: SystemTime,
     /// How long it has been on, or was.
     pub age: Duration,
-    /// Whose password, or whatever else he logs in with, was right.
+    /// Who has logged in: whose password, or whatever else, was right, and whose maildrop is open.
     pub user: Option<UserName>,
     /// What was agreed about TLS.
     pub tls: Option<TlsFacts>,
@@ -315,7 +315,7 @@ impl Presence {
         self.users().user.clone()
     }
 
-    /// This user's password was right, or whatever else he logs in with.
+    /// This user has logged in, and his maildrop is open.
     pub(crate) fn set_user(&self, user: &UserName) {
         self.users().user = Some(user.clone());
     }

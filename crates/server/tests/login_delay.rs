@@ -181,3 +181,25 @@ async fn who_has_a_time_of_his_own_is_told_it_once_he_is_logged_in() {
     let mut client = connect(pop3).await;
     assert!(has(&mut client, "LOGIN-DELAY 900 USER").await);
 }
+
+#[tokio::test]
+async fn who_came_too_soon_has_not_logged_in() {
+    let log = world::log();
+    let running = start(900);
+    quit(&running, &mut logged_in(running.pop3).await).await;
+    let (mut client, answer) = again(&running).await;
+    assert!(answer.starts_with("-ERR [LOGIN-DELAY]"), "{answer}");
+    assert_eq!(running.handle.sessions().last().unwrap().user, None);
+    client.say("QUIT").await;
+    let ended = async || loop {
+        let text = log.text();
+        let ended: Vec<_> = text.lines().filter(|line| line.contains("session ended")).collect();
+        match ended.as_slice() {
+            [one, other] => break (one.contains(" user="), other.contains(" user=")),
+            _ => tokio::task::yield_now().await,
+        }
+    };
+    let ended = tokio::time::timeout(world::PATIENCE, ended()).await.unwrap();
+    assert_eq!(ended, (true, false), "{}", log.text());
+    log.shows(&format!("address=127.0.0.1 user=\"{}\" seconds=", user())).await;
+}

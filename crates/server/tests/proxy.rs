@@ -297,3 +297,25 @@ async fn who_waits_for_a_header_does_not_keep_the_server() {
     timeout(PATIENCE, behind.running.server).await.unwrap().unwrap();
     assert_eq!(waiting.rest().await, b"");
 }
+
+/// Who reads the log and bans the address would ban the proxy.
+#[tokio::test]
+async fn a_login_that_fails_is_marked_where_the_proxy_does_not_say_for_whom_it_comes() {
+    let log = world::log();
+    let mut plan = Plan::default();
+    plan.settings.cleartext = Cleartext::Always;
+    let behind = behind(plan);
+    for (header, line) in [
+        (b"PROXY UNKNOWN\r\n".as_slice(), "why=\"credentials\" via=\"proxy\"\n"),
+        (
+            V1,
+            "address=192.0.2.7 user=\"(unknown user)\" by=\"PASS\" mechanism=\"USER\" why=\"credentials\"\n",
+        ),
+    ] {
+        let mut client = open(behind.pop3, header).await;
+        assert_eq!(client.line().await, GREETING);
+        client.say("USER nobody").await;
+        assert!(client.say("PASS wrong").await.starts_with("-ERR [AUTH]"));
+        log.shows(line).await;
+    }
+}

@@ -4,9 +4,16 @@
 
 mod world;
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use restante_sasl::{ChannelBindings, ClientContext, ClientError, Credentials, find};
-use restante_server::Cleartext;
+use restante_auth::{
+    Directory, StoredPassword, Verifier,
+    directory::{Lookup, LookupError, Task},
+};
+use restante_proto::UserName;
+use restante_sasl::{ChannelBindings, ClientContext, ClientError, Credentials, Needs, find};
+use restante_server::{Cleartext, Port, Server};
 use rustls::{
     SupportedProtocolVersion,
     version::{TLS12, TLS13},
@@ -247,4 +254,42 @@ async fn cram_md5_works_where_it_is_named() {
         let response = half.respond(&challenge).unwrap();
         assert_eq!(client.say(&BASE64.encode(response.expose())).await, last);
     }
+}
+
+/// Users who have tokens alone.
+#[derive(Debug)]
+struct Tokens;
+
+impl Directory for Tokens {
+    fn lookup<'a>(&'a self, _: &'a UserName) -> Task<'a, Result<Lookup, LookupError>> {
+        Box::pin(async { Ok(Lookup::Unknown) })
+    }
+
+    fn can(&self, needs: Needs) -> bool {
+        needs == Needs::Token
+    }
+
+    fn stand_in(&self, _: &str) -> Option<StoredPassword> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn where_there_are_tokens_alone_no_password_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = Plan { tls: false, ..Plan::default() };
+    plan.settings.pop3s.clear();
+    plan.settings.mechanisms = None;
+    plan.settings.cleartext = Cleartext::Always;
+    let mut config = plan.config(folder.path());
+    config.verifier = Arc::new(Verifier::new(Arc::new(Tokens), &restante_auth::Settings::default()));
+    let server = Server::bind(config).unwrap();
+    let pop3 = server.addresses().iter().find(|(_, port)| *port == Port::Pop3).unwrap().0;
+    tokio::spawn(server.run());
+    let mut client = connect(pop3).await;
+    assert!(client.say("CAPA").await.starts_with("+OK"));
+    let capabilities = client.block().await;
+    assert!(capabilities.contains(&"SASL OAUTHBEARER XOAUTH2".to_owned()), "{capabilities:?}");
+    assert!(!capabilities.contains(&"USER".to_owned()), "{capabilities:?}");
+    assert!(client.say("USER ann").await.starts_with("-ERR"));
 }

@@ -259,6 +259,7 @@ impl<'a> Server<'a> {
         let policy = Policy {
             hostname: hostname.into(),
             stls: head.tls == Some(TlsMode::Stls),
+            passwords: true,
             mechanisms: MECHANISMS
                 .iter()
                 .filter(|mechanism| mechanism.needs == Needs::Password)

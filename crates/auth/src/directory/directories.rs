@@ -156,7 +156,7 @@ impl Directories {
             }
             match route.bounded(route.directory.token(claimed, token)).await? {
                 Check::Unknown => {}
-                Check::Wrong => return Ok(Check::Wrong),
+                refused @ (Check::Wrong | Check::Expired) => return Ok(refused),
                 Check::Right(account) => {
                     let name = account.name.as_str();
                     if !self.routes_of(name).any(|its| Arc::ptr_eq(&its.directory, &route.directory)) {
@@ -168,6 +168,18 @@ impl Directories {
             }
         }
         Ok(Check::Unknown)
+    }
+
+    /// Whether a directory that holds no tokens has this name, as far as it can tell without a password. One that fails cannot.
+    pub(crate) async fn has(&self, user: &UserName) -> bool {
+        for route in self.routes_of(user.as_str()).filter(|route| !route.directory.can(Needs::Token)) {
+            match route.lookup(user).await {
+                Ok(Lookup::Known(_) | Lookup::LockedOut(_)) => return true,
+                Ok(Lookup::Unknown | Lookup::Ask) => {}
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// What the directories that hold no tokens say of somebody whose token was right.

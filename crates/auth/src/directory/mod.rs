@@ -149,6 +149,8 @@ pub enum Check {
     Unknown,
     /// The user is there, or the token was meant for this directory, and it is not right.
     Wrong,
+    /// The token is of who may make them, and its time is over: nobody guesses so, and mail programs come with such.
+    Expired,
     /// It is right.
     Right(Box<Account>),
 }

@@ -6,7 +6,10 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, Header, Validation, dangerous::insecure_decode_claims, decode, decode_header};
+use jsonwebtoken::{
+    Algorithm, Header, Validation, dangerous::insecure_decode_claims, decode, decode_header,
+    errors::ErrorKind,
+};
 use restante_proto::{Secret, UserName};
 use restante_sasl::{Needs, TOKEN_MAX_OCTETS};
 use serde_json::Value;
@@ -249,6 +252,8 @@ impl OauthDirectory {
         validation.set_audience(&self.rules.audience);
         match decode::<Value>(token, &key, &validation) {
             Ok(token) => Ok(self.judge(&token.claims, claimed)),
+            // The signature was looked at first.
+            Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => Ok(self.expired()),
             Err(error) => Ok(self.refused(reason(&error))),
         }
     }
@@ -257,6 +262,7 @@ impl OauthDirectory {
         match self.rules.account(claims, claimed) {
             Ok(account) => Check::Right(Box::new(account)),
             Err(claims::Refusal::Issuer) => Check::Unknown,
+            Err(claims::Refusal::Expired) => self.expired(),
             Err(refusal) => {
                 if refusal == claims::Refusal::NotSaidVerified
                     && let Some(times) = self.refusals.count("email_verified")
@@ -279,6 +285,12 @@ impl OauthDirectory {
         }
         Check::Wrong
     }
+
+    /// A token that was good once.
+    fn expired(&self) -> Check {
+        self.refused(claims::Refusal::Expired.words());
+        Check::Expired
+    }
 }
 
 /// The header of a token that is a signed JWT with an algorithm that has a name.
@@ -289,9 +301,7 @@ fn jwt(token: &str) -> Option<Header> {
 
 /// In words of our own: the library's may hold a part of the token.
 fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
-    use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
-        ErrorKind::ExpiredSignature => "it has expired",
         ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::InvalidAudience => "it is meant for somebody else (aud)",
         ErrorKind::InvalidIssuer => "it is of another authorization server (iss)",

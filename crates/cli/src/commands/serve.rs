@@ -205,6 +205,9 @@ impl Parts {
             // It may be mounted yet; until then opening a maildrop is told as a failure.
             warn!("{}", places.tell(&problem));
         }
+        for problem in settings::check::risks(&settings, &places) {
+            warn!("{}", places.tell(&problem));
+        }
         if let Some(problem) = settings::check::transcripts(&settings, &places) {
             return Err(settings::fail(&places, &[problem]));
         }

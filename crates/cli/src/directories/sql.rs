@@ -16,6 +16,7 @@ use crate::{
     failure::Failure,
     settings::{
         self, Settings,
+        directories::Sql,
         document::{Places, Problem},
     },
 };
@@ -23,13 +24,12 @@ use crate::{
 pub(super) const OPENER: Opener =
     Opener { name: "sql", open, is_same: |before, now| before.sql == now.sql, check };
 
-fn directory(settings: &Settings, places: &Places) -> Result<SqlDirectory, Problem> {
-    let sql = &settings.sql;
+/// The section as the directory takes it; `None` without a URL.
+fn section(sql: &Sql) -> Option<SqlSettings> {
     let file = |path: &PathBuf| SecretText::File(path.clone());
     let url = sql.url.clone().map(|url| SecretText::Here(Secret::new(url)));
-    let url = url.or_else(|| sql.url_file.as_ref().map(file));
-    let Some(url) = url else { return Err(places.problem("sql", "[sql] needs url or url_file")) };
-    let settings = SqlSettings {
+    let url = url.or_else(|| sql.url_file.as_ref().map(file))?;
+    Some(SqlSettings {
         url,
         password: sql.password_file.as_ref().map(file),
         ca_file: sql.ca_file.clone(),
@@ -37,6 +37,13 @@ fn directory(settings: &Settings, places: &Places) -> Result<SqlDirectory, Probl
         plaintext: sql.plaintext,
         connections: sql.connections,
         patience: Duration::from_secs(sql.timeout_seconds.into()),
+    })
+}
+
+fn directory(settings: &Settings, places: &Places) -> Result<SqlDirectory, Problem> {
+    let sql = &settings.sql;
+    let Some(settings) = section(sql) else {
+        return Err(places.problem("sql", "[sql] needs url or url_file"));
     };
     SqlDirectory::new(&settings).map_err(|error| {
         let url = if sql.url_file.is_some() { "sql.url_file" } else { "sql.url" };
@@ -50,6 +57,14 @@ fn directory(settings: &Settings, places: &Places) -> Result<SqlDirectory, Probl
         };
         places.problem_of_value(key, error.to_string())
     })
+}
+
+/// What works, and should be known all the same.
+pub(super) fn cautions(settings: &Settings, places: &Places) -> Vec<Problem> {
+    let sql = &settings.sql;
+    let key = if sql.url_file.is_some() { "sql.url_file" } else { "sql.url" };
+    let cautions = section(sql).map(|section| section.cautions()).unwrap_or_default();
+    cautions.iter().map(|caution| places.problem(key, caution.to_string())).collect()
 }
 
 fn open(settings: &Settings, places: &Places) -> Result<Route, Failure> {

@@ -21,7 +21,10 @@ use super::{
     owner, salt_key,
 };
 
-pub(crate) use super::{admin::access, warnings::warnings};
+pub(crate) use super::{
+    admin::access,
+    warnings::{risks, warnings},
+};
 use crate::directories;
 
 /// Keys that must come in pairs: told here in words, because the structs cannot be made without both.

@@ -1,7 +1,7 @@
 //! The sections of directories that are asked over a connection or by a library: their keys, their values, and what is
 //! wrong with them together. Opening them is `crate::directories`.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 #[cfg(feature = "pam")]
 use restante_auth::directory::pam;
@@ -344,6 +344,16 @@ fn ldap_together(ldap: &Ldap, places: &Places, found: &mut impl FnMut(&str, &str
     if ldap.urls.is_empty() {
         found(section, "[ldap] needs urls, the servers'");
     }
+    if ldap.tls == LdapTls::None
+        && let Some(url) = ldap.urls.iter().find(|url| is_clear_elsewhere(url))
+    {
+        found(
+            "ldap.tls",
+            &format!(
+                "passwords would pass in clear to {url}, another machine; write \"required\", or ldaps:// in urls"
+            ),
+        );
+    }
     if ldap.base.is_none() {
         found(section, "[ldap] needs base, the entry below which users are");
     }
@@ -354,6 +364,19 @@ fn ldap_together(ldap: &Ldap, places: &Places, found: &mut impl FnMut(&str, &str
         }
         _ => {}
     }
+}
+
+/// Whether the URL is one that is spoken in clear without StartTLS, with a machine that is not this one.
+fn is_clear_elsewhere(url: &str) -> bool {
+    let Some(place) = url.strip_prefix("ldap://") else { return false };
+    let place = place.trim_end_matches('/');
+    let host = match place.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => place.split(':').next().unwrap_or_default(),
+    };
+    let is_loopback = host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    !is_loopback
 }
 
 fn sql_together(sql: &Sql, places: &Places, found: &mut impl FnMut(&str, &str)) {

@@ -16,6 +16,7 @@ use super::{
     Settings, Store, Tls,
     document::{Places, Problem},
 };
+use crate::directories;
 
 /// How long before its end a certificate is warned of.
 const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -39,8 +40,23 @@ pub(crate) fn warnings(settings: &Settings, places: &Places) -> Vec<Problem> {
         found.push(places.problem("auth.users", text));
     }
     found.extend(without_maildrop(settings, places));
-    found.extend(crate::directories::warning(settings, places));
+    found.extend(directories::warning(settings, places));
     found.extend(super::admin::warnings(settings, places));
+    found.extend(risks(settings, places));
+    found
+}
+
+/// Those that a server tells in its log, too, when it starts or reads its configuration again.
+pub(crate) fn risks(settings: &Settings, places: &Places) -> Vec<Problem> {
+    let mut found = directories::cautions(settings, places);
+    let vast = settings.listen.proxies.iter().filter(|network| network.is_vast());
+    found.extend(vast.map(|network| {
+        let text = format!(
+            "whoever is in {network} may say for which client he comes: neither the limits of an address nor the addresses in the \
+             log mean anything then; write the proxies' own addresses"
+        );
+        places.problem("listen.proxies", text)
+    }));
     found
 }
 

@@ -17,6 +17,8 @@ pub struct Policy {
     pub hostname: String,
     /// Whether STLS would work.
     pub stls: bool,
+    /// Whether passwords are taken at all, by USER and PASS: where users have tokens alone, they are not.
+    pub passwords: bool,
     /// The SASL mechanisms, strongest first.
     pub mechanisms: Vec<Offer>,
     /// How many wrong passwords end the connection.

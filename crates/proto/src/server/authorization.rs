@@ -20,6 +20,9 @@ const LOGINS_PUT_OFF_MAX: u8 = 20;
 
 impl<S> Session<S> {
     pub(super) fn user(&mut self, user: &str, out: &mut Vec<u8>) {
+        if !self.policy.passwords {
+            return self.reply(&Reply::PasswordsOff, out);
+        }
         if !self.may_show_password() {
             // Here already, before the password is sent.
             return self.reply(&Reply::CleartextRefused, out);
@@ -176,7 +179,7 @@ impl<S> Session<S> {
             Some(Capability::RespCodes),
             Some(Capability::AuthRespCode),
             Some(Capability::Pipelining),
-            self.may_show_password().then_some(Capability::User),
+            (self.policy.passwords && self.may_show_password()).then_some(Capability::User),
             (!mechanisms.is_empty()).then_some(Capability::Sasl(mechanisms)),
             (before_login && self.policy.stls && self.link.tls.is_none()).then_some(Capability::Stls),
             self.login_delay.map(|LoginDelay { seconds, per_user }| {

@@ -32,6 +32,7 @@ pub const UNIQUE_ID_PAGE_MAX: u32 = 1024;
 /// let policy = Policy {
 ///     hostname: "X1".into(),
 ///     stls: false,
+///     passwords: true,
 ///     mechanisms: vec![],
 ///     login_failures_max: 3,
 ///     bad_commands_max: 20,

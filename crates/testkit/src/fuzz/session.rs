@@ -65,6 +65,7 @@ impl World {
         let policy = Policy {
             hostname: "X1".into(),
             stls: self.has(Self::STLS),
+            passwords: true,
             mechanisms: MECHANISMS
                 .iter()
                 .filter(|mechanism| mechanism.needs == Needs::Password)

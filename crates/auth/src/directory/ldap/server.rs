@@ -130,13 +130,18 @@ pub(super) async fn bind(ldap: &mut Ldap, dn: &str, password: &Secret<String>) -
         return Ok(Bound::No(WRONG));
     }
     let result = ldap.simple_bind(dn, password.expose()).await.map_err(|error| told(&error))?;
-    Ok(match result.rc {
+    Ok(bound(result.rc))
+}
+
+/// What the result of a bind means (RFC 4511, appendix A).
+const fn bound(code: u32) -> Bound {
+    match code {
         0 => Bound::Yes,
-        // Of this user: wrong, none, locked, not allowed, not active.
-        code @ (19 | 48 | WRONG | 50 | 53) => Bound::No(code),
+        // Of this user: wrong, none, locked, not allowed. Not 53: the server takes no binds now, whosever password it is.
+        code @ (19 | 48 | WRONG | 50) => Bound::No(code),
         32 => Bound::Gone,
         code => Bound::Odd(code),
-    })
+    }
 }
 
 /// Searches for the one entry.
@@ -179,4 +184,17 @@ pub(super) async fn search(
 
 fn told(error: &LdapError) -> io::Error {
     io::Error::other(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_unwilling_says_nothing_of_the_password() {
+        assert_eq!([0, 19, 32].map(bound), [Bound::Yes, Bound::No(19), Bound::Gone]);
+        assert_eq!(bound(WRONG), Bound::No(WRONG));
+        // Busy, unavailable, unwilling to perform, other.
+        assert_eq!([51, 52, 53, 80].map(bound), [51, 52, 53, 80].map(Bound::Odd));
+    }
 }

@@ -117,6 +117,13 @@ impl Database {
         }
     }
 
+    /// The file of an SQLite database that is not there. Blocking.
+    pub(super) fn missing(&self) -> Option<PathBuf> {
+        let Self::Sqlite(options) = self else { return None };
+        let file = options.get_filename();
+        matches!(file.try_exists(), Ok(false)).then(|| file.to_owned())
+    }
+
     /// Makes a connection.
     pub(super) async fn connect(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {

@@ -78,6 +78,33 @@ impl Settings {
     }
 }
 
+/// What works, and should be known all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Caution {
+    /// The database is on another machine, and the URL does without TLS.
+    #[error(
+        "users' names and hashes pass in clear between this machine and the database's, or may; remove sslmode from the URL, \
+         so that the certificate is verified"
+    )]
+    Clear,
+    /// There is no such SQLite file.
+    #[error("there is no {}; until it is there, logins fail with [SYS/TEMP]", .0.display())]
+    NoFile(PathBuf),
+}
+
+impl Settings {
+    /// What should be known about them; what is wrong is [`SqlDirectory::new`]'s to say. Blocking.
+    pub fn cautions(&self) -> Vec<Caution> {
+        let Ok(text) = self.url.read() else { return Vec::new() };
+        let Ok(url) = Url::new(text.expose()) else { return Vec::new() };
+        let clear = url.is_in_clear().then_some(Caution::Clear);
+        let is_file = url.dialect == Dialect::Sqlite;
+        let database = is_file.then(|| Database::new(&url, None, None, self.patience)).and_then(Result::ok);
+        let missing = database.and_then(|database| database.missing());
+        clear.into_iter().chain(missing.map(Caution::NoFile)).collect()
+    }
+}
+
 /// What is wrong with settings. No text of the URL is in it that could be a password.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -136,8 +163,7 @@ pub fn check_url(url: &str) -> Result<(), SettingsError> {
 
 /// What is wrong with a query for this database.
 pub fn check_query(url: &str, query: &str) -> Result<(), SettingsError> {
-    Query::new(query, Url::new(url)?.dialect)?;
-    Ok(())
+    Ok(Query::new(query, Url::new(url)?.dialect)?.check()?)
 }
 
 /// Users in a database.
@@ -159,6 +185,7 @@ impl Place {
         let text = settings.url.read()?;
         let url = Url::new(text.expose())?;
         let query = Query::new(&settings.query, url.dialect)?;
+        query.check()?;
         let password = settings.password.as_ref().map(SecretText::read).transpose()?;
         let database = Database::new(&url, password.as_ref(), settings.ca_file.as_ref(), settings.patience)?;
         Ok(Self { database, query, connections: Connections::new(settings.connections) })

@@ -29,6 +29,8 @@ pub(super) struct Query {
     pub(super) parameters: Vec<Parameter>,
     /// The words outside quotes and comments, and the quoted names, in lower case: by them columns are known.
     words: Vec<String>,
+    /// Whether a `*` stands there, so that columns come which have no name here.
+    has_star: bool,
 }
 
 /// Why a text is no query.
@@ -55,6 +57,12 @@ pub enum QueryError {
     /// More than one statement.
     #[error("the query is more than one statement; remove what stands after the ;")]
     Several,
+    /// It finds no row.
+    #[error("the query is no SELECT (nor a WITH with one), and finds nobody")]
+    NoSelect,
+    /// Its rows can have no password.
+    #[error("the query has no column named password; write it so: SELECT hash AS password")]
+    NoPassword,
 }
 
 impl Query {
@@ -78,7 +86,18 @@ impl Query {
     }
 
     const fn empty() -> Self {
-        Self { text: String::new(), parameters: Vec::new(), words: Vec::new() }
+        Self { text: String::new(), parameters: Vec::new(), words: Vec::new(), has_star: false }
+    }
+
+    /// Whether it can find anybody, as far as its words tell.
+    pub(super) fn check(&self) -> Result<(), QueryError> {
+        if !self.words.first().is_some_and(|word| matches!(word.as_str(), "select" | "with")) {
+            return Err(QueryError::NoSelect);
+        }
+        if !self.has_star && !self.names("password") {
+            return Err(QueryError::NoPassword);
+        }
+        Ok(())
     }
 
     /// Whether the query names this column.
@@ -140,7 +159,10 @@ impl<'a> Scanner<'a> {
                 let word = self.word();
                 self.copy(word.len());
             }
-            _ => self.copy(first.len_utf8()),
+            _ => {
+                self.query.has_star |= first == '*';
+                self.copy(first.len_utf8());
+            }
         }
         Ok(())
     }
@@ -398,5 +420,27 @@ mod tests {
         );
         assert!(made.names("password") && made.names("scram_sha_256"));
         assert!(!made.names("maildir") && !made.names("login_delay") && !made.names("scram_sha_1"));
+    }
+
+    #[test]
+    fn a_query_that_can_find_nobody_is_told() {
+        let check = |text: &str| query(text, Dialect::Sqlite).check();
+        for good in [
+            "SELECT password FROM u WHERE n = :user",
+            "-- users\n(select hash AS \"Password\" FROM u WHERE n = :user)",
+            "SELECT u.* FROM u WHERE n = :user",
+            "WITH u AS (SELECT * FROM v) SELECT n FROM u WHERE n = :user",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for wrong in ["DELETE FROM u WHERE n = :user", "UPDATE u SET password = 1 WHERE n = :user", ":user"] {
+            assert_eq!(check(wrong), Err(QueryError::NoSelect), "{wrong}");
+        }
+        for wrong in [
+            "SELECT hash FROM u WHERE n = :user",
+            "SELECT 'password', /* password * */ hash FROM u WHERE n = :user",
+        ] {
+            assert_eq!(check(wrong), Err(QueryError::NoPassword), "{wrong}");
+        }
     }
 }

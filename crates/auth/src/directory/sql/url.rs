@@ -94,6 +94,17 @@ impl<'a> Url<'a> {
         self.parameters.iter().any(|(name, _)| matches!(*name, "sslmode" | "ssl-mode"))
     }
 
+    /// Whether what goes to the database may leave this machine in clear: another machine's database, and a mode that takes
+    /// no TLS, or takes its absence.
+    pub(super) fn is_in_clear(&self) -> bool {
+        let keeps = |mode: &str| {
+            ["require", "required", "verify-ca", "verify_ca", "verify-full", "verify_identity"]
+                .contains(&mode.to_ascii_lowercase().as_str())
+        };
+        let mut modes = self.parameters.iter().filter(|(name, _)| matches!(*name, "sslmode" | "ssl-mode"));
+        self.is_remote() && modes.any(|(_, mode)| !keeps(mode))
+    }
+
     /// Whether what goes to the database leaves this machine.
     pub(super) fn is_remote(&self) -> bool {
         if self.dialect == Dialect::Sqlite || self.parameters.iter().any(|(name, _)| *name == "socket") {
@@ -139,6 +150,27 @@ mod tests {
             "postgres://localhost.example.org/mail",
         ] {
             assert!(Url::new(remote).unwrap().is_remote(), "{remote}");
+        }
+    }
+
+    #[test]
+    fn what_passes_in_clear_is_known() {
+        for clear in [
+            "postgres://db.example.org/mail?sslmode=disable",
+            "postgres://db.example.org/mail?sslmode=prefer",
+            "mysql://db.example.org/mail?ssl-mode=PREFERRED",
+            "mysql://db.example.org/mail?sslmode=DISABLED",
+        ] {
+            assert!(Url::new(clear).unwrap().is_in_clear(), "{clear}");
+        }
+        for kept in [
+            "postgres://db.example.org/mail",
+            "postgres://db.example.org/mail?sslmode=verify-full",
+            "mysql://db.example.org/mail?ssl-mode=VERIFY_IDENTITY",
+            "postgres://localhost/mail?sslmode=disable",
+            "postgres:///mail?host=/run/postgresql&sslmode=disable",
+        ] {
+            assert!(!Url::new(kept).unwrap().is_in_clear(), "{kept}");
         }
     }
 
