@@ -143,7 +143,11 @@ impl Session<'_> {
         source: &Arc<dyn TokenSource>,
         refused: Option<&Secret<Vec<u8>>>,
     ) -> Result<Secret<Vec<u8>>, RunError> {
-        self.stop.or(async { source.token(refused).await.map_err(RunError::Token) }).await
+        let token = self.stop.or(async { source.token(refused).await.map_err(RunError::Token) }).await?;
+        if let Some(text) = source.trouble() {
+            self.warn(text);
+        }
+        Ok(token)
     }
 
     /// Connects and logs in; says how strong that was. `seen` is how strong it was before.

@@ -12,6 +12,11 @@ pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Secret<Vec<u8>>, T
 pub trait TokenSource: fmt::Debug + Send + Sync {
     /// A token that works, as far as is known. `refused` is one that the server has refused: then it is another one.
     fn token<'a>(&'a self, refused: Option<&'a Secret<Vec<u8>>>) -> TokenFuture<'a>;
+
+    /// What a person should know though there was a token; told once.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Why there is no token.

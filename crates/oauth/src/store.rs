@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process, thread,
@@ -50,6 +50,13 @@ pub struct Store {
     place: Place,
     account: String,
     file: PathBuf,
+}
+
+/// Room in which tokens can be kept, whatever happens to the disk meanwhile. What is not used is given back.
+#[derive(Debug)]
+pub struct Room<'a> {
+    store: &'a Store,
+    new: Option<NewFile>,
 }
 
 /// While it lives, no other process replaces these tokens.
@@ -115,13 +122,34 @@ impl Store {
     /// # Errors
     /// If they cannot be kept; the others are kept then.
     pub async fn save(&self, tokens: &Tokens) -> Result<(), OauthError> {
-        let text = tokens.write();
         match self.place {
-            Place::File => {
-                write(&self.file, text.expose()).map_err(|error| self.failed("write", &error.to_string()))
-            }
-            Place::Keyring => self.keyring(move |entry| entry.set_password(text.expose())).await,
+            Place::File => self.room(None).await?.save(tokens).await,
+            Place::Keyring => self.set(tokens).await,
         }
+    }
+
+    /// Makes sure that new tokens can be kept: a refresh token that rotates must not be spent before. A file's room is
+    /// written in advance; a keyring is made to write `now`, what is kept by now, once more.
+    ///
+    /// # Errors
+    /// If they could not be kept.
+    pub async fn room(&self, now: Option<&Tokens>) -> Result<Room<'_>, OauthError> {
+        let new = match (self.place, now) {
+            (Place::File, _) => {
+                Some(NewFile::make(&self.file).map_err(|error| self.failed("write", &error.to_string()))?)
+            }
+            (Place::Keyring, Some(tokens)) => {
+                self.set(tokens).await?;
+                None
+            }
+            (Place::Keyring, None) => None,
+        };
+        Ok(Room { store: self, new })
+    }
+
+    async fn set(&self, tokens: &Tokens) -> Result<(), OauthError> {
+        let text = tokens.write();
+        self.keyring(move |entry| entry.set_password(text.expose())).await
     }
 
     /// Forgets them; whether there were any.
@@ -194,6 +222,22 @@ impl Store {
     }
 }
 
+impl Room<'_> {
+    /// Keeps these in it, in place of others.
+    ///
+    /// # Errors
+    /// If that does not work all the same; the others are kept then.
+    pub async fn save(self, tokens: &Tokens) -> Result<(), OauthError> {
+        match self.new {
+            None => self.store.set(tokens).await,
+            Some(new) => {
+                let written = new.become_file(&self.store.file, tokens.write().expose());
+                written.map_err(|error| self.store.failed("write", &error.to_string()))
+            }
+        }
+    }
+}
+
 /// Whether a keyring answers.
 async fn has_keyring() -> bool {
     let probe = || {
@@ -242,28 +286,53 @@ fn read(file: &Path) -> io::Result<Option<Secret<String>>> {
     Ok(Some(Secret::new(text)))
 }
 
-/// Whole, or not at all, also if the machine stops meanwhile.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    make_folder(file)?;
-    let mut new = file.to_path_buf().into_os_string();
-    new.push(format!(".{}.new", process::id()));
-    let new = PathBuf::from(new);
-    let written = || {
+/// A file that takes the place of another one, whole or not at all, also if the machine stops meanwhile. It is long enough
+/// for all tokens before any are there, so that a disk that is full is noticed first.
+#[derive(Debug)]
+struct NewFile {
+    path: PathBuf,
+    opened: File,
+}
+
+impl NewFile {
+    fn make(file: &Path) -> io::Result<Self> {
+        make_folder(file)?;
+        let mut path = file.to_path_buf().into_os_string();
+        path.push(format!(".{}.new", process::id()));
+        let path = PathBuf::from(path);
         // What a process of the same number left behind has its rights, whatever they are.
-        match fs::remove_file(&new) {
+        match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        opened.write_all(text.as_bytes())?;
-        opened.sync_all()?;
-        fs::rename(&new, file)?;
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut new = Self { path, opened };
+        // Not zeros: some file systems keep these without room.
+        new.opened.write_all(&vec![b' '; FILE_MAX_OCTETS as usize])?;
+        new.opened.sync_all()?;
+        Ok(new)
+    }
+
+    fn become_file(mut self, file: &Path, text: &str) -> io::Result<()> {
+        self.opened.rewind()?;
+        self.opened.write_all(text.as_bytes())?;
+        self.opened.set_len(text.len() as u64)?;
+        self.opened.sync_all()?;
+        fs::rename(&self.path, file)?;
         match file.parent() {
+            // An empty one is the folder where we are.
+            Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
             Some(folder) => File::open(folder)?.sync_all(),
             None => Ok(()),
         }
-    };
-    written().inspect_err(|_| drop(fs::remove_file(&new)))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // It is gone where it has become the file.
+        fs::remove_file(&self.path).unwrap_or_default();
+    }
 }
 
 fn make_folder(file: &Path) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::{
 
 use restante_client::tls::{TlsOptions, Trust};
 use restante_fetch::{TokenError, TokenFuture, TokenSource};
-use restante_oauth::{Client, Http, OauthError, Place, Provider, Source, Store, is_safe};
+use restante_oauth::{Client, Http, OauthError, Place, Provider, Source, Store, Unsaved, is_safe};
 use restante_proto::Secret;
 use tokio::sync::OnceCell;
 
@@ -28,6 +28,8 @@ pub(crate) struct Oauth {
     place: Option<Place>,
     file: PathBuf,
     tls: TlsOptions,
+    /// Of all runs of this process, each of which reads its secrets anew.
+    unsaved: Unsaved,
 }
 
 impl Oauth {
@@ -89,6 +91,7 @@ impl Oauth {
             place,
             file: journal.with_extension("tokens"),
             tls: TlsOptions { trust, ..TlsOptions::default() },
+            unsaved: Unsaved::default(),
         }))
     }
 
@@ -152,11 +155,16 @@ impl fmt::Debug for Kept {
 }
 
 impl TokenSource for Kept {
+    fn trouble(&self) -> Option<String> {
+        self.source.get().and_then(Source::trouble)
+    }
+
     fn token<'a>(&'a self, refused: Option<&'a Secret<Vec<u8>>>) -> TokenFuture<'a> {
         Box::pin(async move {
             let make = || async {
                 let store = self.oauth.store(None).await;
                 Source::new(&self.oauth.provider, self.client.clone(), self.http.clone(), store)
+                    .with_unsaved(self.oauth.unsaved.clone())
             };
             let source = self.source.get_or_init(make).await;
             let refused =
