@@ -73,6 +73,8 @@ impl Store {
     pub async fn usual(account: &str, file: &Path) -> Self {
         let place = match file.exists() {
             true => Place::File,
+            // Also where it does not answer now: then that is what to say, not that nobody has signed in.
+            false if marker(file).exists() => Place::Keyring,
             false if has_keyring().await => Place::Keyring,
             false => Place::File,
         };
@@ -82,6 +84,32 @@ impl Store {
     /// Where they are.
     pub const fn place(&self) -> Place {
         self.place
+    }
+
+    /// The other place of the same account's tokens.
+    #[must_use]
+    pub fn other(&self) -> Self {
+        let place = match self.place {
+            Place::Keyring => Place::File,
+            Place::File => Place::Keyring,
+        };
+        Self { place, ..self.clone() }
+    }
+
+    /// Whether tokens should be there, as far as can be told without asking a keyring.
+    pub fn is_said_to_have_tokens(&self) -> bool {
+        match self.place {
+            Place::Keyring => marker(&self.file).exists(),
+            Place::File => self.file.exists(),
+        }
+    }
+
+    /// Whether it can be asked.
+    pub async fn answers(&self) -> bool {
+        match self.place {
+            Place::Keyring => has_keyring().await,
+            Place::File => true,
+        }
     }
 
     /// The same in words.
@@ -149,6 +177,10 @@ impl Store {
 
     async fn set(&self, tokens: &Tokens) -> Result<(), OauthError> {
         let text = tokens.write();
+        // First: a marker without tokens is put right by the next one to ask, tokens that nobody knows of are not.
+        make_folder(&self.file)
+            .and_then(|()| OpenOptions::new().create(true).append(true).mode(0o600).open(marker(&self.file)))
+            .map_err(|error| OauthError::Store(format!("cannot note where the tokens are: {error}")))?;
         self.keyring(move |entry| entry.set_password(text.expose())).await
     }
 
@@ -164,12 +196,15 @@ impl Store {
                 Err(error) => Err(self.failed("remove", &error.to_string())),
             },
             Place::Keyring => {
-                self.keyring(|entry| match entry.delete_credential() {
-                    Ok(()) => Ok(true),
-                    Err(keyring::Error::NoEntry) => Ok(false),
-                    Err(error) => Err(error),
-                })
-                .await
+                let had = self
+                    .keyring(|entry| match entry.delete_credential() {
+                        Ok(()) => Ok(true),
+                        Err(keyring::Error::NoEntry) => Ok(false),
+                        Err(error) => Err(error),
+                    })
+                    .await?;
+                fs::remove_file(marker(&self.file)).unwrap_or_default();
+                Ok(had)
             }
         }
     }
@@ -216,8 +251,8 @@ impl Store {
         match done {
             Some(Ok(done)) => Ok(done),
             // The library's error may hold what it read.
-            Some(Err(error)) => Err(self.failed("use", words(&error))),
-            None => Err(self.failed("use", "it does not answer")),
+            Some(Err(error)) => Err(OauthError::Store(words(&error).to_owned())),
+            None => Err(OauthError::Store("the keyring does not answer".to_owned())),
         }
     }
 }
@@ -236,6 +271,13 @@ impl Room<'_> {
             }
         }
     }
+}
+
+/// What stands beside the file's place when the tokens are in the keyring: who runs where there is none knows it by this.
+fn marker(file: &Path) -> PathBuf {
+    let mut path = file.to_path_buf().into_os_string();
+    path.push(".keyring");
+    PathBuf::from(path)
 }
 
 /// Whether a keyring answers.
@@ -261,11 +303,11 @@ async fn in_thread<T: Send + 'static>(
 
 fn words(error: &keyring::Error) -> &'static str {
     match error {
-        keyring::Error::NoStorageAccess(_) => "it is locked",
-        keyring::Error::NoDefaultStore => "there is none",
-        keyring::Error::Ambiguous(_) => "it has more than one entry for this account",
-        keyring::Error::TooLong(..) => "the tokens are too long for it",
-        _ => "it failed",
+        keyring::Error::NoStorageAccess(_) => "the keyring does not answer: it is locked",
+        keyring::Error::Ambiguous(_) => "the keyring has more than one entry for this account",
+        keyring::Error::TooLong(..) => "the tokens are too long for the keyring",
+        // Where nobody is logged in, as with cron, there is none.
+        _ => "the keyring does not answer; where none is open, as with cron, tokens = \"file\" is the way",
     }
 }
 

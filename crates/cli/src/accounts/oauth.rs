@@ -112,6 +112,11 @@ impl Oauth {
         Http::new(tls).map_err(|error| Failure::failed(error.to_string()))
     }
 
+    /// Whether the configuration says that the tokens are in the keyring.
+    pub(crate) fn wants_keyring(&self) -> bool {
+        self.place == Some(Place::Keyring)
+    }
+
     /// Where the tokens are.
     pub(crate) async fn store(&self, place: Option<Place>) -> Store {
         match place.or(self.place) {
