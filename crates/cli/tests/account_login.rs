@@ -267,6 +267,23 @@ fn a_keyring_that_does_not_answer_is_told() {
 }
 
 #[test]
+fn tokens_that_cannot_be_read_stop_no_other_account() {
+    let world = World::new();
+    let file = world.home.path().join("fetch.toml");
+    let accounts = fs::read_to_string(&file).unwrap();
+    fs::write(&file, accounts.clone() + &accounts.replace("accounts.john", "accounts.zoe")).unwrap();
+    fs::create_dir_all(world.home.path().join("state")).unwrap();
+    fs::write(world.tokens(), "{}").unwrap();
+    fs::set_permissions(world.tokens(), fs::Permissions::from_mode(0o644)).unwrap();
+    let told = world.run(&["account", "status"]).ok();
+    assert!(told.contains("chmod 600") && told.contains("zoe: "), "{told}");
+    let told = world.run(&["account", "status", "--json"]).ok();
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told[0]["oauth"]["error"].as_str().unwrap().contains("chmod 600"));
+    assert_eq!(told[1]["oauth"]["signed_in"], false);
+}
+
+#[test]
 fn nobody_signs_in_for_tokens_that_cannot_be_kept() {
     let world = World::new();
     let lock = world.home.path().join("state/john.tokens.lock");

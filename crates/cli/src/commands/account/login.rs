@@ -175,14 +175,22 @@ pub(super) fn logout(one: &One) -> Result<(), Failure> {
     })?
 }
 
-/// Whether somebody is signed in, as JSON and for people.
+/// Whether somebody is signed in, as JSON and for people; what is wrong with the tokens of one account stops no other.
 pub(super) fn status(account: &Configured, now: u64) -> Result<Option<(Value, String)>, Failure> {
     let Some(oauth) = &account.oauth else { return Ok(None) };
     runtime::block_on(Threads::One, async {
         let store = oauth.store(None).await;
-        let tokens = store.load().await.map_err(|error| told(&account.name, &error))?;
-        Ok(Some(shown(oauth, tokens.as_ref(), &store.shown(), now)))
-    })?
+        Some(match store.load().await {
+            Ok(tokens) => shown(oauth, tokens.as_ref(), &store.shown(), now),
+            Err(error) => {
+                let error = harmless_line(&error.to_string());
+                (
+                    json!({"provider": oauth.provider, "error": error}),
+                    format!("  nobody knows who is signed in: {error}\n"),
+                )
+            }
+        })
+    })
 }
 
 fn shown(oauth: &Oauth, tokens: Option<&Tokens>, place: &str, now: u64) -> (Value, String) {
