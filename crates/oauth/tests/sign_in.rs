@@ -120,10 +120,28 @@ async fn a_browser_comes_back() {
 async fn an_answer_to_another_question_is_none() {
     let server = AuthorizationServer::start();
     server.script(|script| script.wrong_state = true);
-    let (tokens, page) = by_browser(&server, &client()).await;
-    assert_eq!(tokens.unwrap_err(), OauthError::State);
-    assert!(page.contains("Nothing was kept"), "{page}");
-    assert!(server.requests("/token").is_empty());
+    let provider = Provider::find(&server.issuer(), &http()).await.unwrap();
+    let server = Arc::new(server);
+    // One that is forged does not end it; so many do.
+    for forged in [1, 16] {
+        server.script(|script| script.wrong_state = true);
+        let browser = Browser::open(&provider, &client(), "mail").await.unwrap();
+        let (url, seen) = (browser.url().to_owned(), Arc::clone(&server));
+        let person = tokio::task::spawn_blocking(move || {
+            for _ in 0..forged {
+                let (status, page) = visit(&url).unwrap();
+                assert!(status == 400 && page.contains("Nothing was kept"), "{page}");
+            }
+            if forged == 1 {
+                assert!(seen.requests("/token").is_empty());
+                seen.script(|script| script.wrong_state = false);
+                assert_eq!(visit(&url).unwrap().0, 200);
+            }
+        });
+        let tokens = browser.finish(&http()).await;
+        person.await.unwrap();
+        assert_eq!(tokens.err(), (forged > 1).then_some(OauthError::State));
+    }
     server.script(|script| (script.wrong_state, script.refuses) = (false, Some("access_denied")));
     let (tokens, page) = by_browser(&server, &client()).await;
     assert_eq!(tokens.unwrap_err(), OauthError::Denied);
