@@ -18,6 +18,7 @@ use crate::{
     pipeline::{How, Job, Outcome, Pipeline, Shared},
     plan::{Action, Because, Plan, Step, Why},
     policy::{Keep, rest_of_message},
+    refused,
     report::Event,
     run::{Account, RunError, Stop, Summary},
     tokens::TokenSource,
@@ -113,7 +114,9 @@ impl Session<'_> {
                 return Err(RunError::Client(error));
             }
             Err(error @ RunError::Credentials(_)) => {
-                self.shared.journal().append_durably(&[Record::Refused { at: now() }])?;
+                let before = self.shared.journal().state().refused_mark;
+                let mark = Some(refused::mark(self.account, before).await);
+                self.shared.journal().append_durably(&[Record::Refused { at: now(), mark }])?;
                 return Err(error);
             }
             opened => opened?,
@@ -175,6 +178,10 @@ impl Session<'_> {
                         && *minimum == strength
                     {
                         return RunError::Weaker { seconds: now().saturating_sub(at), error };
+                    }
+                    if way.is_none() && minimum < Some(Strength::Keys) && is_refused_by_keys(&error, &client)
+                    {
+                        self.warn(NO_KEYS.to_owned());
                     }
                     let was_right = self.shared.journal().state().login.is_some();
                     match is_credentials(&error, client.capabilities().auth_resp_code(), was_right) {
@@ -571,6 +578,16 @@ async fn headers(
 
 /// Words that servers have for a maildrop that somebody else has open, or for a fault of their own.
 const HELD_WORDS: [&str; 6] = ["lock", "busy", "in use", "try again", "temporar", "another session"];
+
+/// What may be the matter where SCRAM is offered and refused.
+const NO_KEYS: &str = "the server offers SCRAM, as some do for users of whom they have no keys: if the password is right, mechanism = \"PLAIN\" in the account (or --mechanism PLAIN) sends it inside TLS instead";
+
+/// Whether SCRAM was refused where PLAIN would be safe from those who listen.
+fn is_refused_by_keys(error: &Error, client: &Client) -> bool {
+    let offers = |start: &str| client.capabilities().mechanisms().any(|name| name.starts_with(start));
+    let is_refused = matches!(error, Error::Refused(refused) if refused.verb == Some(Verb::Auth));
+    is_refused && client.tls().is_some() && offers("SCRAM-") && offers("PLAIN")
+}
 
 /// Whether a login was refused.
 pub(crate) fn is_login(refused: &Refused) -> bool {

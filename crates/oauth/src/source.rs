@@ -83,6 +83,14 @@ impl Source {
         Self { unsaved, ..self }
     }
 
+    /// When a person signed in, in seconds since 1970, as far as is known.
+    pub async fn signed_in_at(&self) -> Option<u64> {
+        match self.unsaved.get() {
+            Some(new) => new.tokens.signed_in_at,
+            None => self.store.load().await.ok().flatten()?.signed_in_at,
+        }
+    }
+
     /// What a person should know though there was a token; told once.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -199,6 +207,7 @@ impl Source {
         let asked = oauth.exchange_refresh_token(&refresh_token).request_async(&self.http).await;
         let response = asked.map_err(|error| told(error, true))?;
         let mut new = Tokens::of(&response, &tokens.owner, (self.now)())?;
+        new.signed_in_at = tokens.signed_in_at;
         // RFC 6749 §6: what is left out is as it was.
         new.refresh = new.refresh.or_else(|| tokens.refresh.clone());
         if new.scope.is_empty() {

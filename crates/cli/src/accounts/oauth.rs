@@ -7,7 +7,7 @@ use std::{
 };
 
 use restante_client::tls::{TlsOptions, Trust};
-use restante_fetch::{TokenError, TokenFuture, TokenSource};
+use restante_fetch::{SignedInFuture, TokenError, TokenFuture, TokenSource};
 use restante_oauth::{Client, Http, OauthError, Place, Provider, Source, Store, Unsaved, is_safe};
 use restante_proto::Secret;
 use tokio::sync::OnceCell;
@@ -159,19 +159,29 @@ impl fmt::Debug for Kept {
     }
 }
 
+impl Kept {
+    async fn source(&self) -> &Source {
+        let make = || async {
+            let store = self.oauth.store(None).await;
+            Source::new(&self.oauth.provider, self.client.clone(), self.http.clone(), store)
+                .with_unsaved(self.oauth.unsaved.clone())
+        };
+        self.source.get_or_init(make).await
+    }
+}
+
 impl TokenSource for Kept {
+    fn signed_in_at(&self) -> SignedInFuture<'_> {
+        Box::pin(async { self.source().await.signed_in_at().await })
+    }
+
     fn trouble(&self) -> Option<String> {
         self.source.get().and_then(Source::trouble)
     }
 
     fn token<'a>(&'a self, refused: Option<&'a Secret<Vec<u8>>>) -> TokenFuture<'a> {
         Box::pin(async move {
-            let make = || async {
-                let store = self.oauth.store(None).await;
-                Source::new(&self.oauth.provider, self.client.clone(), self.http.clone(), store)
-                    .with_unsaved(self.oauth.unsaved.clone())
-            };
-            let source = self.source.get_or_init(make).await;
+            let source = self.source().await;
             let refused =
                 refused.map(|token| Secret::new(String::from_utf8_lossy(token.expose()).into_owned()));
             match source.access(refused.as_ref()).await {
