@@ -332,6 +332,9 @@ fn keys_that_make_no_sense_are_told() {
         ("client_id = \"x\"", "goes with oauth"),
         ("oauth = \"google\"\nclient_id = \"x\"\npassword_env = \"P\"", "do not go together"),
         ("oauth = \"google\"\nclient_id = \"x\"\ntokens = \"cloud\"", "keyring or file"),
+        ("oauth = \"google\"\nclient_id = \"x\"\nminimum = \"scram\"", "does not go with oauth"),
+        ("oauth = \"google\"\nclient_id = \"x\"\nmechanism = \"PLAIN\"", "takes no token"),
+        ("mechanism = \"external\"", "client certificate"),
     ] {
         fs::write(world.home.path().join("fetch.toml"), format!("{head}{keys}\n")).unwrap();
         let told = world.run(&["account", "list"]).fails(1);

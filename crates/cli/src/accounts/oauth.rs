@@ -15,6 +15,9 @@ use tokio::sync::OnceCell;
 use super::AccountKeys;
 use crate::{failure::Failure, password, terminal::harmless_line};
 
+/// The mechanisms that log in by a token (RFC 7628, and what came before it).
+const TOKEN_MECHANISMS: [&str; 2] = ["OAUTHBEARER", "XOAUTH2"];
+
 /// How an account signs in.
 #[derive(Clone, Debug)]
 pub(crate) struct Oauth {
@@ -56,6 +59,17 @@ impl Oauth {
         };
         if keys.password_command.is_some() || keys.password_env.is_some() || keys.password_file.is_some() {
             return Err(Failure::usage("a password and oauth do not go together"));
+        }
+        if keys.minimum.is_some() {
+            return Err(Failure::usage("minimum is for passwords, and does not go with oauth"));
+        }
+        if let Some(mechanism) = &keys.mechanism
+            && !TOKEN_MECHANISMS.iter().any(|name| name.eq_ignore_ascii_case(mechanism))
+        {
+            return Err(Failure::usage(format!(
+                "mechanism: {mechanism} takes no token; with oauth there are {}",
+                TOKEN_MECHANISMS.join(" and ")
+            )));
         }
         let known = Provider::known(provider);
         if known.is_none() && !is_safe(provider) {
