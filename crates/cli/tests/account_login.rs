@@ -284,6 +284,18 @@ fn tokens_that_cannot_be_read_stop_no_other_account() {
 }
 
 #[test]
+fn a_password_where_tokens_alone_are_taken_is_told() {
+    let world = World::new();
+    let accounts = format!(
+        "[accounts.john]\nurl = \"pop3://{EMAIL}@{}?tls=none\"\npassword_file = \"secret\"\nto = \"maildir:Mail\"\n",
+        world.place
+    );
+    fs::write(world.home.path().join("fetch.toml"), accounts).unwrap();
+    let told = world.run(&["fetch", "john"]).fails(1);
+    assert!(told.contains("oauth = ") && told.contains("account login"), "{told}");
+}
+
+#[test]
 fn nobody_signs_in_for_tokens_that_cannot_be_kept() {
     let world = World::new();
     let lock = world.home.path().join("state/john.tokens.lock");

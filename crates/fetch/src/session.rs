@@ -6,7 +6,8 @@ use std::{
 };
 
 use restante_client::{
-    Client, Credentials, Error, Listing, MessageNumber, Offer, Refused, ResponseCode, Strength, Verb,
+    Client, CredentialKind, Credentials, Error, Listing, MessageNumber, Offer, Refused, ResponseCode,
+    Strength, Verb,
 };
 use restante_proto::Secret;
 use restante_store::crash;
@@ -182,6 +183,9 @@ impl Session<'_> {
                     if way.is_none() && minimum < Some(Strength::Keys) && is_refused_by_keys(&error, &client)
                     {
                         self.warn(NO_KEYS.to_owned());
+                    }
+                    if credentials.kind == CredentialKind::Password && wants_tokens(&client) {
+                        self.warn(TOKENS_ALONE.to_owned());
                     }
                     let was_right = self.shared.journal().state().login.is_some();
                     match is_credentials(&error, client.capabilities().auth_resp_code(), was_right) {
@@ -581,6 +585,15 @@ const HELD_WORDS: [&str; 6] = ["lock", "busy", "in use", "try again", "temporar"
 
 /// What may be the matter where SCRAM is offered and refused.
 const NO_KEYS: &str = "the server offers SCRAM, as some do for users of whom they have no keys: if the password is right, mechanism = \"PLAIN\" in the account (or --mechanism PLAIN) sends it inside TLS instead";
+
+/// What may be the matter with a password there. USER may be on offer all the same.
+const TOKENS_ALONE: &str = "by AUTH the server takes tokens alone: if no password works there, oauth = … in the account, and then «restante account login», sign in";
+
+/// Whether tokens are all that the server takes by AUTH.
+fn wants_tokens(client: &Client) -> bool {
+    let mut mechanisms = client.capabilities().mechanisms().peekable();
+    mechanisms.peek().is_some() && mechanisms.all(|name| matches!(name, "OAUTHBEARER" | "XOAUTH2"))
+}
 
 /// Whether SCRAM was refused where PLAIN would be safe from those who listen.
 fn is_refused_by_keys(error: &Error, client: &Client) -> bool {
