@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use restante_testkit::{
@@ -230,6 +231,91 @@ fn each_session_of_a_run_asks_for_a_token() {
 }
 
 #[test]
+fn who_signs_out_is_signed_out() {
+    let world = World::new();
+    world.oauth.script(|script| script.lifetime_seconds = 0);
+    world.run(&["account", "login", "john", "--device"]).ok();
+    // While a refresh is under way: what comes of it is not kept behind the back of whoever signs out.
+    world.oauth.fault("/token", Some(Fault::Slow(Duration::from_secs(1))));
+    let mut fetch = world.command(&["fetch", "john"]);
+    let mut fetch = fetch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while world.refreshes() == 0 {
+        assert!(Instant::now() < until, "no refresh");
+        std::thread::yield_now();
+    }
+    assert!(world.run(&["account", "logout", "john"]).ok().contains("Signed out"));
+    fetch.wait().unwrap();
+    assert!(!world.tokens().exists());
+}
+
+#[test]
+fn a_keyring_that_does_not_answer_is_told() {
+    let world = World::new();
+    // As where it was signed in with a desktop, and cron fetches.
+    fs::create_dir_all(world.home.path().join("state")).unwrap();
+    let marker = world.home.path().join("state/john.tokens.keyring");
+    fs::write(&marker, "").unwrap();
+    let told = world.run(&["fetch", "john"]).fails(1);
+    assert!(told.contains("the keyring does not answer") && !told.contains("account login"), "{told}");
+    let told = world.run(&["account", "logout", "john"]).fails(1);
+    assert!(told.contains("still in the keyring"), "{told}");
+    assert!(marker.exists());
+    // The file is another place; what is left in the first is told.
+    let ran = world.run(&["account", "login", "john", "--device", "--no-keyring"]);
+    assert!(ran.status() == 0 && ran.stderr().contains("older tokens are still in the keyring"));
+    world.run(&["fetch", "john"]).ok();
+}
+
+#[test]
+fn tokens_that_cannot_be_read_stop_no_other_account() {
+    let world = World::new();
+    let file = world.home.path().join("fetch.toml");
+    let accounts = fs::read_to_string(&file).unwrap();
+    fs::write(&file, accounts.clone() + &accounts.replace("accounts.john", "accounts.zoe")).unwrap();
+    fs::create_dir_all(world.home.path().join("state")).unwrap();
+    fs::write(world.tokens(), "{}").unwrap();
+    fs::set_permissions(world.tokens(), fs::Permissions::from_mode(0o644)).unwrap();
+    let told = world.run(&["account", "status"]).ok();
+    assert!(told.contains("chmod 600") && told.contains("zoe: "), "{told}");
+    let told = world.run(&["account", "status", "--json"]).ok();
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told[0]["oauth"]["error"].as_str().unwrap().contains("chmod 600"));
+    assert_eq!(told[1]["oauth"]["signed_in"], false);
+}
+
+#[test]
+fn a_password_where_tokens_alone_are_taken_is_told() {
+    let world = World::new();
+    let accounts = format!(
+        "[accounts.john]\nurl = \"pop3://{EMAIL}@{}?tls=none\"\npassword_file = \"secret\"\nto = \"maildir:Mail\"\n",
+        world.place
+    );
+    fs::write(world.home.path().join("fetch.toml"), accounts).unwrap();
+    let told = world.run(&["fetch", "john"]).fails(1);
+    assert!(told.contains("oauth = ") && told.contains("account login"), "{told}");
+}
+
+#[test]
+fn nobody_signs_in_for_tokens_that_cannot_be_kept() {
+    let world = World::new();
+    let lock = world.home.path().join("state/john.tokens.lock");
+    fs::create_dir_all(&lock).unwrap();
+    let told = world.run(&["account", "login", "john", "--device"]).fails(1);
+    assert!(told.contains("cannot lock"), "{told}");
+    assert!(world.oauth.requests("/device").is_empty());
+    fs::remove_dir(&lock).unwrap();
+    let file = world.home.path().join("fetch.toml");
+    let accounts = fs::read_to_string(&file).unwrap();
+    fs::write(&file, accounts + "tokens = \"keyring\"\n").unwrap();
+    let told = world.run(&["account", "login", "john", "--device", "--no-keyring"]).fails(2);
+    assert!(told.contains("do not go together"), "{told}");
+    let told = world.run(&["account", "login", "john", "--device"]).fails(1);
+    assert!(told.contains("the keyring does not answer"), "{told}");
+    assert!(world.oauth.requests("/device").is_empty());
+}
+
+#[test]
 fn what_goes_wrong_is_told() {
     let world = World::new();
     for (device, words) in [(Device::Denied, "not allowed"), (Device::Expired, "in time")] {
@@ -259,6 +345,9 @@ fn keys_that_make_no_sense_are_told() {
         ("client_id = \"x\"", "goes with oauth"),
         ("oauth = \"google\"\nclient_id = \"x\"\npassword_env = \"P\"", "do not go together"),
         ("oauth = \"google\"\nclient_id = \"x\"\ntokens = \"cloud\"", "keyring or file"),
+        ("oauth = \"google\"\nclient_id = \"x\"\nminimum = \"scram\"", "does not go with oauth"),
+        ("oauth = \"google\"\nclient_id = \"x\"\nmechanism = \"PLAIN\"", "takes no token"),
+        ("mechanism = \"external\"", "client certificate"),
     ] {
         fs::write(world.home.path().join("fetch.toml"), format!("{head}{keys}\n")).unwrap();
         let told = world.run(&["account", "list"]).fails(1);

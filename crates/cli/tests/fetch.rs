@@ -174,6 +174,7 @@ fn wrong_usage_says_what_to_write() {
         (&["imap://john@host", "--to", "maildir:Mail"], 2, "pop3s://"),
         (&[url.as_str(), url.as_str()], 2, "one URL at a time"),
         (&["--keep", "false"], 2, "--keep goes with a URL"),
+        (&["--forget-login"], 2, "--forget-login ACCOUNT"),
         (&["gmx", "--ca-file", "x"], 2, "stands in the file"),
         (&[&url, "--to", "imaps://john:hunter2@host/INBOX"], 2, "to_password_command"),
         (&[], 1, "[accounts.gmx]"),

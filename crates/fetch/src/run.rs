@@ -16,6 +16,7 @@ use crate::{
     pipeline::{Shared, Stopped},
     plan::Plan,
     policy::{Keep, Policy, rest_left, rest_of_delay, rest_of_login},
+    refused,
     report::{Event, Report},
     session::{Session, is_login},
     tokens::{TokenError, TokenSource},
@@ -96,10 +97,12 @@ pub enum RunError {
     Token(TokenError),
     /// The server refused the credentials before, and is not asked again for so many seconds.
     #[error(
-        "the server refused the password {times} times in a row; it is not tried again for {}",
+        "the server refused the {what} {times} times in a row; it is not tried again for {}",
         crate::plan::Span(*.seconds)
     )]
     Held {
+        /// What: a password, a token or a certificate.
+        what: &'static str,
         /// How often.
         times: u32,
         /// How long, in seconds.
@@ -260,7 +263,7 @@ pub async fn run_with(
     stop: &Stop,
 ) -> Result<Summary, RunError> {
     let shared = prepare(account, report, stop).await?;
-    keep_pace(&shared, mode, stop).await?;
+    keep_pace(account, &shared, mode, stop).await?;
     let account = &believed(account, &shared);
     let mut summary = Summary::default();
     let mut lessons = Lessons { retry_aside: patience.retry_aside, ..Lessons::default() };
@@ -305,7 +308,7 @@ pub async fn run_with(
 /// What would be done, without doing it.
 pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
     let shared = prepare(account, report, stop).await?;
-    keep_pace(&shared, Mode::Fetch, stop).await?;
+    keep_pace(account, &shared, Mode::Fetch, stop).await?;
     let account = &believed(account, &shared);
     let (mut summary, mut lessons) = (Summary::default(), Lessons::default());
     let mut session =
@@ -319,7 +322,7 @@ pub async fn plan(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Re
 /// Whether the account works: logs in, lists, and ends.
 pub async fn check(account: &Account, report: Arc<dyn Report>, stop: &Stop) -> Result<Plan, RunError> {
     let shared = prepare(account, report, stop).await?;
-    keep_pace(&shared, Mode::FetchNow, stop).await?;
+    keep_pace(account, &shared, Mode::FetchNow, stop).await?;
     let (mut summary, mut lessons) = (Summary::default(), Lessons::default());
     let mut session =
         Session { account, shared: &shared, stop, summary: &mut summary, lessons: &mut lessons };
@@ -414,8 +417,15 @@ fn believed(account: &Account, shared: &Shared) -> Account {
 }
 
 /// Waits where the server wants more time between logins, if that is short enough.
-async fn keep_pace(shared: &Shared, mode: Mode, stop: &Stop) -> Result<(), RunError> {
-    match check_pace(shared, mode) {
+async fn keep_pace(account: &Account, shared: &Shared, mode: Mode, stop: &Stop) -> Result<(), RunError> {
+    let refused = shared.journal().state().refused_mark;
+    // What was not refused is not held.
+    let is_other = match refused {
+        Some(_) if mode == Mode::Fetch => Some(refused::mark(account, refused).await) != refused,
+        _ => false,
+    };
+    let mode = if is_other { Mode::FetchNow } else { mode };
+    match check_pace(shared, mode, refused::what(account)) {
         Err(RunError::TooEarly { seconds, .. }) if seconds <= WAIT_MAX_SECONDS => {
             shared.report.event(&Event::Waiting { seconds });
             stop.or(async {
@@ -429,14 +439,14 @@ async fn keep_pace(shared: &Shared, mode: Mode, stop: &Stop) -> Result<(), RunEr
 }
 
 /// Whether it is time to log in.
-fn check_pace(shared: &Shared, mode: Mode) -> Result<(), RunError> {
+fn check_pace(shared: &Shared, mode: Mode, what: &'static str) -> Result<(), RunError> {
     let (journal, now) = (shared.journal(), now());
     let state = journal.state();
     if let (Some((at, times)), Mode::Fetch) = (state.refused, mode) {
         let rest = rest_of_login(times);
         let seconds = rest_left(at, rest, now);
         if seconds > 0 {
-            return Err(RunError::Held { times, seconds });
+            return Err(RunError::Held { what, times, seconds });
         }
     }
     if let (Some(delay), Some(login)) = (state.delay, state.login) {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use restante_client::{
-    Client, Credentials, Error, Listing, MessageNumber, Offer, Refused, ResponseCode, Strength, Verb,
+    Client, CredentialKind, Credentials, Error, Listing, MessageNumber, Offer, Refused, ResponseCode,
+    Strength, Verb,
 };
 use restante_proto::Secret;
 use restante_store::crash;
@@ -18,6 +19,7 @@ use crate::{
     pipeline::{How, Job, Outcome, Pipeline, Shared},
     plan::{Action, Because, Plan, Step, Why},
     policy::{Keep, rest_of_message},
+    refused,
     report::Event,
     run::{Account, RunError, Stop, Summary},
     tokens::TokenSource,
@@ -113,7 +115,9 @@ impl Session<'_> {
                 return Err(RunError::Client(error));
             }
             Err(RunError::Credentials(error)) => {
-                self.shared.journal().append_durably(&[Record::Refused { at: now() }])?;
+                let before = self.shared.journal().state().refused_mark;
+                let mark = Some(refused::mark(self.account, before).await);
+                self.shared.journal().append_durably(&[Record::Refused { at: now(), mark }])?;
                 return Err(match self.account.tokens {
                     Some(_) => RunError::TokenRefused(error),
                     None => RunError::Credentials(error),
@@ -146,7 +150,11 @@ impl Session<'_> {
         source: &Arc<dyn TokenSource>,
         refused: Option<&Secret<Vec<u8>>>,
     ) -> Result<Secret<Vec<u8>>, RunError> {
-        self.stop.or(async { source.token(refused).await.map_err(RunError::Token) }).await
+        let token = self.stop.or(async { source.token(refused).await.map_err(RunError::Token) }).await?;
+        if let Some(text) = source.trouble() {
+            self.warn(text);
+        }
+        Ok(token)
     }
 
     /// Connects and logs in; says how strong that was. `seen` is how strong it was before.
@@ -174,6 +182,13 @@ impl Session<'_> {
                         && *minimum == strength
                     {
                         return RunError::Weaker { seconds: now().saturating_sub(at), error };
+                    }
+                    if way.is_none() && minimum < Some(Strength::Keys) && is_refused_by_keys(&error, &client)
+                    {
+                        self.warn(NO_KEYS.to_owned());
+                    }
+                    if credentials.kind == CredentialKind::Password && wants_tokens(&client) {
+                        self.warn(TOKENS_ALONE.to_owned());
                     }
                     let was_right = self.shared.journal().state().login.is_some();
                     match is_credentials(&error, client.capabilities().auth_resp_code(), was_right) {
@@ -570,6 +585,25 @@ async fn headers(
 
 /// Words that servers have for a maildrop that somebody else has open, or for a fault of their own.
 const HELD_WORDS: [&str; 6] = ["lock", "busy", "in use", "try again", "temporar", "another session"];
+
+/// What may be the matter where SCRAM is offered and refused.
+const NO_KEYS: &str = "the server offers SCRAM, as some do for users of whom they have no keys: if the password is right, mechanism = \"PLAIN\" in the account (or --mechanism PLAIN) sends it inside TLS instead";
+
+/// What may be the matter with a password there. USER may be on offer all the same.
+const TOKENS_ALONE: &str = "by AUTH the server takes tokens alone: if no password works there, oauth = … in the account, and then «restante account login», sign in";
+
+/// Whether tokens are all that the server takes by AUTH.
+fn wants_tokens(client: &Client) -> bool {
+    let mut mechanisms = client.capabilities().mechanisms().peekable();
+    mechanisms.peek().is_some() && mechanisms.all(|name| matches!(name, "OAUTHBEARER" | "XOAUTH2"))
+}
+
+/// Whether SCRAM was refused where PLAIN would be safe from those who listen.
+fn is_refused_by_keys(error: &Error, client: &Client) -> bool {
+    let offers = |start: &str| client.capabilities().mechanisms().any(|name| name.starts_with(start));
+    let is_refused = matches!(error, Error::Refused(refused) if refused.verb == Some(Verb::Auth));
+    is_refused && client.tls().is_some() && offers("SCRAM-") && offers("PLAIN")
+}
 
 /// Whether a login was refused.
 pub(crate) fn is_login(refused: &Refused) -> bool {

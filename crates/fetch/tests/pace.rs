@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use engine::{Desk, Ran};
+use restante_client::Credentials;
 use restante_fetch::{
     Event, Keep, Mode, Patience, RunError, Stop,
     journal::{Journal, Record, now},
@@ -33,7 +34,7 @@ fn a_wrong_password_is_not_tried_again_and_again() {
                     assert!(matches!(ran.ended, Err(RunError::Credentials(_))), "{}", ran.told());
                 }
                 (true, _) => {
-                    let Err(error @ RunError::Held { times: 2, seconds }) = &ran.ended else {
+                    let Err(error @ RunError::Held { times: 2, seconds, .. }) = &ran.ended else {
                         panic!("{}", ran.told());
                     };
                     assert!((1..=600).contains(seconds) && !error.is_temporary());
@@ -46,6 +47,26 @@ fn a_wrong_password_is_not_tried_again_and_again() {
         patient(&desk, Mode::FetchNow);
         assert_eq!(server.connections(), if coded { 3 } else { 5 });
     }
+}
+
+#[test]
+fn what_was_not_refused_is_not_held() {
+    let server = EvilServer::start(Misbehaviour::LoginRefusedAuth, Mail::few());
+    let mut desk = Desk::new(server.address(), Files::Maildir, Keep::No);
+    let held = |desk: &Desk| match patient(desk, Mode::Fetch).ended {
+        Err(RunError::Credentials(_)) => false,
+        Err(RunError::Held { what: "password", .. }) => true,
+        ended => panic!("{ended:?}"),
+    };
+    assert_eq!([held(&desk), held(&desk), held(&desk)], [false, false, true]);
+    // Somebody has corrected the password, and then the way to log in; each has its own two times.
+    let user = desk.account.credentials.user.clone();
+    desk.account.credentials = Credentials::new(user, b"another one".to_vec());
+    assert_eq!([held(&desk), held(&desk), held(&desk)], [false, false, true]);
+    desk.account.way = Some("USER".into());
+    assert_eq!([held(&desk), held(&desk), held(&desk)], [false, false, true]);
+    let journal = std::fs::read_to_string(&desk.account.journal).unwrap();
+    assert!(!journal.contains("another one") && journal.contains("refused "), "{journal}");
 }
 
 #[test]

@@ -31,6 +31,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest request, in octets.
 const REQUEST_MAX_OCTETS: usize = 16 << 10;
 
+/// How many answers to other questions may come before the right one: somebody else may try, and be in the way.
+const STRANGERS_MAX: usize = 16;
+
 /// How many connections are held at once; browsers open some for nothing.
 const CONNECTIONS_MAX: usize = 16;
 
@@ -130,9 +133,11 @@ impl Browser {
     }
 }
 
-/// The first answer that comes; what else browsers ask for is not here.
+/// The first answer to this question that comes; what else browsers ask for is not here. Others are turned away, but not
+/// without end: then the last of them comes back.
 async fn listen(listener: &TcpListener, state: &str) -> Answer {
     let mut open = JoinSet::new();
+    let mut strangers = 0;
     loop {
         tokio::select! {
             accepted = listener.accept(), if open.len() < CONNECTIONS_MAX => match accepted {
@@ -142,7 +147,10 @@ async fn listen(listener: &TcpListener, state: &str) -> Answer {
             },
             Some(served) = open.join_next() => {
                 if let Ok(Some(answer)) = served {
-                    return answer;
+                    strangers += usize::from(answer.state != state);
+                    if answer.state == state || strangers >= STRANGERS_MAX {
+                        return answer;
+                    }
                 }
             }
         }

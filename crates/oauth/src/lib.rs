@@ -19,6 +19,6 @@ pub use browser::Browser;
 pub use error::OauthError;
 pub use http::{Http, HttpError, is_safe};
 pub use provider::{Client, Flow, Known, PROVIDERS, Provider};
-pub use source::Source;
-pub use store::{Lock, Place, Store};
+pub use source::{Source, Unsaved};
+pub use store::{Lock, Place, Room, Store};
 pub use tokens::Tokens;

@@ -17,6 +17,28 @@ use crate::{
     tokens::{Tokens, now},
 };
 
+/// New tokens of an account that could not be kept: those in the store are worth nothing any more, so these have to last as
+/// long as the process does. All sources that it makes for the account share one of these.
+#[derive(Clone, Debug, Default)]
+pub struct Unsaved(Arc<Mutex<Option<New>>>);
+
+#[derive(Clone, Debug)]
+struct New {
+    tokens: Tokens,
+    /// What was in the store when these came; once something else is there, a person has signed in anew.
+    stored: Tokens,
+}
+
+impl Unsaved {
+    fn get(&self) -> Option<New> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, new: Option<New>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+}
+
 /// Where an account's access tokens come from.
 pub struct Source {
     provider: String,
@@ -25,8 +47,8 @@ pub struct Source {
     store: Store,
     /// Found when a token is replaced for the first time.
     found: OnceCell<Provider>,
-    /// What could not be kept: a refresh token that was used up is worth nothing any more.
-    unsaved: Mutex<Option<Tokens>>,
+    unsaved: Unsaved,
+    trouble: Mutex<Option<String>>,
     now: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -49,9 +71,29 @@ impl Source {
             http,
             store,
             found: OnceCell::new(),
-            unsaved: Mutex::new(None),
+            unsaved: Unsaved::default(),
+            trouble: Mutex::new(None),
             now: Arc::new(now),
         }
+    }
+
+    /// The same for an account of which other sources have left this.
+    #[must_use]
+    pub fn with_unsaved(self, unsaved: Unsaved) -> Self {
+        Self { unsaved, ..self }
+    }
+
+    /// When a person signed in, in seconds since 1970, as far as is known.
+    pub async fn signed_in_at(&self) -> Option<u64> {
+        match self.unsaved.get() {
+            Some(new) => new.tokens.signed_in_at,
+            None => self.store.load().await.ok().flatten()?.signed_in_at,
+        }
+    }
+
+    /// What a person should know though there was a token; told once.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The same by another clock, in seconds since 1970.
@@ -70,32 +112,76 @@ impl Source {
             Some(refused) => tokens.access != *refused && tokens.is_fresh((self.now)()),
             None => tokens.is_fresh((self.now)()),
         };
-        let tokens = self.load().await?;
-        if is_good(&tokens) {
-            return Ok(tokens.access.clone());
+        if self.unsaved.get().is_none() {
+            let tokens = self.load().await?;
+            if is_good(&tokens) {
+                return Ok(tokens.access);
+            }
         }
-        let _lock = self.store.lock().await?;
-        // Somebody else may have done it meanwhile.
-        let tokens = self.load().await?;
+        let lock = self.store.lock().await;
+        let unsaved = self.unsaved.get();
+        let (tokens, stored) = match (unsaved, &lock) {
+            (Some(new), Ok(_)) => self.settle(new).await?,
+            (Some(New { tokens, stored }), Err(_)) => (tokens, stored),
+            // Somebody else may have done it meanwhile.
+            (None, Ok(_)) => self.load().await.map(|tokens| (tokens.clone(), tokens))?,
+            (None, Err(error)) => return Err(error.clone()),
+        };
         if is_good(&tokens) {
-            return Ok(tokens.access.clone());
+            return Ok(tokens.access);
         }
+        let _lock = lock?;
+        // The refresh token is spent only where the next one can be kept.
+        let room = self.store.room(Some(&tokens)).await?;
         let new = self.refresh(&tokens).await?;
         let access = new.access.clone();
-        if let Err(error) = self.store.save(&new).await {
-            tracing::error!(%error, "a new token could not be kept; it is gone when this ends");
-            *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
+        match room.save(&new).await {
+            Ok(()) => self.unsaved.set(None),
+            Err(error) => {
+                self.tell(&error);
+                self.unsaved.set(Some(New { tokens: new, stored }));
+            }
         }
         Ok(access)
     }
 
+    /// Tries again to keep what could not be kept. What works now, and what is in the store.
+    async fn settle(&self, new: New) -> Result<(Tokens, Tokens), OauthError> {
+        match self.store.load().await {
+            Ok(Some(stored)) if stored == new.stored => {}
+            // Nobody can say what is there.
+            Err(error) => {
+                self.tell(&error);
+                return Ok((new.tokens, new.stored));
+            }
+            // Somebody has signed in anew, or out.
+            Ok(_) => {
+                self.unsaved.set(None);
+                return self.load().await.map(|tokens| (tokens.clone(), tokens));
+            }
+        }
+        match self.store.save(&new.tokens).await {
+            Ok(()) => {
+                self.unsaved.set(None);
+                Ok((new.tokens.clone(), new.tokens))
+            }
+            Err(error) => {
+                self.tell(&error);
+                Ok((new.tokens, new.stored))
+            }
+        }
+    }
+
+    fn tell(&self, error: &OauthError) {
+        tracing::error!(%error, "a new token could not be kept; it is gone when this ends");
+        let text = format!(
+            "a new token could not be kept ({error}); it is tried again while this runs, and afterwards you may have to sign in again"
+        );
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
     async fn load(&self) -> Result<Tokens, OauthError> {
-        let unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let tokens = match unsaved {
-            Some(tokens) => Some(tokens),
-            None => self.store.load().await?,
-        };
-        let tokens = tokens.ok_or(OauthError::SignIn("nobody has signed in"))?;
+        let tokens = self.store.load().await?.ok_or(OauthError::SignIn("nobody has signed in"))?;
         // The configuration may name another server by now: it gets no tokens of the old one.
         if tokens.owner != Tokens::owner(&self.provider, &self.client.id) {
             return Err(OauthError::SignIn("the tokens are those of another client"));
@@ -121,6 +207,7 @@ impl Source {
         let asked = oauth.exchange_refresh_token(&refresh_token).request_async(&self.http).await;
         let response = asked.map_err(|error| told(error, true))?;
         let mut new = Tokens::of(&response, &tokens.owner, (self.now)())?;
+        new.signed_in_at = tokens.signed_in_at;
         // RFC 6749 §6: what is left out is as it was.
         new.refresh = new.refresh.or_else(|| tokens.refresh.clone());
         if new.scope.is_empty() {

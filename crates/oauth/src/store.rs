@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process, thread,
@@ -52,6 +52,13 @@ pub struct Store {
     file: PathBuf,
 }
 
+/// Room in which tokens can be kept, whatever happens to the disk meanwhile. What is not used is given back.
+#[derive(Debug)]
+pub struct Room<'a> {
+    store: &'a Store,
+    new: Option<NewFile>,
+}
+
 /// While it lives, no other process replaces these tokens.
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code)] File); // closing the file unlocks it
@@ -66,6 +73,8 @@ impl Store {
     pub async fn usual(account: &str, file: &Path) -> Self {
         let place = match file.exists() {
             true => Place::File,
+            // Also where it does not answer now: then that is what to say, not that nobody has signed in.
+            false if marker(file).exists() => Place::Keyring,
             false if has_keyring().await => Place::Keyring,
             false => Place::File,
         };
@@ -75,6 +84,32 @@ impl Store {
     /// Where they are.
     pub const fn place(&self) -> Place {
         self.place
+    }
+
+    /// The other place of the same account's tokens.
+    #[must_use]
+    pub fn other(&self) -> Self {
+        let place = match self.place {
+            Place::Keyring => Place::File,
+            Place::File => Place::Keyring,
+        };
+        Self { place, ..self.clone() }
+    }
+
+    /// Whether tokens should be there, as far as can be told without asking a keyring.
+    pub fn is_said_to_have_tokens(&self) -> bool {
+        match self.place {
+            Place::Keyring => marker(&self.file).exists(),
+            Place::File => self.file.exists(),
+        }
+    }
+
+    /// Whether it can be asked.
+    pub async fn answers(&self) -> bool {
+        match self.place {
+            Place::Keyring => has_keyring().await,
+            Place::File => true,
+        }
     }
 
     /// The same in words.
@@ -115,13 +150,38 @@ impl Store {
     /// # Errors
     /// If they cannot be kept; the others are kept then.
     pub async fn save(&self, tokens: &Tokens) -> Result<(), OauthError> {
-        let text = tokens.write();
         match self.place {
-            Place::File => {
-                write(&self.file, text.expose()).map_err(|error| self.failed("write", &error.to_string()))
-            }
-            Place::Keyring => self.keyring(move |entry| entry.set_password(text.expose())).await,
+            Place::File => self.room(None).await?.save(tokens).await,
+            Place::Keyring => self.set(tokens).await,
         }
+    }
+
+    /// Makes sure that new tokens can be kept: a refresh token that rotates must not be spent before. A file's room is
+    /// written in advance; a keyring is made to write `now`, what is kept by now, once more.
+    ///
+    /// # Errors
+    /// If they could not be kept.
+    pub async fn room(&self, now: Option<&Tokens>) -> Result<Room<'_>, OauthError> {
+        let new = match (self.place, now) {
+            (Place::File, _) => {
+                Some(NewFile::make(&self.file).map_err(|error| self.failed("write", &error.to_string()))?)
+            }
+            (Place::Keyring, Some(tokens)) => {
+                self.set(tokens).await?;
+                None
+            }
+            (Place::Keyring, None) => None,
+        };
+        Ok(Room { store: self, new })
+    }
+
+    async fn set(&self, tokens: &Tokens) -> Result<(), OauthError> {
+        let text = tokens.write();
+        // First: a marker without tokens is put right by the next one to ask, tokens that nobody knows of are not.
+        make_folder(&self.file)
+            .and_then(|()| OpenOptions::new().create(true).append(true).mode(0o600).open(marker(&self.file)))
+            .map_err(|error| OauthError::Store(format!("cannot note where the tokens are: {error}")))?;
+        self.keyring(move |entry| entry.set_password(text.expose())).await
     }
 
     /// Forgets them; whether there were any.
@@ -136,12 +196,15 @@ impl Store {
                 Err(error) => Err(self.failed("remove", &error.to_string())),
             },
             Place::Keyring => {
-                self.keyring(|entry| match entry.delete_credential() {
-                    Ok(()) => Ok(true),
-                    Err(keyring::Error::NoEntry) => Ok(false),
-                    Err(error) => Err(error),
-                })
-                .await
+                let had = self
+                    .keyring(|entry| match entry.delete_credential() {
+                        Ok(()) => Ok(true),
+                        Err(keyring::Error::NoEntry) => Ok(false),
+                        Err(error) => Err(error),
+                    })
+                    .await?;
+                fs::remove_file(marker(&self.file)).unwrap_or_default();
+                Ok(had)
             }
         }
     }
@@ -188,10 +251,33 @@ impl Store {
         match done {
             Some(Ok(done)) => Ok(done),
             // The library's error may hold what it read.
-            Some(Err(error)) => Err(self.failed("use", words(&error))),
-            None => Err(self.failed("use", "it does not answer")),
+            Some(Err(error)) => Err(OauthError::Store(words(&error).to_owned())),
+            None => Err(OauthError::Store("the keyring does not answer".to_owned())),
         }
     }
+}
+
+impl Room<'_> {
+    /// Keeps these in it, in place of others.
+    ///
+    /// # Errors
+    /// If that does not work all the same; the others are kept then.
+    pub async fn save(self, tokens: &Tokens) -> Result<(), OauthError> {
+        match self.new {
+            None => self.store.set(tokens).await,
+            Some(new) => {
+                let written = new.become_file(&self.store.file, tokens.write().expose());
+                written.map_err(|error| self.store.failed("write", &error.to_string()))
+            }
+        }
+    }
+}
+
+/// What stands beside the file's place when the tokens are in the keyring: who runs where there is none knows it by this.
+fn marker(file: &Path) -> PathBuf {
+    let mut path = file.to_path_buf().into_os_string();
+    path.push(".keyring");
+    PathBuf::from(path)
 }
 
 /// Whether a keyring answers.
@@ -217,11 +303,11 @@ async fn in_thread<T: Send + 'static>(
 
 fn words(error: &keyring::Error) -> &'static str {
     match error {
-        keyring::Error::NoStorageAccess(_) => "it is locked",
-        keyring::Error::NoDefaultStore => "there is none",
-        keyring::Error::Ambiguous(_) => "it has more than one entry for this account",
-        keyring::Error::TooLong(..) => "the tokens are too long for it",
-        _ => "it failed",
+        keyring::Error::NoStorageAccess(_) => "the keyring does not answer: it is locked",
+        keyring::Error::Ambiguous(_) => "the keyring has more than one entry for this account",
+        keyring::Error::TooLong(..) => "the tokens are too long for the keyring",
+        // Where nobody is logged in, as with cron, there is none.
+        _ => "the keyring does not answer; where none is open, as with cron, tokens = \"file\" is the way",
     }
 }
 
@@ -242,28 +328,53 @@ fn read(file: &Path) -> io::Result<Option<Secret<String>>> {
     Ok(Some(Secret::new(text)))
 }
 
-/// Whole, or not at all, also if the machine stops meanwhile.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    make_folder(file)?;
-    let mut new = file.to_path_buf().into_os_string();
-    new.push(format!(".{}.new", process::id()));
-    let new = PathBuf::from(new);
-    let written = || {
+/// A file that takes the place of another one, whole or not at all, also if the machine stops meanwhile. It is long enough
+/// for all tokens before any are there, so that a disk that is full is noticed first.
+#[derive(Debug)]
+struct NewFile {
+    path: PathBuf,
+    opened: File,
+}
+
+impl NewFile {
+    fn make(file: &Path) -> io::Result<Self> {
+        make_folder(file)?;
+        let mut path = file.to_path_buf().into_os_string();
+        path.push(format!(".{}.new", process::id()));
+        let path = PathBuf::from(path);
         // What a process of the same number left behind has its rights, whatever they are.
-        match fs::remove_file(&new) {
+        match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        opened.write_all(text.as_bytes())?;
-        opened.sync_all()?;
-        fs::rename(&new, file)?;
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut new = Self { path, opened };
+        // Not zeros: some file systems keep these without room.
+        new.opened.write_all(&vec![b' '; FILE_MAX_OCTETS as usize])?;
+        new.opened.sync_all()?;
+        Ok(new)
+    }
+
+    fn become_file(mut self, file: &Path, text: &str) -> io::Result<()> {
+        self.opened.rewind()?;
+        self.opened.write_all(text.as_bytes())?;
+        self.opened.set_len(text.len() as u64)?;
+        self.opened.sync_all()?;
+        fs::rename(&self.path, file)?;
         match file.parent() {
+            // An empty one is the folder where we are.
+            Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
             Some(folder) => File::open(folder)?.sync_all(),
             None => Ok(()),
         }
-    };
-    written().inspect_err(|_| drop(fs::remove_file(&new)))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // It is gone where it has become the file.
+        fs::remove_file(&self.path).unwrap_or_default();
+    }
 }
 
 fn make_folder(file: &Path) -> io::Result<()> {

@@ -29,6 +29,8 @@ pub struct Tokens {
     pub scope: String,
     /// By whom, and for which client, it was given out: see [`Tokens::owner`].
     pub owner: String,
+    /// When a person signed in, in seconds since 1970.
+    pub signed_in_at: Option<u64>,
 }
 
 impl Tokens {
@@ -58,6 +60,7 @@ impl Tokens {
             lifetime_seconds,
             scope: scope.unwrap_or_default(),
             owner: owner.to_owned(),
+            signed_in_at: Some(now),
         })
     }
 
@@ -78,6 +81,7 @@ impl Tokens {
             "expires_at": self.expires_at,
             "lifetime_seconds": self.lifetime_seconds,
             "scope": self.scope,
+            "signed_in_at": self.signed_in_at,
         });
         Secret::new(object.to_string())
     }
@@ -97,6 +101,7 @@ impl Tokens {
             lifetime_seconds: number("lifetime_seconds"),
             scope: words("scope").unwrap_or_default(),
             owner: words("owner")?,
+            signed_in_at: number("signed_in_at"),
         })
     }
 }
@@ -118,6 +123,7 @@ mod tests {
             lifetime_seconds: lifetime,
             scope: "mail".into(),
             owner: Tokens::owner("google", "id"),
+            signed_in_at: Some(900),
         }
     }
 

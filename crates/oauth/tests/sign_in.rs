@@ -15,7 +15,7 @@ use std::{
 };
 
 use restante_oauth::{
-    Browser, Client, Flow, Http, OauthError, Place, Provider, Source, Store, Tokens, device, is_safe,
+    Browser, Client, Flow, Http, OauthError, Place, Provider, Source, Store, Tokens, Unsaved, device, is_safe,
 };
 use restante_proto::Secret;
 use restante_testkit::authorization_server::{
@@ -120,10 +120,28 @@ async fn a_browser_comes_back() {
 async fn an_answer_to_another_question_is_none() {
     let server = AuthorizationServer::start();
     server.script(|script| script.wrong_state = true);
-    let (tokens, page) = by_browser(&server, &client()).await;
-    assert_eq!(tokens.unwrap_err(), OauthError::State);
-    assert!(page.contains("Nothing was kept"), "{page}");
-    assert!(server.requests("/token").is_empty());
+    let provider = Provider::find(&server.issuer(), &http()).await.unwrap();
+    let server = Arc::new(server);
+    // One that is forged does not end it; so many do.
+    for forged in [1, 16] {
+        server.script(|script| script.wrong_state = true);
+        let browser = Browser::open(&provider, &client(), "mail").await.unwrap();
+        let (url, seen) = (browser.url().to_owned(), Arc::clone(&server));
+        let person = tokio::task::spawn_blocking(move || {
+            for _ in 0..forged {
+                let (status, page) = visit(&url).unwrap();
+                assert!(status == 400 && page.contains("Nothing was kept"), "{page}");
+            }
+            if forged == 1 {
+                assert!(seen.requests("/token").is_empty());
+                seen.script(|script| script.wrong_state = false);
+                assert_eq!(visit(&url).unwrap().0, 200);
+            }
+        });
+        let tokens = browser.finish(&http()).await;
+        person.await.unwrap();
+        assert_eq!(tokens.err(), (forged > 1).then_some(OauthError::State));
+    }
     server.script(|script| (script.wrong_state, script.refuses) = (false, Some("access_denied")));
     let (tokens, page) = by_browser(&server, &client()).await;
     assert_eq!(tokens.unwrap_err(), OauthError::Denied);
@@ -245,6 +263,66 @@ async fn tokens_are_replaced_before_their_end_and_when_they_are_refused() {
     assert_eq!(source.access(Some(&second)).await.unwrap(), third);
     assert!(third != second && refreshes() == 2);
     assert!(!format!("{source:?}").contains("SECRET"));
+}
+
+fn refreshes(server: &AuthorizationServer) -> usize {
+    server.requests("/token").iter().filter(|form| form["grant_type"] == "refresh_token").count()
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_spent_only_where_the_next_one_can_be_kept() {
+    let (server, folder) = (AuthorizationServer::start(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("john.tokens");
+    keep(&file, &server, 0).await;
+    // Where the new file would be made, something else stands: nothing can be written, as on a disk that is full.
+    let hindrance = folder.path().join(format!("john.tokens.{}.new", std::process::id()));
+    fs::create_dir(&hindrance).unwrap();
+    let source = source(&server, &file, http());
+    let error = source.access(None).await.unwrap_err();
+    assert!(matches!(error, OauthError::Store(_)) && error.is_temporary(), "{error}");
+    assert_eq!(refreshes(&server), 0);
+    fs::remove_dir(&hindrance).unwrap();
+    source.access(None).await.unwrap();
+    assert!(refreshes(&server) == 1 && source.trouble().is_none());
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    // What is not spent leaves nothing behind either.
+    keep(&file, &server, 0).await;
+    server.fault("/token", Some(Fault::Status500));
+    source.access(None).await.unwrap_err();
+    assert!(!hindrance.exists());
+}
+
+#[tokio::test]
+async fn what_could_not_be_kept_is_kept_later() {
+    let (server, folder) = (Arc::new(AuthorizationServer::start()), tempfile::tempdir().unwrap());
+    let (file, aside) = (folder.path().join("john.tokens"), folder.path().join("aside"));
+    keep(&file, &server, 0).await;
+    // Once the answer is here, a folder stands where the file was, so that nothing takes its place.
+    let (seen, places) = (Arc::clone(&server), (file.clone(), aside.clone()));
+    let clock = move || {
+        if refreshes(&seen) == 1 && !places.1.exists() {
+            fs::rename(&places.0, &places.1).unwrap();
+            fs::create_dir(&places.0).unwrap();
+        }
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    };
+    let unsaved = Unsaved::default();
+    let first = source(&server, &file, http()).with_unsaved(unsaved.clone()).with_clock(clock);
+    let token = first.access(None).await.unwrap();
+    assert!(first.trouble().unwrap().contains("could not be kept") && first.trouble().is_none());
+    // The next run of the same process still has it, and says so.
+    let next = source(&server, &file, http()).with_unsaved(unsaved.clone());
+    assert!(next.access(None).await.unwrap() == token && next.trouble().is_some());
+    // It is kept as soon as that works.
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    assert!(next.access(None).await.unwrap() == token && next.trouble().is_none());
+    let kept = Store::new(Place::File, "john", &file).load().await.unwrap().unwrap();
+    assert_eq!((kept.access, refreshes(&server)), (token, 1));
+    // Then the store counts: whoever signs out is signed out.
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(next.access(None).await, Err(OauthError::SignIn(_))));
 }
 
 #[tokio::test]

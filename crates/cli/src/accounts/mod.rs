@@ -198,6 +198,7 @@ impl AccountKeys {
             return Err(Failure::failed("the name of an account has letters, digits and . - _ @ +"));
         }
         let mut account = self.configure_with(name.to_owned(), state.join(format!("{name}.journal")))?;
+        account.check_certificate()?;
         account.former = Some(state.join(journal_of_url(&account.url, &account.to)));
         Ok(account)
     }
@@ -339,6 +340,7 @@ impl Configured {
         let journal = state.join(journal_of_url(&url, &keys.to));
         let mut account = keys.configure_with(name, journal)?;
         account.options.tls = tls;
+        account.check_certificate()?;
         Ok(account)
     }
 
@@ -383,6 +385,15 @@ impl Configured {
     /// Whether the login is by the client certificate (SASL EXTERNAL), so that there is no password.
     fn has_certificate(&self) -> bool {
         self.mechanism.as_deref().is_some_and(is_by_certificate)
+    }
+
+    /// Whoever logs in by a certificate has one.
+    fn check_certificate(&self) -> Result<(), Failure> {
+        match self.has_certificate() && self.options.tls.identity.is_none() {
+            true => Err(Failure::usage("mechanism: EXTERNAL goes with a client certificate")
+                .hint("client_certificate and client_key name it, or --client-certificate and --client-key")),
+            false => Ok(()),
+        }
     }
 
     /// What was fetched by a URL on the command line is not fetched again when the account comes into the file.

@@ -7,13 +7,16 @@ use std::{
 };
 
 use restante_client::tls::{TlsOptions, Trust};
-use restante_fetch::{TokenError, TokenFuture, TokenSource};
-use restante_oauth::{Client, Http, OauthError, Place, Provider, Source, Store, is_safe};
+use restante_fetch::{SignedInFuture, TokenError, TokenFuture, TokenSource};
+use restante_oauth::{Client, Http, OauthError, Place, Provider, Source, Store, Unsaved, is_safe};
 use restante_proto::Secret;
 use tokio::sync::OnceCell;
 
 use super::AccountKeys;
 use crate::{failure::Failure, password, terminal::harmless_line};
+
+/// The mechanisms that log in by a token (RFC 7628, and what came before it).
+const TOKEN_MECHANISMS: [&str; 2] = ["OAUTHBEARER", "XOAUTH2"];
 
 /// How an account signs in.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Oauth {
     place: Option<Place>,
     file: PathBuf,
     tls: TlsOptions,
+    /// Of all runs of this process, each of which reads its secrets anew.
+    unsaved: Unsaved,
 }
 
 impl Oauth {
@@ -54,6 +59,17 @@ impl Oauth {
         };
         if keys.password_command.is_some() || keys.password_env.is_some() || keys.password_file.is_some() {
             return Err(Failure::usage("a password and oauth do not go together"));
+        }
+        if keys.minimum.is_some() {
+            return Err(Failure::usage("minimum is for passwords, and does not go with oauth"));
+        }
+        if let Some(mechanism) = &keys.mechanism
+            && !TOKEN_MECHANISMS.iter().any(|name| name.eq_ignore_ascii_case(mechanism))
+        {
+            return Err(Failure::usage(format!(
+                "mechanism: {mechanism} takes no token; with oauth there are {}",
+                TOKEN_MECHANISMS.join(" and ")
+            )));
         }
         let known = Provider::known(provider);
         if known.is_none() && !is_safe(provider) {
@@ -89,6 +105,7 @@ impl Oauth {
             place,
             file: journal.with_extension("tokens"),
             tls: TlsOptions { trust, ..TlsOptions::default() },
+            unsaved: Unsaved::default(),
         }))
     }
 
@@ -107,6 +124,11 @@ impl Oauth {
         let mut tls = self.tls.client_config()?;
         tls.alpn_protocols.clear();
         Http::new(tls).map_err(|error| Failure::failed(error.to_string()))
+    }
+
+    /// Whether the configuration says that the tokens are in the keyring.
+    pub(crate) fn wants_keyring(&self) -> bool {
+        self.place == Some(Place::Keyring)
     }
 
     /// Where the tokens are.
@@ -151,14 +173,29 @@ impl fmt::Debug for Kept {
     }
 }
 
+impl Kept {
+    async fn source(&self) -> &Source {
+        let make = || async {
+            let store = self.oauth.store(None).await;
+            Source::new(&self.oauth.provider, self.client.clone(), self.http.clone(), store)
+                .with_unsaved(self.oauth.unsaved.clone())
+        };
+        self.source.get_or_init(make).await
+    }
+}
+
 impl TokenSource for Kept {
+    fn signed_in_at(&self) -> SignedInFuture<'_> {
+        Box::pin(async { self.source().await.signed_in_at().await })
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.source.get().and_then(Source::trouble)
+    }
+
     fn token<'a>(&'a self, refused: Option<&'a Secret<Vec<u8>>>) -> TokenFuture<'a> {
         Box::pin(async move {
-            let make = || async {
-                let store = self.oauth.store(None).await;
-                Source::new(&self.oauth.provider, self.client.clone(), self.http.clone(), store)
-            };
-            let source = self.source.get_or_init(make).await;
+            let source = self.source().await;
             let refused =
                 refused.map(|token| Secret::new(String::from_utf8_lossy(token.expose()).into_owned()));
             match source.access(refused.as_ref()).await {

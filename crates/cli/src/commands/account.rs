@@ -207,7 +207,7 @@ fn status(which: &Which) -> Result<(), Failure> {
         let state = Journal::look(path).map_err(|error| Failure::failed(error.to_string()).of(name))?;
         let (mut object, mut text) = match &state {
             None => (json!({"account": name, "runs": false}), format!("{name}: was never fetched\n")),
-            Some(state) => shown(name, state, now),
+            Some(state) => shown(&account, state, now),
         };
         if let Some((signed_in, line)) = login::status(&account, now)? {
             object["oauth"] = signed_in;
@@ -219,7 +219,8 @@ fn status(which: &Which) -> Result<(), Failure> {
 }
 
 /// What a journal says, as JSON and for people.
-fn shown(name: &str, state: &State, now: u64) -> (Value, String) {
+fn shown(account: &Configured, state: &State, now: u64) -> (Value, String) {
+    let name = &account.name;
     let ago = |at: u64| format!("{} ago", Span(now.saturating_sub(at)));
     let count = |fits: &dyn Fn(&Known) -> bool| state.iter().filter(|(_, known)| fits(known)).count();
     let here = count(&|known| known.stage == Stage::Delivered && known.gone.is_none());
@@ -245,10 +246,8 @@ fn shown(name: &str, state: &State, now: u64) -> (Value, String) {
     }
     text.push('\n');
     if let Some((at, times)) = state.refused {
-        text.push_str(&format!(
-            "  the server refused the password {times} times in a row, last {}\n",
-            ago(at)
-        ));
+        let what = if account.oauth.is_some() { "token" } else { "password" };
+        text.push_str(&format!("  the server refused the {what} {times} times in a row, last {}\n", ago(at)));
     }
     if let Some((strength, at)) = state.strength {
         text.push_str(&format!(

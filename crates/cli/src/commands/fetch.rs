@@ -254,6 +254,11 @@ const fn is_well(summary: &Summary) -> bool {
 impl Args {
     /// The accounts that are meant.
     fn accounts(&self) -> Result<Vec<Configured>, Failure> {
+        if self.forget_login && self.what.is_empty() {
+            // One server that was changed is no reason to trust all the others less.
+            return Err(Failure::usage("--forget-login goes with an account, or a URL")
+                .hint("restante fetch --forget-login ACCOUNT"));
+        }
         let url = |what: &&String| what.contains("://");
         if self.what.iter().any(|what| url(&what)) {
             let [what] = self.what.as_slice() else {
@@ -347,7 +352,11 @@ pub(super) fn told(name: &str, error: &RunError) -> Failure {
             "the server does not take this account's tokens: is the user's name right, and is POP3 turned on for the account?",
         ),
         error @ RunError::Weaker { .. } => Failure::failed(harmless_line(&error.to_string())).hint(
-            "nothing was sent. If the server was changed by those who run it, «restante fetch --forget-login» takes what it offers now",
+            format!("nothing was sent. If the server was changed by those who run it, «restante fetch --forget-login {}»{} takes what it offers now", harmless_line(name), match name.contains('@') {
+                // One of the command line is called so.
+                true => ", or with its URL in place of the name,",
+                false => "",
+            }),
         ),
         // It says what to do.
         RunError::Token(error) => Failure::failed(harmless_line(&error.text)),
@@ -356,4 +365,18 @@ pub(super) fn told(name: &str, error: &RunError) -> Failure {
         error => Failure::failed(harmless_line(&error.to_string())),
     };
     failure.of(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use restante_client::{Error, Strength};
+
+    use super::*;
+
+    #[test]
+    fn one_account_is_forgotten_and_not_all() {
+        let error = Error::TooWeak { minimum: Strength::Keys, offers: "it offers PLAIN".into() };
+        let told = told("gmx", &RunError::Weaker { seconds: 60, error }).render_now();
+        assert!(told.contains("«restante fetch --forget-login gmx»"), "{told}");
+    }
 }

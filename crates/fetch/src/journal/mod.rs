@@ -21,7 +21,7 @@ use restante_store::crash;
 use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use record::header_digest;
-pub use record::{Key, Record};
+pub use record::{Key, MARK_OCTETS, Mark, Record};
 pub(crate) use state::INTERRUPTED;
 pub use state::{Aside, Bound, Known, Stage, State};
 

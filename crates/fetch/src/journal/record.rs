@@ -9,6 +9,12 @@ use twox_hash::XxHash3_64;
 
 use crate::destination::Token;
 
+/// How long a [`Mark`] is, in octets.
+pub const MARK_OCTETS: usize = 10;
+
+/// What a server refused: a salt, and some octets of a digest. It tells whether something is the same, and not what it is.
+pub type Mark = [u8; MARK_OCTETS];
+
 /// What a message is known by: its unique-id, or what it holds where there is no id that can be believed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Box<str>);
@@ -154,6 +160,8 @@ pub enum Record {
     Refused {
         /// When.
         at: u64,
+        /// What it was; none in old journals.
+        mark: Option<Mark>,
     },
     /// The server wants so many seconds between logins (LOGIN-DELAY).
     Delay {
@@ -190,7 +198,7 @@ impl Record {
             | Self::Gone { at, .. }
             | Self::Login { at }
             | Self::Strength { at, .. }
-            | Self::Refused { at }
+            | Self::Refused { at, .. }
             | Self::OneByOne { at } => Some(*at),
             Self::Undone { .. }
             | Self::Renamed { .. }
@@ -246,7 +254,14 @@ impl Record {
             Self::Strength { strength, at } => {
                 write!(text, "strength {} {at}", strength.map_or("-", Strength::word))
             }
-            Self::Refused { at } => write!(text, "refused {at}"),
+            Self::Refused { at, mark } => {
+                write!(text, "refused {at}")?;
+                if let Some(mark) = mark {
+                    text.push(' ');
+                    push_hex(mark, text);
+                }
+                Ok(())
+            }
             Self::Delay { seconds } => write!(text, "delay {seconds}"),
             Self::OneByOne { at } => write!(text, "one-by-one {at}"),
         }
@@ -307,7 +322,14 @@ impl Record {
                 };
                 Self::Strength { strength, at: next()?.parse().ok()? }
             }
-            "refused" => Self::Refused { at: next()?.parse().ok()? },
+            "refused" => {
+                let at = next()?.parse().ok()?;
+                let mark = match next() {
+                    None => None,
+                    Some(mark) => Some(read_hex(mark)?),
+                };
+                Self::Refused { at, mark }
+            }
             "delay" => Self::Delay { seconds: next()?.parse().ok()? },
             "one-by-one" => Self::OneByOne { at: next()?.parse().ok()? },
             _ => return None,
@@ -418,7 +440,8 @@ mod tests {
             Record::Login { at: 5 },
             Record::Strength { strength: Some(Strength::Bound), at: 5 },
             Record::Strength { strength: None, at: 5 },
-            Record::Refused { at: 6 },
+            Record::Refused { at: 6, mark: None },
+            Record::Refused { at: 6, mark: Some([7; MARK_OCTETS]) },
             Record::Delay { seconds: 900 },
             Record::OneByOne { at: 7 },
         ] {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use restante_client::Strength;
 
-use super::{Key, Record};
+use super::{Key, Mark, Record};
 use crate::destination::Token;
 
 /// Everything that is known of an account.
@@ -23,6 +23,8 @@ pub struct State {
     pub strength: Option<(Strength, u64)>,
     /// When the server refused the credentials last, and how often in a row.
     pub refused: Option<(u64, u32)>,
+    /// What it was.
+    pub refused_mark: Option<Mark>,
     /// How many seconds the server wants between logins.
     pub delay: Option<u32>,
     /// When it turned out that the server does not answer what is sent ahead.
@@ -165,11 +167,17 @@ impl State {
             Record::Synced => {}
             Record::Moved => self.moved = true,
             Record::Settled => self.moved = false,
-            Record::Login { at } => (self.login, self.refused) = (Some(*at), None),
+            Record::Login { at } => {
+                (self.login, self.refused, self.refused_mark) = (Some(*at), None, None);
+            }
             Record::Strength { strength, at } => self.strength = strength.map(|strength| (strength, *at)),
-            Record::Refused { at } => {
-                let before = self.refused.map_or(0, |(_, times)| times);
+            Record::Refused { at, mark } => {
+                // In a row means the same each time.
+                let is_other =
+                    mark.is_some() && self.refused_mark.is_some_and(|before| Some(before) != *mark);
+                let before = self.refused.filter(|_| !is_other).map_or(0, |(_, times)| times);
                 self.refused = Some((*at, before.saturating_add(1)));
+                self.refused_mark = *mark;
             }
             Record::Delay { seconds } => self.delay = Some(*seconds).filter(|&seconds| seconds > 0),
             Record::OneByOne { at } => self.one_by_one = Some(*at),
@@ -269,7 +277,9 @@ impl State {
         records.extend(self.login.map(|at| Record::Login { at }));
         records.extend(self.strength.map(|(strength, at)| Record::Strength { strength: Some(strength), at }));
         if let Some((at, times)) = self.refused {
-            records.extend((0..times.min(ATTEMPTS_KEPT_MAX)).map(|_| Record::Refused { at }));
+            records.extend(
+                (0..times.min(ATTEMPTS_KEPT_MAX)).map(|_| Record::Refused { at, mark: self.refused_mark }),
+            );
         }
         records.extend(self.delay.map(|seconds| Record::Delay { seconds }));
         records.extend(self.one_by_one.map(|at| Record::OneByOne { at }));

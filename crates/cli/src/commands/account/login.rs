@@ -69,6 +69,9 @@ impl One {
             return Err(Failure::usage(format!("{} logs in by a password", self.name))
                 .hint("oauth = \"google\" and client_id stand in the account to sign in without one"));
         };
+        if self.no_keyring && oauth.wants_keyring() {
+            return Err(Failure::usage("--no-keyring and tokens = \"keyring\" do not go together"));
+        }
         Ok((account, oauth))
     }
 
@@ -83,6 +86,19 @@ pub(super) fn login(args: &Args) -> Result<(), Failure> {
     let user = account.url.user.clone().unwrap_or_default();
     runtime::block_on(Threads::One, async {
         let fail = |error: OauthError| told(&account.name, &error);
+        // Before a person takes the trouble: what comes of it can be kept.
+        let store = oauth.store(args.one.place()).await;
+        {
+            let _lock = store.lock().await.map_err(fail)?;
+            let before = match store.load().await {
+                Err(error @ OauthError::Store(_)) if store.place() == Place::Keyring => {
+                    return Err(fail(error));
+                }
+                // What is no use is replaced.
+                before => before.unwrap_or_default(),
+            };
+            store.room(before.as_ref()).await.map_err(fail)?;
+        }
         let provider = Provider::find(&oauth.provider, &http).await.map_err(fail)?;
         let scope = oauth.scope.as_deref().unwrap_or(&provider.scope);
         let tokens = match args.flow(&provider)? {
@@ -107,8 +123,15 @@ pub(super) fn login(args: &Args) -> Result<(), Failure> {
             }
         };
         let tokens = tokens.map_err(fail)?;
-        let store = oauth.store(args.one.place()).await;
-        store.save(&tokens).await.map_err(fail)?;
+        {
+            // A refresh that is under way would write its own tokens behind these.
+            let _lock = store.lock().await.map_err(fail)?;
+            store.save(&tokens).await.map_err(fail)?;
+            let other = store.other();
+            if (other.is_said_to_have_tokens() || other.answers().await) && other.forget().await.is_err() {
+                output::warn(&[format!("older tokens are still in {}", other.shown())]);
+            }
+        }
         if tokens.refresh.is_none() {
             output::warn(&[format!(
                 "{} gave no refresh token: sign in again when this one ends",
@@ -122,26 +145,52 @@ pub(super) fn login(args: &Args) -> Result<(), Failure> {
 pub(super) fn logout(one: &One) -> Result<(), Failure> {
     let (account, oauth) = one.find()?;
     runtime::block_on(Threads::One, async {
-        let store = oauth.store(one.place()).await;
-        let had = store.forget().await.map_err(|error| told(&account.name, &error))?;
-        let place = store.shown();
-        output::print(&match had {
-            true => format!(
-                "Signed out: the tokens are gone from {place}. The provider's page of your account takes back what was allowed.\n"
+        let fail = |error: OauthError| told(&account.name, &error);
+        let file = oauth.store(Some(Place::File)).await;
+        let keyring = file.other();
+        // A refresh that is under way would write its tokens back.
+        let _lock = file.lock().await.map_err(fail)?;
+        let mut had = Vec::new();
+        if file.forget().await.map_err(fail)? {
+            had.push(file.shown());
+        }
+        let mut unseen = "";
+        if oauth.wants_keyring() || keyring.is_said_to_have_tokens() || keyring.answers().await {
+            if keyring.forget().await.map_err(|error| {
+                fail(error).hint("the tokens are still in the keyring: sign out where it is open")
+            })? {
+                had.push(keyring.shown());
+            }
+        } else {
+            unseen = " The keyring does not answer; nobody said that there are tokens in it.";
+        }
+        let text = match had.is_empty() {
+            false => format!(
+                "Signed out: the tokens are gone from {}. The provider's page of your account takes back what was allowed.",
+                had.join(" and from ")
             ),
-            false => format!("There were no tokens in {place}.\n"),
-        })
+            true => "There were no tokens.".to_owned(),
+        };
+        output::print(&format!("{text}{unseen}\n"))
     })?
 }
 
-/// Whether somebody is signed in, as JSON and for people.
+/// Whether somebody is signed in, as JSON and for people; what is wrong with the tokens of one account stops no other.
 pub(super) fn status(account: &Configured, now: u64) -> Result<Option<(Value, String)>, Failure> {
     let Some(oauth) = &account.oauth else { return Ok(None) };
     runtime::block_on(Threads::One, async {
         let store = oauth.store(None).await;
-        let tokens = store.load().await.map_err(|error| told(&account.name, &error))?;
-        Ok(Some(shown(oauth, tokens.as_ref(), &store.shown(), now)))
-    })?
+        Some(match store.load().await {
+            Ok(tokens) => shown(oauth, tokens.as_ref(), &store.shown(), now),
+            Err(error) => {
+                let error = harmless_line(&error.to_string());
+                (
+                    json!({"provider": oauth.provider, "error": error}),
+                    format!("  nobody knows who is signed in: {error}\n"),
+                )
+            }
+        })
+    })
 }
 
 fn shown(oauth: &Oauth, tokens: Option<&Tokens>, place: &str, now: u64) -> (Value, String) {

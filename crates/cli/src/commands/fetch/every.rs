@@ -130,7 +130,7 @@ mod tests {
         let rare = Duration::from_secs(86_400);
         assert_eq!(pause(rare, 9, &lost()), rare);
         assert_eq!(pause(every, 1, &Some(RunError::TooEarly { delay: 900, seconds: 700 })).as_secs(), 700);
-        assert_eq!(pause(every, 1, &Some(RunError::Held { times: 2, seconds: 10 })), every);
+        assert_eq!(pause(every, 1, &Some(RunError::Held { what: "password", times: 2, seconds: 10 })), every);
     }
 
     #[test]
