@@ -348,7 +348,7 @@ async fn tokens_are_nothing_to_a_users_file() {
     assert!(!verifier.can(Needs::Token));
     for delay in [0, 1, 2] {
         let token = Secret::new("a".to_owned());
-        assert_eq!(timed(verifier.token(Some("ann"), &token, PEER)).await, (UNKNOWN, delay));
+        assert_eq!(timed(verifier.token(Some("ann"), &token, PEER)).await, (REFUSED, delay));
     }
     let begin = Instant::now();
     assert_eq!(verifier.token(None, &Secret::new(String::new()), PEER).await, UNKNOWN);

@@ -362,6 +362,8 @@ fn salts_that_tell_who_is_a_user_are_a_warning() {
     assert_eq!(told(), "");
 
     // A database's keys; the users file's key serves them, too, where the file is asked.
+    let database = world.path().join("database");
+    fs::write(&database, "").unwrap();
     let sql = |directories: &str, columns: &str| {
         let auth = format!("[auth]\ndirectories = [{directories}]\n");
         let query = format!("SELECT password{columns} FROM users WHERE name = :user");
@@ -372,7 +374,7 @@ fn salts_that_tell_who_is_a_user_are_a_warning() {
         };
         fs::write(
             &world.file,
-            format!("{text}[sql]\nurl = \"sqlite:///nowhere/users\"\nquery = \"{query}\"\n"),
+            format!("{text}[sql]\nurl = \"sqlite://{}\"\nquery = \"{query}\"\n", database.display()),
         )
         .unwrap();
         told()
