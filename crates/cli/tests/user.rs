@@ -191,6 +191,21 @@ fn one_password_serves_all_mechanisms_but_those_that_read_it() {
     assert_eq!(edit::list(world.users.as_ref()).unwrap().0.salt_key().cloned(), key);
 }
 
+/// Or one user's password would take SCRAM from all of them.
+#[test]
+fn a_password_that_scram_cannot_carry_needs_a_decision() {
+    let world = World::new();
+    for scheme in ["ARGON2ID", "PLAIN"] {
+        let told = world.user(&["add", "eve", "--scheme", scheme], "caf\u{1f600}\n").fails(1);
+        assert!(told.contains("SCRAM cannot carry") && told.contains("--no-scram"), "{told}");
+    }
+    assert!(!fs::exists(&world.users).unwrap());
+    world.user(&["add", "eve", "--scheme", "PLAIN", "--no-scram"], "caf\u{1f600}\n").ok();
+    let (users, _) = edit::list(world.users.as_ref()).unwrap();
+    let eve = users.entry(&UserName::new("eve").unwrap()).unwrap();
+    assert!(eve.can(Needs::Plaintext) && !Hash::ALL.iter().any(|hash| eve.can(Needs::Keys(*hash))));
+}
+
 #[test]
 fn damaged_keys_are_a_warning_and_the_mending_is_told() {
     let world = World::new();

@@ -192,11 +192,14 @@ impl Entry {
 
     /// Whether the user can log in by a mechanism that needs this.
     pub fn can(&self, needs: Needs) -> bool {
-        let is_plain = || self.password.as_ref().is_some_and(|password| password.plaintext().is_some());
+        let plaintext = || self.password.as_ref().and_then(StoredPassword::plaintext);
         match needs {
             Needs::Password | Needs::Certificate => true,
-            Needs::Keys(hash) => self.keys_of(hash).is_some() || is_plain(),
-            Needs::Plaintext => is_plain(),
+            Needs::Keys(hash) => {
+                let carried = |password: &Secret<Vec<u8>>| scram::can_carry(password.expose());
+                self.keys_of(hash).is_some() || plaintext().is_some_and(carried)
+            }
+            Needs::Plaintext => plaintext().is_some(),
             Needs::Token => false,
         }
     }

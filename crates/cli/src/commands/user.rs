@@ -10,7 +10,10 @@ use restante_auth::{
     users::edit::{self, Added, EditError, NewLogin},
 };
 use restante_proto::UserName;
-use restante_sasl::{MECHANISMS, Needs, scram::Hash};
+use restante_sasl::{
+    MECHANISMS, Needs,
+    scram::{Hash, can_carry},
+};
 use serde_json::json;
 
 use crate::{
@@ -187,11 +190,10 @@ impl NewPassword {
         let keys: Vec<_> = Hash::ALL.into_iter().filter(wanted).collect();
         let login =
             NewLogin::create(scheme, &password, &keys).map_err(|error| Failure::failed(error.to_string()))?;
-        let is_plain = scheme.name == "PLAIN" || scheme.name.starts_with("SCRAM-");
-        if !self.no_scram && !login.has_keys() && !is_plain {
-            let warning = "no SCRAM keys are made of this password, since SCRAM could not carry it (RFC 4013: UTF-8 without \
-                           control characters); SCRAM is offered to nobody while a user has none";
-            output::warn(&[warning.to_owned()]);
+        if !self.no_scram && !can_carry(password.expose()) {
+            // Or one user's emoji would take SCRAM from all.
+            return Err(Failure::failed("SCRAM cannot carry this password, which holds a control character or one that is newer than Unicode 3.2, such as an emoji")
+                .hint("take another one; or, with --no-scram, SCRAM is offered to nobody while this user has no keys, and clients that remember it refuse to log in"));
         }
         Ok(login)
     }

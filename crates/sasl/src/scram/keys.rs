@@ -102,6 +102,17 @@ pub enum KeysError {
     Iterations(u32),
 }
 
+/// Whether SCRAM can carry this password at all: UTF-8 that can be prepared (RFC 4013), which is without control characters and
+/// without what is newer than Unicode 3.2, such as emoji.
+///
+/// ```
+/// use restante_sasl::scram::can_carry;
+/// assert!(can_carry("p\u{e4}ssword".as_bytes()) && !can_carry("caf\u{1f600}".as_bytes()));
+/// ```
+pub fn can_carry(password: &[u8]) -> bool {
+    std::str::from_utf8(password).ok().and_then(saslprep::prepare).is_some()
+}
+
 impl Keys {
     /// The keys of a password. Slow on purpose; `None` where the iterations are out of bounds, the salt is empty or too long,
     /// or the password cannot be prepared (RFC 4013).

@@ -15,7 +15,7 @@ mod message;
 mod server;
 
 use client::Client;
-pub use keys::{Hash, ITERATIONS_DEFAULT, ITERATIONS_MAX, ITERATIONS_MIN, Keys, KeysError};
+pub use keys::{Hash, ITERATIONS_DEFAULT, ITERATIONS_MAX, ITERATIONS_MIN, Keys, KeysError, can_carry};
 use server::Server;
 
 /// SCRAM-SHA-256-PLUS, for the registry.
