@@ -78,18 +78,27 @@ fn fmt() -> Result<(), Failure> {
 }
 
 fn clippy() -> Result<(), Failure> {
-    run::run(&mut run::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    run::run(&mut run::cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        PAM,
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn unit() -> Result<(), Failure> {
-    let passed = run::tests(&mut run::cargo(&["test"]))?
-        + run::tests(&mut run::cargo(&["test", "--package", "xtask"]))?;
+    let passed = run::tests(&mut run::cargo(&["test", "--features", PAM]))?
+        + run::tests(&mut run::cargo(&["test", "--workspace", "--features", PAM, "--bin", "xtask"]))?;
     println!("{passed} tests passed.");
     Ok(())
 }
 
 fn doc() -> Result<(), Failure> {
-    run::run(run::cargo(&["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
+    run::run(run::cargo(&["doc", "--no-deps", "--features", PAM]).env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
 /// The check crate says how it works. It gets our own lock file, so that what it builds is what we ship.
