@@ -63,8 +63,8 @@ fn the_certificate_of_a_user_is_enough() {
         fetch.told_nobody(&program.run().succeeded());
         assert_same(fetch.in_maildir(), &[("fresh", fresh().canonical())]);
     }
-    // Without the certificate there is nothing to go by.
+    // Without the certificate there is nothing to go by, which is told before anybody is called.
     let fetch = Fetch::new(&peer, Security::Tls, "external-without");
     let program = fetch.program(&peer.authority(), &fetch.to_maildir()).args(["--mechanism", "EXTERNAL"]);
-    program.run().failed_with(1);
+    program.run().failed_with(2);
 }
