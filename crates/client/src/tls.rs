@@ -11,7 +11,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use restante_proto::dialogue::{TlsFacts, Word};
-use restante_sasl::ChannelBindings;
+use restante_sasl::{ChannelBindings, end_point};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
     InvalidMessage, ProtocolVersion, RootCertStore, SignatureScheme, SupportedProtocolVersion,
@@ -20,7 +20,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     version::{TLS12, TLS13},
 };
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::printable;
 
@@ -296,25 +296,8 @@ pub fn bindings(tls: &ClientConnection) -> ChannelBindings {
     let exporter = (tls.protocol_version() == Some(ProtocolVersion::TLSv1_3))
         .then(|| tls.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok())
         .flatten();
-    let end_point = tls.peer_certificates().and_then(<[_]>::first).and_then(end_point);
+    let end_point = tls.peer_certificates().and_then(<[_]>::first).and_then(|shown| end_point(shown));
     ChannelBindings { exporter, end_point }
-}
-
-/// `tls-server-end-point` (RFC 5929 §4.1): the certificate's hash, by the hash of its signature, where MD5 and SHA-1 give
-/// way to SHA-256. Not defined for signatures without a hash of their own, such as Ed25519.
-fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    // RFC 3279, RFC 4055, RFC 5758; RSASSA-PSS names its hash in parameters, and is left out.
-    match parsed.signature_algorithm.algorithm.to_id_string().as_str() {
-        "1.2.840.113549.1.1.4"
-        | "1.2.840.113549.1.1.5"
-        | "1.2.840.113549.1.1.11"
-        | "1.2.840.10045.4.1"
-        | "1.2.840.10045.4.3.2" => Some(Sha256::digest(certificate).to_vec()),
-        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Some(Sha384::digest(certificate).to_vec()),
-        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Some(Sha512::digest(certificate).to_vec()),
-        _ => None,
-    }
 }
 
 /// An error of TLS without its Rust around it.

@@ -20,7 +20,7 @@ mod saslprep;
 pub mod scram;
 mod xoauth2;
 
-pub use binding::ChannelBindings;
+pub use binding::{ChannelBindings, end_point};
 
 /// Every mechanism there is, the one to prefer first. Configuration, CAPA and AUTH are renderings of this slice.
 pub const MECHANISMS: &[Mechanism] = &[

@@ -11,14 +11,13 @@ use restante_proto::{
     dialogue::{self, TlsEvent, Word},
     server::TlsFacts,
 };
-use restante_sasl::ChannelBindings;
+use restante_sasl::{ChannelBindings, end_point};
 use rustls::{
     ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use x509_parser::extensions::GeneralName;
 
 /// The registered ALPN name of POP3 (RFC 7301, IANA): other names are refused by rustls.
@@ -246,23 +245,6 @@ fn client_verifier(
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
     builder.build().map_err(|error| TlsError::Authority { path: path.clone(), problem: error.to_string() })
-}
-
-/// `tls-server-end-point` (RFC 5929 §4.1): the certificate's hash, by the hash of its signature, where MD5 and SHA-1 give
-/// way to SHA-256. Not defined for signatures without a hash of their own, such as Ed25519.
-fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    // RFC 3279, RFC 4055, RFC 5758; RSASSA-PSS names its hash in parameters, and is left out.
-    match parsed.signature_algorithm.algorithm.to_id_string().as_str() {
-        "1.2.840.113549.1.1.4"
-        | "1.2.840.113549.1.1.5"
-        | "1.2.840.113549.1.1.11"
-        | "1.2.840.10045.4.1"
-        | "1.2.840.10045.4.3.2" => Some(Sha256::digest(certificate).to_vec()),
-        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Some(Sha384::digest(certificate).to_vec()),
-        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Some(Sha512::digest(certificate).to_vec()),
-        _ => None,
-    }
 }
 
 /// What SASL can use of a TLS connection.
